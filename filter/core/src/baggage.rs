@@ -1,0 +1,97 @@
+//! W3C Baggage, read as far as routing needs it.
+//!
+//! Grammar: <https://www.w3.org/TR/baggage/#header-content>.
+//! The list is walked from its end, because the last of several members of one name wins
+//! (OpenTelemetry specification, Baggage API, "Conflict Resolution"): the first well-formed member
+//! that is met answers, and what stands before it is not read. Only members of the wanted name are
+//! checked against the grammar, so a neighbour can neither hide nor break one.
+
+use crate::{
+    key::{InvalidKey, RoutingKey},
+    limits::{BAGGAGE_BYTES, BAGGAGE_MEMBERS},
+    reading::{Reading, percent_decode, trim_ows},
+    reason::Reason,
+};
+
+/// Looks for the member `name` in `list`: all `baggage` lines of a request, joined by `,`.
+///
+/// Names compare whole and by case, and are never percent-decoded (W3C Baggage section 3.3.1.1).
+/// Properties are skipped unread. A list of more than [`BAGGAGE_BYTES`] holds nothing.
+#[must_use]
+pub fn find(list: &[u8], name: &str) -> Reading {
+    if list.len() > BAGGAGE_BYTES {
+        return Reading::dropped(Reason::CarrierTooLong);
+    }
+    let mut malformed = false;
+    for member in list.rsplit(|byte| *byte == b',') {
+        match value_of(member, name.as_bytes()) {
+            Member::Foreign => {}
+            Member::Malformed => malformed = true,
+            Member::Value(value) => {
+                return match RoutingKey::collect(percent_decode(value)) {
+                    Ok(key) => Reading::key(key),
+                    Err(InvalidKey::Charset | InvalidKey::Empty | InvalidKey::TooLong) => {
+                        Reading::dropped(Reason::InvalidKey)
+                    }
+                };
+            }
+        }
+    }
+    if malformed { Reading::dropped(Reason::MalformedMember) } else { Reading::absent() }
+}
+
+/// `list` with the member `name=key` behind its last one, or `None` where W3C's limits forbid it.
+///
+/// The existing bytes stay as they are, even malformed ones: what skycap cannot read, another
+/// reader may. The new member comes last, so that it wins over an earlier one of its name.
+#[must_use]
+pub fn insert(list: &[u8], name: &str, key: &RoutingKey) -> Option<Vec<u8>> {
+    let members = list.split(|byte| *byte == b',').filter(|member| !trim_ows(member).is_empty());
+    if members.count() >= BAGGAGE_MEMBERS {
+        return None;
+    }
+    let separator: &[u8] = if trim_ows(list).is_empty() { b"" } else { b"," };
+    let kept = if separator.is_empty() { &[] } else { list };
+    let longer = [kept, separator, name.as_bytes(), b"=", key.as_bytes()].concat();
+    (longer.len() <= BAGGAGE_BYTES).then_some(longer)
+}
+
+/// What one list member is to a name.
+enum Member<'a> {
+    /// It has another name.
+    Foreign,
+    /// It has the name, but no `=`, or a value outside the grammar.
+    Malformed,
+    /// It has the name and this value, still percent-encoded.
+    Value(&'a [u8]),
+}
+
+fn value_of<'a>(member: &'a [u8], name: &[u8]) -> Member<'a> {
+    let pair = member.split(|byte| *byte == b';').next().unwrap_or_default();
+    let mut halves = pair.splitn(2, |byte| *byte == b'=');
+    if trim_ows(halves.next().unwrap_or_default()) != name {
+        return Member::Foreign;
+    }
+    match halves.next().map(trim_ows) {
+        Some(value) if is_baggage_value(value) => Member::Value(value),
+        _ => Member::Malformed,
+    }
+}
+
+/// `*baggage-octet`, and each `%` with two hexadecimal digits behind it.
+fn is_baggage_value(value: &[u8]) -> bool {
+    let mut rest = value.iter();
+    while let Some(byte) = rest.next() {
+        let well_formed = match byte {
+            b'%' => [rest.next(), rest.next()]
+                .iter()
+                .all(|digit| digit.is_some_and(u8::is_ascii_hexdigit)),
+            0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e => true,
+            _ => false,
+        };
+        if !well_formed {
+            return false;
+        }
+    }
+    true
+}

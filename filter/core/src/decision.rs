@@ -1,0 +1,205 @@
+//! The decision: what one request gets, and why.
+
+use std::borrow::Cow;
+
+use crate::{
+    baggage,
+    carrier::{Carrier, DEFAULT_MEMBER, Source},
+    config::Route,
+    destination::Destination,
+    dispatch::Dispatch,
+    key::RoutingKey,
+    plan::{HeaderEdit, LocalResponse, Plan},
+    reason::{Drops, Reason},
+    table::Table,
+};
+
+/// What the core asks of a request. It asks for each thing at most once, and for little.
+pub trait Request {
+    /// The value of the header `name` (lower case; `:authority` and `:path` too): all its lines
+    /// joined by `,` (RFC 9110 section 5.3), cookies by `; ` (RFC 9113 section 8.2.3).
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+
+    /// Whether there is a header `name`, even an empty one.
+    fn has_header(&self, name: &str) -> bool;
+
+    /// The cluster that Envoy picked: its attribute `xds.cluster_name`.
+    fn cluster_name(&self) -> Option<Vec<u8>>;
+
+    /// The virtual host that Envoy picked: its attribute `xds.virtual_host_name`.
+    fn virtual_host_name(&self) -> Option<Vec<u8>>;
+}
+
+/// Decides where `request` goes. Law 6: it asks nothing that the answer does not need.
+#[must_use]
+pub fn decide<'t>(table: &'t Table, request: &impl Request) -> Decision<'t> {
+    let config = table.config();
+    let mut decision = Decision::new(table);
+    if config.dispatch.owned_header().is_some_and(|name| request.has_header(name)) {
+        decision.drops.add(Reason::ForgedDispatch);
+        decision.forged = true;
+    }
+    decision.reason = if config.enabled { decision.search(request) } else { Reason::Disabled };
+    decision
+}
+
+/// What one request gets, and all that led there.
+#[derive(Debug)]
+pub struct Decision<'t> {
+    table: &'t Table,
+    /// The outcome.
+    pub reason: Reason,
+    /// What was dropped on the way.
+    pub drops: Drops,
+    /// The key, with the carrier that held it.
+    pub key: Option<(RoutingKey, &'t Carrier)>,
+    /// The baseline Service and port, where the search came that far.
+    pub destination: Option<Destination>,
+    /// The row of the table that fits key and destination.
+    pub route: Option<&'t Route>,
+    /// Whether a client sent the dispatch header.
+    forged: bool,
+    /// The request's new `baggage`.
+    baggage: Option<Vec<u8>>,
+}
+
+impl<'t> Decision<'t> {
+    const fn new(table: &'t Table) -> Self {
+        Self {
+            table,
+            reason: Reason::NoKey,
+            drops: Drops::NONE,
+            key: None,
+            destination: None,
+            route: None,
+            forged: false,
+            baggage: None,
+        }
+    }
+
+    /// The table that decided.
+    #[must_use]
+    pub const fn table(&self) -> &'t Table {
+        self.table
+    }
+
+    /// The target's name and port, where the route has a target for this destination.
+    #[must_use]
+    pub fn target(&self) -> Option<(String, u16)> {
+        let (route, (key, _)) = (self.route?, self.key.as_ref()?);
+        let port = self.destination.as_ref()?.port();
+        let name = [&route.to.name(key), ".", route.service.namespace()].concat();
+        Some((name, route.to_port.map_or(port, std::num::NonZeroU16::get)))
+    }
+
+    /// What to do to the request: a value, to be applied by whoever holds the request.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let dispatch = self.table.config().dispatch;
+        let routed = (self.reason == Reason::Routed).then(|| self.dispatch_edit()).flatten();
+        let removed = || dispatch.owned_header().filter(|_| self.forged).map(HeaderEdit::Remove);
+        Plan {
+            dispatch: routed.or_else(removed),
+            baggage: self.baggage.clone(),
+            response: (self.reason == Reason::Unavailable)
+                .then(|| {
+                    self.key.as_ref().and_then(|(key, _)| LocalResponse::unavailable(self, key))
+                })
+                .flatten(),
+        }
+    }
+
+    fn search(&mut self, request: &impl Request) -> Reason {
+        let Some((key, carrier)) = self.read_key(request) else {
+            return Reason::NoKey;
+        };
+        self.key = Some((key, carrier));
+        let Some(routes) = self.table.find(&key) else {
+            return Reason::UnknownKey;
+        };
+        if carrier.inject {
+            self.inject(request, &key);
+        }
+        let destination = match self.read_destination(request) {
+            Ok(destination) => self.destination.insert(destination),
+            Err(reason) => return reason,
+        };
+        self.route = routes.find(destination);
+        self.route.map_or(Reason::NotReplaced, |route| self.judge(route))
+    }
+
+    fn judge(&self, route: &Route) -> Reason {
+        let port = self.destination.as_ref().map(Destination::port);
+        let other_port = route.to_port.is_some_and(|to| Some(to.get()) != port);
+        match self.table.config().dispatch {
+            _ if route.unavailable => Reason::Unavailable,
+            Dispatch::Authority if other_port => Reason::PortMismatch,
+            _ => Reason::Routed,
+        }
+    }
+
+    fn read_key(&mut self, request: &impl Request) -> Option<(RoutingKey, &'t Carrier)> {
+        for carrier in &self.table.config().carriers {
+            match carrier.source.read(request).into_result() {
+                Ok(key) => return Some((key, carrier)),
+                Err(Some(reason)) => self.drops.add(reason),
+                Err(None) => {}
+            }
+        }
+        None
+    }
+
+    fn read_destination(&self, request: &impl Request) -> Result<Destination, Reason> {
+        let domain = &self.table.config().cluster_domain;
+        // Behind a forged header the cluster is the client's choice, and Envoy does not name
+        // another one when the header goes: only the virtual host is still its own.
+        let (name, parse): (_, fn(_, &_) -> _) = if self.forged {
+            (request.virtual_host_name(), Destination::from_virtual_host)
+        } else {
+            (request.cluster_name(), Destination::from_cluster)
+        };
+        let name = name.filter(|name| !name.is_empty()).ok_or(Reason::NoDestination)?;
+        parse(name, domain).ok_or(Reason::ForeignDestination)
+    }
+
+    fn inject(&mut self, request: &impl Request, key: &RoutingKey) {
+        let carriers = &self.table.config().carriers;
+        let member = carriers.iter().find_map(|carrier| match &carrier.source {
+            Source::Baggage(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let member = member.unwrap_or(DEFAULT_MEMBER);
+        let list = request.header("baggage").unwrap_or_default();
+        if baggage::find(&list, member).into_result() == Ok(*key) {
+            return;
+        }
+        self.baggage = baggage::insert(&list, member, key);
+        if self.baggage.is_none() {
+            self.drops.add(Reason::InjectionTooLong);
+        }
+    }
+
+    fn dispatch_edit(&self) -> Option<HeaderEdit> {
+        let (route, (key, _)) = (self.route?, self.key.as_ref()?);
+        let port = self.destination.as_ref()?.port();
+        let config = self.table.config();
+        Some(match config.dispatch {
+            Dispatch::Authority => {
+                HeaderEdit::set(":authority", &host(route, key, config.cluster_domain.as_str()))
+            }
+            Dispatch::ClusterHeader => {
+                let port = route.to_port.map_or(port, std::num::NonZeroU16::get).to_string();
+                let host = host(route, key, config.cluster_domain.as_str());
+                let name: [&[&str]; 2] = [&["outbound|", &port, "||"], &host];
+                HeaderEdit::set(crate::dispatch::CLUSTER_HEADER, &name.concat())
+            }
+            Dispatch::Header => HeaderEdit::set(crate::dispatch::SANDBOX_HEADER, &[key.as_str()]),
+        })
+    }
+}
+
+/// `cart-pr-1.shop.svc.cluster.local`, in parts.
+fn host<'a>(route: &'a Route, key: &'a RoutingKey, domain: &'a str) -> [&'a str; 7] {
+    let [before, key, after] = route.to.parts(key);
+    [before, key, after, ".", route.service.namespace(), ".svc.", domain]
+}

@@ -1,0 +1,135 @@
+//! The routing key: the bytes that name a sandbox or a group.
+
+use core::{fmt, str};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::limits::KEY_BYTES;
+
+/// A routing key: 1 to 64 bytes of `[A-Za-z0-9._~-]`, compared by case.
+///
+/// These are the bytes that every OpenTelemetry SDK writes into baggage unescaped. The key lives
+/// on the stack, so that reading one from a request allocates nothing.
+#[derive(Clone, Copy)]
+pub struct RoutingKey {
+    /// Zero behind `len`, so that equal keys are equal arrays.
+    bytes: [u8; KEY_BYTES],
+    len: u8,
+}
+
+impl RoutingKey {
+    /// Reads a key from the bytes of a request or a configuration.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when the bytes are empty, too many, or outside the charset.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidKey> {
+        Self::collect(bytes.iter().copied())
+    }
+
+    /// Reads a key from bytes that are made as they are read, such as percent-decoded ones.
+    pub(crate) fn collect(source: impl Iterator<Item = u8>) -> Result<Self, InvalidKey> {
+        let mut bytes = [0; KEY_BYTES];
+        let mut len = 0_u8;
+        for byte in source {
+            if !is_key_byte(byte) {
+                return Err(InvalidKey::Charset);
+            }
+            *bytes.get_mut(usize::from(len)).ok_or(InvalidKey::TooLong)? = byte;
+            len = len.saturating_add(1);
+        }
+        if len == 0 {
+            return Err(InvalidKey::Empty);
+        }
+        Ok(Self { bytes, len })
+    }
+
+    /// The key's bytes, all of them ASCII.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+/// Why some bytes are no routing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidKey {
+    /// A byte outside `[A-Za-z0-9._~-]`.
+    #[error("has a byte outside `A-Z a-z 0-9 . _ ~ -`")]
+    Charset,
+    /// No byte at all.
+    #[error("is empty")]
+    Empty,
+    /// More than [`KEY_BYTES`].
+    #[error("has more than 64 bytes")]
+    TooLong,
+}
+
+impl str::FromStr for RoutingKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        Self::parse(text.as_bytes())
+    }
+}
+
+impl fmt::Display for RoutingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for RoutingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl PartialEq for RoutingKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for RoutingKey {}
+
+impl Ord for RoutingKey {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl PartialOrd for RoutingKey {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl core::hash::Hash for RoutingKey {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl Serialize for RoutingKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for RoutingKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(|error| D::Error::custom(format_args!("`{text}` {error}")))
+    }
+}
+
+const fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-')
+}

@@ -1,0 +1,71 @@
+//! What a carrier holds, and the few bytes of grammar that carriers share.
+
+use crate::{key::RoutingKey, reason::Reason};
+
+/// What reading one carrier gave: a key, nothing, or nothing for a reason worth counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading(Result<RoutingKey, Option<Reason>>);
+
+impl Reading {
+    /// The carrier holds `key`.
+    pub(crate) const fn key(key: RoutingKey) -> Self {
+        Self(Ok(key))
+    }
+
+    /// The carrier is not there.
+    pub(crate) const fn absent() -> Self {
+        Self(Err(None))
+    }
+
+    /// The carrier is there, and what it holds was dropped.
+    pub(crate) const fn dropped(reason: Reason) -> Self {
+        Self(Err(Some(reason)))
+    }
+
+    /// The carrier holds `value`, as it stands: a key or a drop.
+    pub(crate) fn of(value: &[u8]) -> Self {
+        RoutingKey::parse(value).map_or_else(|_| Self::dropped(Reason::InvalidKey), Self::key)
+    }
+
+    /// The key, if the carrier holds one.
+    ///
+    /// # Errors
+    /// The reason of the drop, or `None` where there was nothing to drop.
+    pub const fn into_result(self) -> Result<RoutingKey, Option<Reason>> {
+        self.0
+    }
+}
+
+/// `bytes` without the spaces and tabs around it (OWS of RFC 9110 section 5.6.3).
+pub(crate) fn trim_ows(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The bytes of `text` with each `%XX` decoded; a `%` without two digits stands for itself.
+pub(crate) fn percent_decode(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut rest = text;
+    core::iter::from_fn(move || {
+        let (byte, behind) = match rest {
+            [b'%', high, low, behind @ ..] => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, behind),
+                _ => (b'%', rest.get(1..)?),
+            },
+            [byte, behind @ ..] => (*byte, behind),
+            [] => return None,
+        };
+        rest = behind;
+        Some(byte)
+    })
+}
+
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(digit.wrapping_sub(b'a').wrapping_add(10)),
+        b'A'..=b'F' => Some(digit.wrapping_sub(b'A').wrapping_add(10)),
+        _ => None,
+    }
+}
