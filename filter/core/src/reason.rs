@@ -140,6 +140,12 @@ impl Drops {
         self.0 |= bits.filter(|(drop, _)| **drop == reason).fold(0, |set, (_, bit)| set | bit);
     }
 
+    /// Whether `reason` is one of the drops.
+    #[must_use]
+    pub fn contains(self, reason: Reason) -> bool {
+        self.iter().any(|drop| drop == reason)
+    }
+
     /// Whether nothing was dropped.
     #[must_use]
     pub const fn is_empty(self) -> bool {
