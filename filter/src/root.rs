@@ -111,17 +111,21 @@ impl Root {
 
     fn refuse(&mut self, name: Vec<u8>, error: &ConfigError) -> bool {
         self.metrics.count_refused();
-        let older = self.plugins.iter().any(|plugin| plugin.name == name && plugin.table.is_some());
+        let serves =
+            self.plugins.iter().any(|plugin| plugin.name == name && plugin.table.is_some());
         // Envoy tries a configuration in a VM of its own first, which has seen no table: only what
         // all VMs share tells it that this is an update.
-        let is_update = older || host::is_shared(&shared_key(&name));
+        let is_update = serves || host::is_shared(&shared_key(&name));
         let effect =
             if is_update { "the old table serves on" } else { "no table yet, all requests pass" };
         host::log(LogLevel::Error, &format!("skycap: pluginConfig is refused, {effect}: {error}"));
         if !is_update {
             self.plugin(name);
         }
-        !is_update
+        // Where this VM itself has the old table, it keeps it and says yes. Envoy comes this far
+        // only with a configuration that its trial VM once took as a first one and that it then
+        // remembers as good: to a no it would drop the filter, and with it the old table.
+        serves || !is_update
     }
 
     fn plugin(&mut self, name: Vec<u8>) -> &mut Plugin {
