@@ -1,0 +1,58 @@
+//! The lists of names and values: cookies, query parameters, tracestate.
+
+use crate::{
+    key::RoutingKey,
+    limits::TRACESTATE_BYTES,
+    reading::{Reading, percent_decode, trim_ows},
+    reason::Reason,
+};
+
+/// The cookie `name` of all cookie lines, joined by `; ` (RFC 6265 section 4.2.1).
+pub(super) fn find_cookie(cookies: &[u8], name: &str) -> Reading {
+    let pairs = cookies.split(|byte| *byte == b';').filter_map(|pair| split_pair(trim_ows(pair)));
+    first_of(pairs, name).map_or_else(Reading::absent, Reading::of)
+}
+
+/// The parameter `name` in the query of `path`, its value percent-decoded.
+pub(super) fn find_parameter(path: &[u8], name: &str) -> Reading {
+    let path = path.split(|byte| *byte == b'#').next().unwrap_or_default();
+    let Some(query) = path.splitn(2, |byte| *byte == b'?').nth(1) else {
+        return Reading::absent();
+    };
+    let pairs = query.split(|byte| *byte == b'&').filter_map(split_pair);
+    first_of(pairs, name).map_or_else(Reading::absent, |value| {
+        RoutingKey::collect(percent_decode(value))
+            .map_or_else(|_| Reading::dropped(Reason::InvalidKey), Reading::key)
+    })
+}
+
+/// The member `name` of `list`, all `tracestate` lines joined by `,` (Trace Context section 3.3.1).
+pub(super) fn find_tracestate(list: &[u8], name: &str) -> Reading {
+    if list.len() > TRACESTATE_BYTES {
+        return Reading::dropped(Reason::CarrierTooLong);
+    }
+    let members = list.split(|byte| *byte == b',').map(trim_ows);
+    let mut malformed = false;
+    for (key, value) in members.filter_map(split_pair) {
+        if key != name.as_bytes() {
+            continue;
+        }
+        if value.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'=') {
+            return Reading::of(value);
+        }
+        malformed = true;
+    }
+    if malformed { Reading::dropped(Reason::MalformedMember) } else { Reading::absent() }
+}
+
+fn split_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut halves = pair.splitn(2, |byte| *byte == b'=');
+    Some((halves.next()?, halves.next()?))
+}
+
+fn first_of<'a>(
+    mut pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    name: &str,
+) -> Option<&'a [u8]> {
+    pairs.find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+}
