@@ -1,6 +1,6 @@
 //! One request: its view goes into the core, the core's plan goes out to Envoy.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::Cell};
 
 use skycap_core::{
     decision::{Decision, Request, decide},
@@ -17,12 +17,15 @@ use crate::{
 
 /// Decides a request and applies the plan.
 pub(crate) fn on_request(root: &mut Root, stream: u32) -> u32 {
+    let expects_lists = Cell::new(root.expects_lists);
+    let request = EnvoyRequest { expects_lists: &expects_lists };
     let Some(table) = root.table() else {
-        let forged = EnvoyRequest.has_header(CLUSTER_HEADER);
+        let forged = request.has_header(CLUSTER_HEADER);
         root.metrics.count(Reason::NoTable, Drops::NONE);
         return apply(&Plan::without_table(forged));
     };
-    let decision = decide(&table, &EnvoyRequest);
+    let decision = decide(&table, &request);
+    root.expects_lists = expects_lists.get();
     root.metrics.count(decision.reason, decision.drops);
     explain(root, stream, &decision, &table.config().explain);
     apply(&decision.plan())
@@ -84,22 +87,23 @@ fn respond(response: &LocalResponse) -> bool {
 }
 
 /// The request at hand, seen through host calls.
-struct EnvoyRequest;
+struct EnvoyRequest<'a> {
+    /// Whether the last list that was asked for was there.
+    expects_lists: &'a Cell<bool>,
+}
 
-impl Request for EnvoyRequest {
+impl Request for EnvoyRequest<'_> {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        // The cheap call first: most requests have no such header, and for the others it tells
-        // the first line only, while a property tells all of them.
-        let first = host::first_line(Headers::Request, name)?;
         if name.starts_with(':') {
-            return Some(first.into());
+            return host::first_line(Headers::Request, name).map(Cow::from);
         }
-        let joined = host::property(&["request\0headers\0", name].concat()).unwrap_or(first);
-        if name == "cookie" && joined.contains(&b',') {
+        let lines = self.lines(name);
+        self.expects_lists.set(lines.is_some());
+        if name == "cookie" && lines.as_ref().is_some_and(|lines| lines.contains(&b',')) {
             // A comma may part two lines or stand in a value: only the lines themselves tell.
-            return Some(cookies(&host::all_headers(Headers::Request)?).into());
+            return host::all_headers(Headers::Request).map(|map| cookies(&map).into());
         }
-        Some(joined.into())
+        lines.map(Cow::from)
     }
 
     fn has_header(&self, name: &str) -> bool {
@@ -112,6 +116,23 @@ impl Request for EnvoyRequest {
 
     fn virtual_host_name(&self) -> Option<Vec<u8>> {
         host::property("xds\0virtual_host_name")
+    }
+}
+
+impl EnvoyRequest<'_> {
+    /// All lines of a header, joined by `,`.
+    ///
+    /// The cheap call tells the first line only, the dear one all of them. A header that is not
+    /// there costs least by the cheap call, one that is there by the dear one alone. A request is
+    /// most often like the one before it, so that one tells which to make first.
+    fn lines(&self, name: &str) -> Option<Vec<u8>> {
+        let all = || host::property(&["request\0headers\0", name].concat());
+        let first = || host::first_line(Headers::Request, name);
+        if self.expects_lists.get() {
+            all().or_else(first)
+        } else {
+            first().map(|first| all().unwrap_or(first))
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Root {
     plugins: Vec<Plugin>,
     pub(crate) metrics: Metrics,
     pub(crate) logs_debug: bool,
+    /// Whether the last request had the list that was asked for: most likely the next has it too.
+    pub(crate) expects_lists: bool,
     /// Decision headers, by the stream whose response is to carry them.
     pending: VecDeque<(u32, String)>,
 }
@@ -35,6 +37,7 @@ impl Root {
             plugins: Vec::new(),
             metrics: Metrics::new(),
             logs_debug: false,
+            expects_lists: false,
             pending: VecDeque::new(),
         }
     }
