@@ -1,0 +1,235 @@
+//! The pure compile: fragments, settings and the cluster's state become a table and a report.
+//!
+//! The table is a function of its input and the time alone, whatever the order of the input.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use skycap_core::{
+    config::{Keys, PluginConfig, Route},
+    key::RoutingKey,
+};
+
+use crate::{
+    cluster::Cluster,
+    flatten::{self, KeyEntry, Target},
+    fragments::{Content, Fragment, OnUnavailable, Origin},
+    manifests::Manifests,
+    problem::{Problem, Severity},
+    report::{FragmentReport, Report, State},
+    settings::Settings,
+};
+
+/// What a compile gives.
+#[derive(Debug, Clone)]
+pub struct Compilation {
+    /// The table; `None` where the settings are refused, and the table in place is to stay.
+    pub config: Option<PluginConfig>,
+    /// What became of every fragment.
+    pub report: Report,
+}
+
+/// Everything that a table is a function of, but for the time.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    /// The well-formed fragments, the oldest first.
+    fragments: Vec<Fragment>,
+    /// The settings; `None` where they are refused.
+    settings: Option<Settings>,
+    cluster: Cluster,
+    /// What was refused before the compile began.
+    problems: Vec<Problem>,
+}
+
+impl Input {
+    /// Parses manifests. `now` is what a `ttl` without a creation time counts from.
+    #[must_use]
+    pub fn new(manifests: &Manifests, now: Timestamp) -> Self {
+        let mut input = Self {
+            settings: Some(Settings::default()),
+            cluster: Cluster::new(&manifests.services, &manifests.endpoint_slices),
+            problems: manifests.problems.clone(),
+            ..Self::default()
+        };
+        let mut seen = HashSet::new();
+        for (source, map) in &manifests.config_maps {
+            let origin = Origin::of(map, source);
+            let is_twice = !seen.insert(origin.id());
+            let added = if Settings::is(&origin) {
+                input.add_settings(map, source)
+            } else {
+                input.add_fragment(map, source, now)
+            };
+            if is_twice {
+                let text = "is there twice in the input, and a cluster has it once; remove one";
+                let field = "metadata.name";
+                input.problems.push(origin.problem(Severity::Refused, field, text.into()));
+            }
+            input.problems.extend(added.err());
+        }
+        input.fragments.sort_by(|a, b| a.origin.age().cmp(&b.origin.age()));
+        input.fragments.dedup_by_key(|fragment| fragment.origin.id());
+        input
+    }
+
+    fn add_settings(&mut self, map: &ConfigMap, source: &str) -> Result<(), Problem> {
+        let settings = Settings::parse(map, source);
+        // One bad is all bad, also where a good one stands beside it.
+        self.settings = settings.as_ref().ok().filter(|_| self.settings.is_some()).cloned();
+        settings.map(drop)
+    }
+
+    fn add_fragment(
+        &mut self,
+        map: &ConfigMap,
+        source: &str,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let fragment = Fragment::parse(map, source, now).transpose()?;
+        self.fragments.extend(fragment);
+        Ok(())
+    }
+}
+
+/// Compiles. Nothing here can fail: what cannot be used is in the report.
+#[must_use]
+pub fn compile(input: &Input, now: Timestamp) -> Compilation {
+    let Input { fragments, settings, cluster, problems } = input;
+    let mut compiler = Compiler {
+        settings: settings.clone().unwrap_or_default(),
+        cluster,
+        fragments,
+        keys: BTreeMap::new(),
+        problems: problems.clone(),
+        targets: vec![Vec::new(); fragments.len()],
+    };
+    let states: Vec<_> = fragments.iter().map(|fragment| state(fragment, now)).collect();
+    compiler.claim(&states);
+    let config = compiler.table();
+    let reports = fragments.iter().zip(states).zip(compiler.targets);
+    let report = Report::new(
+        reports.map(|((fragment, state), targets)| FragmentReport::new(fragment, state, targets)),
+        compiler.problems,
+        settings.is_some(),
+    );
+    Compilation { config: settings.is_some().then_some(config), report }
+}
+
+struct Compiler<'a> {
+    settings: Settings,
+    cluster: &'a Cluster,
+    fragments: &'a [Fragment],
+    keys: BTreeMap<RoutingKey, KeyEntry>,
+    problems: Vec<Problem>,
+    /// For each fragment, its routes as people read them.
+    targets: Vec<Vec<(String, String)>>,
+}
+
+impl Compiler<'_> {
+    /// Gives every key what its fragments say of it, the oldest first.
+    fn claim(&mut self, states: &[State]) {
+        let mut claims = HashMap::new();
+        for (index, fragment) in self.fragments.iter().enumerate() {
+            if states.get(index) != Some(&State::Active) {
+                continue;
+            }
+            let owner = self.keys.entry(fragment.key).or_default();
+            match &fragment.content {
+                Content::Group { members } => {
+                    self.problems.extend(owner.claim_members(members, &fragment.origin, index));
+                }
+                Content::Sandbox { extends, on_unavailable, .. } => {
+                    if let Some(extends) = extends {
+                        self.problems.extend(owner.claim_extends(
+                            *extends,
+                            &fragment.origin,
+                            index,
+                        ));
+                    }
+                    let on_unavailable = on_unavailable.unwrap_or(self.settings.on_unavailable);
+                    self.claim_routes(index, fragment, on_unavailable, &mut claims);
+                }
+            }
+        }
+    }
+
+    fn claim_routes<'f>(
+        &mut self,
+        index: usize,
+        fragment: &'f Fragment,
+        on_unavailable: OnUnavailable,
+        claims: &mut HashMap<(RoutingKey, &'f str, &'f str, Option<u16>), &'f Origin>,
+    ) {
+        let Content::Sandbox { routes, .. } = &fragment.content else { return };
+        let namespace = fragment.origin.namespace.as_str();
+        for route in routes {
+            let port = route.port.map(std::num::NonZeroU16::get);
+            let claim = (fragment.key, namespace, route.service.as_str(), port);
+            let older = *claims.entry(claim).or_insert(&fragment.origin);
+            let warn = |text| fragment.origin.problem(Severity::Warning, "data.routes", text);
+            if older != &fragment.origin {
+                self.problems.push(warn(format!(
+                    "`{}` has no effect: the older {} has it for key `{}`; remove one of the two",
+                    route.service,
+                    older.id(),
+                    fragment.key,
+                )));
+                continue;
+            }
+            let dispatch = self.settings.config.dispatch;
+            let targets = Target::resolve(route, namespace, on_unavailable, dispatch, self.cluster);
+            for target in targets {
+                self.problems.extend(target.warning().map(warn));
+                if let Some(shown) = self.targets.get_mut(index) {
+                    shown.push(target.shown(on_unavailable));
+                }
+                self.keys.entry(fragment.key).or_default().routes.push(target);
+            }
+            if self.cluster.knows_services()
+                && self.cluster.ports(namespace, &route.service).is_none()
+            {
+                self.problems.push(warn(format!(
+                    "there is no Service `{}` in namespace `{namespace}` to replace; check the name",
+                    route.service
+                )));
+            }
+        }
+    }
+
+    /// Flattens every key and writes each different route once.
+    fn table(&mut self) -> PluginConfig {
+        let mut rows: Vec<(RoutingKey, Vec<Route>)> = Vec::new();
+        for key in self.keys.keys() {
+            let (routes, notes) = flatten::flatten(*key, &self.keys);
+            for (owner, field, text) in notes {
+                if let Some(fragment) = self.fragments.get(owner) {
+                    self.problems.push(fragment.origin.problem(Severity::Warning, field, text));
+                }
+            }
+            rows.push((*key, routes));
+        }
+        let routes: BTreeSet<&Route> = rows.iter().flat_map(|(_, routes)| routes).collect();
+        let routes: Vec<Route> = routes.into_iter().cloned().collect();
+        let numbers: HashMap<&Route, u32> = routes.iter().zip(0..).collect();
+        let mut keys = Keys::default();
+        for (key, routes) in &rows {
+            let mut numbers: Vec<u32> =
+                routes.iter().filter_map(|route| numbers.get(route).copied()).collect();
+            numbers.sort_unstable();
+            keys.push(key, &numbers);
+        }
+        drop(numbers);
+        PluginConfig { routes, keys, ..self.settings.config.clone() }
+    }
+}
+
+fn state(fragment: &Fragment, now: Timestamp) -> State {
+    if !fragment.enabled {
+        State::Disabled
+    } else if fragment.expires.is_some_and(|expires| expires <= now) {
+        State::Expired
+    } else {
+        State::Active
+    }
+}
