@@ -1,1 +1,22 @@
-//! Being built.
+//! What proves skycap: the module's build, real Envoys, a shop, an in-process host, the suite.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`module`] | builds the filter for wasm32 with the toolchain that is to be had |
+//! | [`host`] | an in-process Proxy-Wasm host on wasmi, which counts what a request costs |
+//! | [`envoy`] | a real Envoy, configured as istiod would |
+//! | [`shop`] | three small services that propagate baggage, each with its own sidecar |
+//! | [`case`] | the case table, which runs natively and through the module |
+//! | [`suite`] | the tiers of `cargo suite` |
+#![forbid(unsafe_code)]
+
+pub mod case;
+pub mod client;
+pub mod envoy;
+pub mod host;
+pub mod module;
+pub mod picture;
+pub mod progress;
+pub mod shop;
+pub mod suite;
+pub mod workspace;

@@ -1,0 +1,85 @@
+//! Requests to ports of this machine, one connection each.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{
+    HeaderMap, Request, StatusCode,
+    body::Bytes,
+    client::conn::{http1, http2},
+    header::HOST,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, as text.
+    pub body: String,
+}
+
+/// Sends `GET /` for `host` to `address` in HTTP/1.1, with these headers.
+///
+/// # Errors
+/// When there is no whole answer.
+pub async fn send(address: SocketAddr, host: &str, headers: &HeaderMap) -> anyhow::Result<Answer> {
+    let mut request = Request::get("/").header(HOST, host).body(Empty::<Bytes>::new())?;
+    request.headers_mut().extend(headers.clone());
+    let stream = connect(address).await?;
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    let connection = tokio::spawn(connection);
+    let answer = collect(sender.send_request(request).await?).await;
+    connection.abort();
+    answer
+}
+
+/// The same in HTTP/2, where the host is `:authority`.
+///
+/// # Errors
+/// When there is no whole answer.
+pub async fn send_http2(
+    address: SocketAddr,
+    host: &str,
+    headers: &HeaderMap,
+) -> anyhow::Result<Answer> {
+    let uri = format!("http://{host}/");
+    let mut request = Request::get(uri).body(Empty::<Bytes>::new())?;
+    request.headers_mut().extend(headers.clone());
+    let stream = connect(address).await?;
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+    let connection = tokio::spawn(connection);
+    let answer = collect(sender.send_request(request).await?).await;
+    connection.abort();
+    answer
+}
+
+/// The body of `GET path`.
+///
+/// # Errors
+/// When there is no whole answer.
+pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let request = Request::get(path).header(HOST, "localhost").body(Empty::<Bytes>::new())?;
+    let (mut sender, connection) = http1::handshake(connect(address).await?).await?;
+    let connection = tokio::spawn(connection);
+    let answer = collect(sender.send_request(request).await?).await;
+    connection.abort();
+    Ok(answer?.body)
+}
+
+async fn connect(address: SocketAddr) -> anyhow::Result<TokioIo<TcpStream>> {
+    let stream = TcpStream::connect(address).await;
+    Ok(TokioIo::new(stream.with_context(|| format!("cannot connect to {address}"))?))
+}
+
+async fn collect(response: hyper::Response<hyper::body::Incoming>) -> anyhow::Result<Answer> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
+}
