@@ -1,0 +1,104 @@
+//! The host's side of one VM.
+
+use std::collections::BTreeMap;
+
+use wasmi::StoreLimits;
+
+use super::{SharedData, View};
+
+/// Everything that host calls read and write.
+pub(crate) struct State {
+    pub(crate) limits: StoreLimits,
+    pub(crate) shared: SharedData,
+    pub(crate) plugin_configuration: Vec<u8>,
+    pub(crate) request_headers: Vec<(String, Vec<u8>)>,
+    pub(crate) response_headers: Vec<(String, Vec<u8>)>,
+    /// Attributes, by their path with NUL between the parts.
+    pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) response: Option<LocalResponse>,
+    pub(crate) log: Vec<Log>,
+    /// Names and values; the id is the place.
+    pub(crate) metrics: Vec<(String, u64)>,
+    pub(crate) fault: Option<(&'static str, u32)>,
+    pub(crate) calls: BTreeMap<&'static str, u32>,
+    pub(crate) entries: u32,
+}
+
+/// A line of the log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// The ABI's level: 1 debug, 2 info, 3 warn, 4 error.
+    pub level: u32,
+    /// The line.
+    pub line: String,
+}
+
+/// An answer that the filter gave by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalResponse {
+    /// Its status.
+    pub status: u32,
+    /// Its headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl State {
+    pub(crate) fn new(limits: StoreLimits, shared: SharedData) -> Self {
+        Self {
+            limits,
+            shared,
+            plugin_configuration: Vec::new(),
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+            properties: BTreeMap::from([(
+                b"plugin_name".to_vec(),
+                b"istio-system.skycap".to_vec(),
+            )]),
+            response: None,
+            log: Vec::new(),
+            metrics: Vec::new(),
+            fault: None,
+            calls: BTreeMap::new(),
+            entries: 0,
+        }
+    }
+
+    /// Shows the VM a new request.
+    pub(crate) fn begin(&mut self, view: &View) {
+        self.request_headers.clone_from(&view.headers);
+        self.response_headers.clear();
+        self.response = None;
+        self.calls.clear();
+        self.entries = 0;
+        let attributes = [
+            (&b"xds\0cluster_name"[..], &view.cluster_name),
+            (b"xds\0virtual_host_name", &view.virtual_host_name),
+        ];
+        for (path, value) in attributes {
+            self.properties.remove(path);
+            self.properties.extend(value.clone().map(|value| (path.to_vec(), value)));
+        }
+    }
+
+    /// An attribute. `request.headers.NAME` is all lines joined by `,`, read anew at each call
+    /// (ctx: the CEL activation wraps the live header map; `getAllOfHeaderAsString`).
+    pub(crate) fn property(&self, path: &[u8]) -> Option<Vec<u8>> {
+        if let Some(name) = path.strip_prefix(b"request\0headers\0") {
+            let lines = self.request_headers.iter().filter(|(other, _)| other.as_bytes() == name);
+            let lines: Vec<&[u8]> = lines.map(|(_, value)| value.as_slice()).collect();
+            return (!lines.is_empty()).then(|| lines.join(&b','));
+        }
+        self.properties.get(path).cloned()
+    }
+
+    /// A map of headers by the ABI's number.
+    pub(crate) fn headers(&mut self, map: u32) -> Option<&mut Vec<(String, Vec<u8>)>> {
+        match map {
+            0 => Some(&mut self.request_headers),
+            2 => Some(&mut self.response_headers),
+            _ => None,
+        }
+    }
+}
