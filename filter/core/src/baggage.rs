@@ -9,7 +9,7 @@
 use crate::{
     key::{InvalidKey, RoutingKey},
     limits::{BAGGAGE_BYTES, BAGGAGE_MEMBERS},
-    reading::{Reading, percent_decode, trim_ows},
+    reading::{Reading, percent_decode, trim_ows, trim_ows_start},
     reason::Reason,
 };
 
@@ -100,14 +100,17 @@ enum Member<'a> {
 }
 
 fn value_of<'a>(member: &'a [u8], name: &[u8]) -> Member<'a> {
-    let pair = member.split(|byte| *byte == b';').next().unwrap_or_default();
-    let mut halves = pair.splitn(2, |byte| *byte == b'=');
-    if trim_ows(halves.next().unwrap_or_default()) != name {
+    // The name first: a foreign member is left after as few bytes as it takes to tell.
+    let Some(rest) = trim_ows_start(member).strip_prefix(name) else {
         return Member::Foreign;
-    }
-    match halves.next().map(trim_ows) {
-        Some(value) if is_baggage_value(value) => Member::Value(value),
-        _ => Member::Malformed,
+    };
+    match trim_ows_start(rest) {
+        [b'=', value @ ..] => {
+            let value = value.split(|byte| *byte == b';').next().map(trim_ows);
+            value.filter(|value| is_baggage_value(value)).map_or(Member::Malformed, Member::Value)
+        }
+        [] | [b';', ..] => Member::Malformed,
+        _ => Member::Foreign,
     }
 }
 

@@ -37,8 +37,17 @@ impl Reading {
 }
 
 /// `bytes` without the spaces and tabs around it (OWS of RFC 9110 section 5.6.3).
-pub(crate) fn trim_ows(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+pub(crate) fn trim_ows(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_ows_start(bytes);
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// `bytes` without the spaces and tabs before it.
+pub(crate) fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
     bytes

@@ -1,0 +1,153 @@
+//! The tiers: what each runs, and what it needs.
+
+use std::{fmt, path::PathBuf, process::Command};
+
+use clap::ValueEnum;
+
+use super::runner::Tally;
+use crate::{
+    envoy,
+    module::{self, Toolchain, run},
+    progress::Step,
+    workspace,
+};
+
+/// A tier of tests, the cheapest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    /// Format, clippy, rustdoc.
+    Lint,
+    /// The core and the compiler, natively.
+    Unit,
+    /// The core's tests on wasm32, under Node.
+    Wasm,
+    /// The built module in the in-process host.
+    Module,
+    /// The built module in real Envoys.
+    Envoy,
+}
+
+/// Why a tier cannot run here, and what to install.
+#[derive(Debug)]
+pub(crate) struct Skip(pub(crate) String);
+
+impl<E: Into<anyhow::Error>> From<E> for Skip {
+    fn from(error: E) -> Self {
+        Self(format!("{:#}", error.into()))
+    }
+}
+
+impl Tier {
+    /// What it proves, in a line.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Lint => "format, clippy and rustdoc, with warnings as errors",
+            Self::Unit => "the core and the compiler, natively",
+            Self::Wasm => "the core's tests on wasm32, under Node",
+            Self::Module => "the built module in the in-process host",
+            Self::Envoy => "the built module in real Envoys",
+        }
+    }
+
+    /// Gets what the tier needs, and runs it.
+    pub(crate) fn run(self) -> Result<Tally, Skip> {
+        match self {
+            Self::Lint => Ok(lint()),
+            Self::Unit => Ok(test(&["--package", "skycap-core", "--package", "skycap"])),
+            Self::Wasm => wasm(),
+            Self::Module => {
+                module::build()?;
+                Ok(test(&[
+                    "--package",
+                    "skycap-tests",
+                    "--lib",
+                    "--test",
+                    "cases",
+                    "--test",
+                    "host",
+                ]))
+            }
+            Self::Envoy => {
+                module::build()?;
+                envoy::obtain()?;
+                Ok(test(&["--package", "skycap-tests", "--test", "envoy"]))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.pad(value.as_ref().map_or("", clap::builder::PossibleValue::get_name))
+    }
+}
+
+fn lint() -> Tally {
+    let warnings = ["--", "--deny", "warnings"];
+    let mut checks = vec![
+        cargo(&["fmt", "--all", "--check"]),
+        cargo(&[&["clippy", "--quiet", "--all-targets"], &warnings[..]].concat()),
+    ];
+    // The filter's own code is for wasm32 alone, and Debian's toolchain has no clippy for it.
+    if let Ok(Toolchain::Installed) = Toolchain::find() {
+        let mut clippy = Toolchain::Installed.cargo("clippy", "");
+        clippy.args(["--quiet", "--package", "skycap-filter"]).args(warnings);
+        checks.push(clippy);
+    }
+    let mut doc = cargo(&["doc", "--quiet", "--no-deps", "--document-private-items"]);
+    doc.env("RUSTDOCFLAGS", "--deny warnings");
+    checks.push(doc);
+    checks.iter_mut().map(Tally::of_check).fold(Tally::default(), |total, tally| total + tally)
+}
+
+fn test(args: &[&str]) -> Tally {
+    Tally::of_runner(&mut cargo(&[&["test", "--quiet"], args].concat()))
+}
+
+fn wasm() -> Result<Tally, Skip> {
+    if Command::new("node").arg("--version").output().is_err() {
+        return Err(Skip("there is no `node`; install Node.js 20 or newer".into()));
+    }
+    let toolchain = Toolchain::find()?;
+    let runner = wasm_bindgen_runner()?;
+    let mut command = toolchain.cargo("test", "std,panic_abort,test");
+    command
+        .args(["--quiet", "--package", "skycap-core"])
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    Ok(Tally::of_runner(&mut command))
+}
+
+/// wasm-bindgen's test runner, of exactly the version that the tests are built with. It takes
+/// minutes to build, so it is kept in the cache.
+fn wasm_bindgen_runner() -> anyhow::Result<PathBuf> {
+    let version = locked_version("wasm-bindgen")?;
+    let folder = workspace::cache()?.join(format!("wasm-bindgen-cli-{version}"));
+    let runner = folder.join("bin/wasm-bindgen-test-runner");
+    if !runner.is_file() {
+        let _step = Step::new(&format!("building wasm-bindgen-cli {version}, once"));
+        // Without --locked: its own lock file may name what a mirror does not have yet.
+        run(cargo(&["install", "--quiet", "wasm-bindgen-cli", "--no-default-features"])
+            .args(["--version", &version, "--root"])
+            .arg(&folder))?;
+    }
+    Ok(runner)
+}
+
+/// The version of a package in Cargo.lock.
+fn locked_version(package: &str) -> anyhow::Result<String> {
+    let lock = std::fs::read_to_string(workspace::root().join("Cargo.lock"))?;
+    let mut lines = lock.lines().skip_while(|line| *line != format!("name = \"{package}\""));
+    let version = lines.nth(1).and_then(|line| line.strip_prefix("version = \""));
+    version
+        .and_then(|version| version.strip_suffix('"'))
+        .map(str::to_owned)
+        .ok_or_else(|| anyhow::anyhow!("Cargo.lock has no `{package}`"))
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace::root()).args(args);
+    command
+}
