@@ -89,12 +89,12 @@ impl Envoy {
     /// # Errors
     /// When Envoy says neither yes nor no.
     pub async fn push(&mut self, plugin_config: &str) -> anyhow::Result<bool> {
-        let before = (self.extension_stat("config_reload").await?, self.rejected().await?);
+        let before = (self.extension_stat("update_success").await?, self.rejected().await?);
         self.version += 1;
         write_extension(&self.folder, &self.bootstrap, plugin_config, self.version)?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if self.extension_stat("config_reload").await? > before.0 {
+            if self.extension_stat("update_success").await? > before.0 {
                 return Ok(true);
             }
             if self.rejected().await? > before.1 {

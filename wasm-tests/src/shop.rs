@@ -114,6 +114,12 @@ impl Shop {
         Ok(())
     }
 
+    /// The workloads as Services of port 80.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        self.servers.iter().map(Server::service).collect()
+    }
+
     /// How many workloads there are.
     #[must_use]
     pub fn workloads(&self) -> usize {

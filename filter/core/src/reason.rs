@@ -169,6 +169,9 @@ impl Drops {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::Reason;
 
     #[test]

@@ -112,9 +112,10 @@ fn wasm() -> Result<Tally, Skip> {
     }
     let toolchain = Toolchain::find()?;
     let runner = wasm_bindgen_runner()?;
+    // No --quiet: cargo hands it on to a runner that does not know it.
     let mut command = toolchain.cargo("test", "std,panic_abort,test");
     command
-        .args(["--quiet", "--package", "skycap-core"])
+        .args(["--package", "skycap-core"])
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     Ok(Tally::of_runner(&mut command))
 }
