@@ -29,7 +29,7 @@ pub struct Manifests {
 
 /// A path that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read `{path}`: {source}; check the path given with -f")]
+#[error("cannot read `{path}`, check what is given with -f")]
 pub struct Unreadable {
     path: PathBuf,
     source: std::io::Error,
@@ -52,9 +52,10 @@ impl Manifests {
 
     /// Adds the documents of `text`; `source` is what problems call it.
     pub fn add(&mut self, text: &str, source: &str) {
-        for (line, document) in documents(text) {
-            if let Err(text) = self.add_document(&document, &format!("{source}:{line}")) {
-                self.refuse(&format!("{source}:{line}"), "", text);
+        for Document { before, line, text } in documents(text) {
+            let place = format!("{source}:{line}");
+            if let Err(text) = self.add_document(text, before, &place) {
+                self.refuse(&place, "", text);
             }
         }
     }
@@ -78,10 +79,11 @@ impl Manifests {
     }
 
     /// Adds one document. An error is for the whole of it.
-    fn add_document(&mut self, document: &str, source: &str) -> Result<(), String> {
+    fn add_document(&mut self, text: &str, before: u64, source: &str) -> Result<(), String> {
         let options = serde_saphyr::options! { budget: None };
-        let value: Value = serde_saphyr::from_str_with_options(document, options)
-            .map_err(|error| format!("no YAML: {}; mend the document", one_line(&error)))?;
+        let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            format!("no YAML: {}; mend the document", yaml_error(&error, before))
+        })?;
         match value {
             Value::Null => Ok(()),
             Value::Object(_) => {
@@ -124,31 +126,47 @@ impl Manifests {
     }
 }
 
-/// The documents of a stream, each with the number of its first line that says something.
+/// One document of a stream.
+struct Document<'a> {
+    /// How many lines of the stream stand before its text.
+    before: u64,
+    /// The line of the stream, from 1, on which it says something first.
+    line: usize,
+    text: &'a str,
+}
+
+/// The documents of a stream that say something.
 ///
 /// Split here and not by the parser, so that a malformed document hurts no other: `---` at the
-/// start of a line ends a document wherever it stands (YAML 1.2.2, section 9.1.2). Each is padded
-/// with the lines before it, so that the parser's own line numbers are those of the file.
-fn documents(text: &str) -> Vec<(usize, String)> {
-    let mut found: Vec<(usize, String)> = vec![(0, String::new())];
-    for (index, line) in text.lines().enumerate() {
-        let marker =
-            line.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with(' '));
-        let content = marker.unwrap_or(line);
-        if marker.is_some() {
-            found.push((0, "\n".repeat(index)));
+/// start of a line ends a document wherever it stands (YAML 1.2.2, section 9.1.2).
+fn documents(stream: &str) -> Vec<Document<'_>> {
+    let mut found = Vec::new();
+    let (mut rest, mut before) = (stream, 0);
+    loop {
+        let end = end_of_document(rest);
+        let (text, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        let is_empty = |line: &str| {
+            let line = line.strip_prefix("---").unwrap_or(line).trim_start();
+            line.is_empty() || line.starts_with('#')
+        };
+        if let Some(first) = text.lines().position(|line| !is_empty(line)) {
+            found.push(Document { before, line: before as usize + first + 1, text });
         }
-        let says = !content.trim().is_empty() && !content.trim_start().starts_with('#');
-        if let Some((first, document)) = found.last_mut() {
-            if says && *first == 0 {
-                *first = index + 1;
-            }
-            document.push_str(content);
-            document.push('\n');
+        if end.is_none() {
+            return found;
         }
+        before += text.matches('\n').count() as u64;
+        rest = behind;
     }
-    found.retain(|(first, _)| *first > 0);
-    found
+}
+
+/// Where the next document begins: at a `---` on a line of its own, but for the very first.
+fn end_of_document(text: &str) -> Option<usize> {
+    let markers = text.match_indices("\n---").map(|(newline, _)| newline + 1);
+    markers.into_iter().find(|marker| {
+        let behind = text.get(marker + 3..).unwrap_or_default();
+        behind.is_empty() || behind.starts_with([' ', '\t', '\r', '\n'])
+    })
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -167,9 +185,16 @@ fn typed<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
     serde_json::from_value(value)
 }
 
-/// The first line of an error; the rest is a picture of the document.
-fn one_line(error: &impl std::fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+/// What the YAML parser says, in a line: no picture of the document, no word to programmers, and
+/// its line counted from `before` lines up.
+pub(crate) fn yaml_error(error: &serde_saphyr::Error, before: u64) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    let Some(location) = error.location() else { return line.to_owned() };
+    let place = format!("line {} column {}: ", location.line(), location.column());
+    let what = line.strip_prefix(&place).unwrap_or(line);
+    format!("line {} column {}: {what}", location.line() + before, location.column())
 }
 
 /// Where a manifest without a namespace goes, as with kubectl.

@@ -114,7 +114,9 @@ impl Report {
     fn refused(&self) -> impl Iterator<Item = FragmentRow> {
         let refused = self.problems.iter().filter(|problem| problem.severity == Severity::Refused);
         refused.map(|problem| FragmentRow {
-            fragment: problem.fragment.clone(),
+            // A document that cannot be read has no name.
+            fragment: if problem.fragment.is_empty() { &problem.source } else { &problem.fragment }
+                .clone(),
             key: String::new(),
             state: paint(AnsiColor::Red, problem.severity.label()),
             routes: String::new(),
@@ -150,7 +152,8 @@ impl From<&FragmentReport> for FragmentRow {
 #[derive(Tabled)]
 struct ProblemRow {
     severity: String,
-    r#where: String,
+    #[tabled(rename = "where")]
+    place: String,
     what: String,
 }
 
@@ -165,7 +168,7 @@ impl From<&Problem> for ProblemRow {
             place.into_iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
         Self {
             severity: paint(color, problem.severity.label()),
-            r#where: place.join("\n"),
+            place: place.join("\n"),
             what: problem.text.clone(),
         }
     }

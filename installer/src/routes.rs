@@ -5,6 +5,8 @@ use std::num::NonZeroU16;
 use serde_json::{Map, Value};
 use skycap_core::names::check_label;
 
+use crate::manifests::yaml_error;
+
 /// What a sandbox says of one Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxRoute {
@@ -21,11 +23,7 @@ pub struct SandboxRoute {
 /// Reads both forms: `cart: cart-pr-1` and `cart: {to: cart-pr-1, port: 80, toPort: 8080}`.
 pub(crate) fn parse(yaml: &str) -> Result<Vec<SandboxRoute>, String> {
     let value: Value = serde_saphyr::from_str(yaml).map_err(|error| {
-        let text = error.to_string();
-        format!(
-            "{}; expected lines such as `cart: cart-pr-1`",
-            text.lines().next().unwrap_or_default()
-        )
+        format!("{}; expected lines such as `cart: cart-pr-1`", yaml_error(&error, 0))
     })?;
     match value {
         Value::Null => Ok(Vec::new()),

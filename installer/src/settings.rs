@@ -9,6 +9,7 @@ use skycap_core::{
 
 use crate::{
     fragments::{Data, OnUnavailable, Origin, parse_bool},
+    manifests::yaml_error,
     problem::{Fault, Problem, Severity},
 };
 
@@ -61,9 +62,8 @@ fn parse(mut data: Data) -> Result<Settings, Fault> {
 
 fn carriers(yaml: &str) -> Result<Vec<Carrier>, String> {
     let expected = "expected a list such as `- baggage: sandbox`";
-    let value: Vec<serde_json::Value> = serde_saphyr::from_str(yaml).map_err(|error| {
-        format!("{}; {expected}", error.to_string().lines().next().unwrap_or_default())
-    })?;
+    let value: Vec<serde_json::Value> = serde_saphyr::from_str(yaml)
+        .map_err(|error| format!("{}; {expected}", yaml_error(&error, 0)))?;
     if value.is_empty() || value.len() > CARRIERS {
         return Err(format!("has {} carriers, expected 1 to {CARRIERS}", value.len()));
     }
