@@ -131,7 +131,6 @@ fn what_is_written_is_read() {
     assert_ne!(again.generation, config.generation, "the generation is of the content");
     assert_eq!(PluginConfig { generation: config.generation, ..again }, config);
     // The generation does not depend on the one that was there before.
-    let rewritten =
-        PluginConfig::from_json(json.as_bytes()).and_then(|config| Ok(config.into_json()));
+    let rewritten = PluginConfig::from_json(json.as_bytes()).map(PluginConfig::into_json);
     assert_eq!(rewritten.expect("it is read").expect("it is written"), json);
 }

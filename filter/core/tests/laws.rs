@@ -23,9 +23,7 @@ fn reference(list: &[u8], name: &str) -> Option<String> {
         let (key, value) = (key.trim_matches(ows), value.trim_matches(ows));
         let octet = |c: char| ('\x21'..='\x7e').contains(&c) && !"\",;\\".contains(c);
         if key == name && value.chars().all(octet) {
-            if let Some(decoded) = decode(value) {
-                found = Some(decoded);
-            }
+            found = decode(value).or(found);
         }
     }
     let is_key = |value: &String| {
