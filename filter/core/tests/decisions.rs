@@ -51,6 +51,7 @@ impl Request for Asked {
     }
 }
 
+#[expect(clippy::expect_used, reason = "a table that does not parse is a broken test")]
 /// A table of so many sandboxes, which all replace the cart, with these fields beside.
 fn table(sandboxes: usize, fields: &str) -> Table {
     let keys: Vec<_> = (0..sandboxes).map(|n| format!("\"pr-{n}\":[0]")).collect();

@@ -71,7 +71,7 @@ impl Tier {
             Self::Envoy => {
                 module::build()?;
                 envoy::obtain()?;
-                Ok(test(&["--package", "skycap-tests", "--test", "envoy"]))
+                Ok(test(&["--package", "skycap-tests", "--test", "envoy", "--test", "protocols"]))
             }
         }
     }
