@@ -208,6 +208,7 @@ const NO_GRPC_STATUS: i32 = -1;
 
 // ABI 0.2.1, section "Functions implemented in the host environment". Statuses are numbers and no
 // enum, for a host may have more of them than this list has.
+#[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
