@@ -115,7 +115,7 @@ fn wasm() -> Result<Tally, Skip> {
     // No --quiet: cargo hands it on to a runner that does not know it.
     let mut command = toolchain.cargo("test", "std,panic_abort,test");
     command
-        .args(["--package", "skycap-core"])
+        .args(["--package", "skycap-core", "--lib", "--tests"])
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     Ok(Tally::of_runner(&mut command))
 }
