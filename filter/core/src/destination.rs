@@ -80,7 +80,9 @@ fn service_bytes(host: &[u8], domain: &ClusterDomain) -> Option<usize> {
     let service = host
         .strip_suffix(domain.as_str().as_bytes())
         .and_then(|host| host.strip_suffix(b".svc."))?;
-    service.contains(&b'.').then_some(service.len())
+    // A name of Kubernetes and no other: it goes into the decision header as it stands.
+    let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    (service.contains(&b'.') && service.iter().all(plain)).then_some(service.len())
 }
 
 fn parse_port(digits: &[u8]) -> Option<u16> {

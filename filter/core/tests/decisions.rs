@@ -123,6 +123,15 @@ fn the_explanation_says_what_decided() {
     );
 }
 
+/// Found by the fuzz target `decide`.
+#[test]
+fn a_cluster_of_odd_bytes_is_no_service() {
+    let cluster = "outbound|80||ca\0:.shop.svc.cluster.local";
+    let request = Asked { cluster, ..Asked::new(&[("baggage", b"sandbox=pr-1")]) };
+    let table = table(2, "");
+    assert_eq!(decide(&table, &request).reason, Reason::ForeignDestination);
+}
+
 #[test]
 fn labels_and_texts_are_all_different() {
     let reasons = || Reason::OUTCOMES.into_iter().chain(Reason::DROPS);

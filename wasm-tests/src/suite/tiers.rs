@@ -25,6 +25,8 @@ pub enum Tier {
     Module,
     /// The built module in real Envoys.
     Envoy,
+    /// The core under random bytes, with nightly.
+    Fuzz,
 }
 
 /// Why a tier cannot run here, and what to install.
@@ -47,6 +49,7 @@ impl Tier {
             Self::Wasm => "the core's tests on wasm32, under Node",
             Self::Module => "the built module in the in-process host",
             Self::Envoy => "the built module in real Envoys",
+            Self::Fuzz => "the core under random bytes (10 s a target, 60 s with CI=true)",
         }
     }
 
@@ -73,8 +76,40 @@ impl Tier {
                 envoy::obtain()?;
                 Ok(test(&["--package", "skycap-tests", "--test", "envoy", "--test", "protocols"]))
             }
+            Self::Fuzz => fuzz(),
         }
     }
+}
+
+/// Each fuzz target counts as one test.
+fn fuzz() -> Result<Tally, Skip> {
+    let nightly = Command::new("cargo").args(["+nightly", "--version"]).output();
+    if !nightly.is_ok_and(|nightly| nightly.status.success()) {
+        return Err(Skip("there is no nightly; `rustup toolchain install nightly`".into()));
+    }
+    let cargo_fuzz = install("cargo-fuzz", "0.13.2", &[])?.join("bin/cargo-fuzz");
+    let seconds = if std::env::var("CI").is_ok_and(|ci| ci == "true") { 60 } else { 10 };
+    let folder = workspace::root().join("filter/core/fuzz");
+    let mut tally = Tally::default();
+    for target in ["baggage", "config", "decide"] {
+        let corpus = workspace::target().join("fuzz-corpus").join(target);
+        std::fs::create_dir_all(&corpus)?;
+        let mut command = Command::new(&cargo_fuzz);
+        command
+            .current_dir(&folder)
+            // cargo-fuzz calls cargo, which is to be nightly's.
+            .env("RUSTUP_TOOLCHAIN", "nightly")
+            .env_remove("CARGO")
+            .args(["fuzz", "run", "--fuzz-dir", ".", "--target-dir"])
+            .arg(workspace::target().join("fuzz"))
+            .arg(target)
+            .arg(corpus)
+            .arg(folder.join("seeds").join(target))
+            .args(["--", "-verbosity=0", "-max_len=16384", "-timeout=10"])
+            .arg(format!("-max_total_time={seconds}"));
+        tally = tally + Tally::of_check(&mut command);
+    }
+    Ok(tally)
 }
 
 impl fmt::Display for Tier {
@@ -120,20 +155,25 @@ fn wasm() -> Result<Tally, Skip> {
     Ok(Tally::of_runner(&mut command))
 }
 
-/// wasm-bindgen's test runner, of exactly the version that the tests are built with. It takes
-/// minutes to build, so it is kept in the cache.
+/// wasm-bindgen's test runner, of exactly the version that the tests are built with.
 fn wasm_bindgen_runner() -> anyhow::Result<PathBuf> {
     let version = locked_version("wasm-bindgen")?;
-    let folder = workspace::cache()?.join(format!("wasm-bindgen-cli-{version}"));
-    let runner = folder.join("bin/wasm-bindgen-test-runner");
-    if !runner.is_file() {
-        let _step = Step::new(&format!("building wasm-bindgen-cli {version}, once"));
+    let folder = install("wasm-bindgen-cli", &version, &["--no-default-features"])?;
+    Ok(folder.join("bin/wasm-bindgen-test-runner"))
+}
+
+/// A program from the registry, built once for all checkouts: it takes minutes.
+fn install(program: &str, version: &str, args: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = workspace::cache()?.join(format!("{program}-{version}"));
+    // Cargo writes this file when all is in place.
+    if !folder.join(".crates.toml").is_file() {
+        let _step = Step::new(&format!("building {program} {version}, once"));
         // Without --locked: its own lock file may name what a mirror does not have yet.
-        run(cargo(&["install", "--quiet", "wasm-bindgen-cli", "--no-default-features"])
-            .args(["--version", &version, "--root"])
-            .arg(&folder))?;
+        run(cargo(&["install", "--quiet", program, "--version", version, "--root"])
+            .arg(&folder)
+            .args(args))?;
     }
-    Ok(runner)
+    Ok(folder)
 }
 
 /// The version of a package in Cargo.lock.
