@@ -148,14 +148,12 @@ fn a_request_keeps_its_budget() -> anyhow::Result<()> {
     let mut vm = Host::new(&wasm()?)?.start()?;
     let mut failures = Vec::new();
     for keys in [10, 100_000] {
-        let keys: Vec<String> = (0..keys).map(|n| format!("\"pr-{n}\":[0]")).collect();
-        let table = TABLE.replace("\"pr-1\":[0]", &keys.join(",")).replace("\"on\"", "\"off\"");
-        anyhow::ensure!(vm.configure(table.as_bytes())?, "refused");
+        anyhow::ensure!(vm.configure(table(keys).as_bytes())?, "refused");
         for (kind, headers, entries, calls, fuel) in [
             ("no baggage", vec![], 2, 2, 3_140),
             ("foreign baggage", vec![("baggage", foreign.as_bytes())], 3, 2, 11_070),
             ("unknown key", vec![("baggage", &b"sandbox=zz"[..])], 3, 2, 9_250),
-            ("routed", vec![("baggage", &b"sandbox=pr-7"[..])], 4, 4, 21_900),
+            ("routed", vec![("baggage", &b"sandbox=pr-7"[..])], 4, 4, 22_390),
         ] {
             // The first of its kind finds another kind behind it: the second is the steady state.
             vm.request(&view(&headers))?;
@@ -172,6 +170,40 @@ fn a_request_keeps_its_budget() -> anyhow::Result<()> {
         }
     }
     anyhow::ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// A table of so many sandboxes, which all replace the cart.
+fn table(sandboxes: usize) -> String {
+    let keys: Vec<String> = (0..sandboxes).map(|n| format!("\"pr-{n}\":[0]")).collect();
+    TABLE.replace("\"pr-1\":[0]", &keys.join(",")).replace("\"on\"", "\"off\"")
+}
+
+/// Linear memory never shrinks, so this is the peak: the table, and the JSON that it came from.
+#[test]
+fn a_row_takes_64_bytes_at_most() -> anyhow::Result<()> {
+    let mut vm = Host::new(&wasm()?)?.start()?;
+    let before = vm.memory();
+    let json = table(100_000);
+    anyhow::ensure!(vm.configure(json.as_bytes())?, "refused");
+    let (bytes, json) = ((vm.memory() - before) / 100_000, json.len() / 100_000);
+    println!("{bytes} bytes of linear memory and {json} of pluginConfig a row");
+    anyhow::ensure!(bytes <= 64 && json <= 16, "{bytes} bytes of memory, {json} of JSON a row");
+    Ok(())
+}
+
+#[test]
+fn a_thousand_tables_take_no_more_than_two() -> anyhow::Result<()> {
+    let mut vm = Host::new(&wasm()?)?.start()?;
+    let tables = [table(1_000), table(999)];
+    let mut configure = |times: usize| -> anyhow::Result<usize> {
+        for json in tables.iter().cycle().take(times) {
+            anyhow::ensure!(vm.configure(json.as_bytes())?, "refused");
+        }
+        Ok(vm.memory())
+    };
+    let (before, after) = (configure(10)?, configure(1_000)?);
+    anyhow::ensure!(after == before, "from {before} to {after} bytes");
     Ok(())
 }
 

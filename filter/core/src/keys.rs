@@ -79,6 +79,21 @@ impl Keys {
         rows.find(|(_, route)| beyond(route)).map(|(key, route)| (key.into(), *route))
     }
 
+    /// No keys, with room for those of `json`: arrays that grow by doubling would leave linear
+    /// memory, which never shrinks, at twice of what they need.
+    fn with_room_for(json: &str) -> Self {
+        let count = |mark: u8| json.bytes().filter(|byte| *byte == mark).count();
+        // Neither mark can stand in a key.
+        let (keys, routes) = (count(b':'), count(b',').saturating_add(1));
+        // What is around a key and its one route is `"":[0],`.
+        let text = json.len().saturating_sub(keys.saturating_mul(6));
+        Self {
+            text: String::with_capacity(text),
+            ends: Vec::with_capacity(keys),
+            routes: Vec::with_capacity(routes),
+        }
+    }
+
     fn range(&self, index: usize, end: impl Fn(&Ends) -> u32) -> Range<usize> {
         let at =
             |index: Option<usize>| index.and_then(|index| self.ends.get(index)).map_or(0, &end);
@@ -117,12 +132,14 @@ impl<'de> Deserialize<'de> for Keys {
     /// Reads JSON only: past the wrappers that track a path, which would allocate for every key.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&RawValue>::deserialize(deserializer)?.get();
+        let keys = Self::with_room_for(json);
         let mut json = serde_json::Deserializer::from_str(json);
-        json.deserialize_map(KeysVisitor).map_err(D::Error::custom)
+        json.deserialize_map(KeysVisitor(keys)).map_err(D::Error::custom)
     }
 }
 
-struct KeysVisitor;
+/// Fills the keys that it holds.
+struct KeysVisitor(Keys);
 
 impl<'de> Visitor<'de> for KeysVisitor {
     type Value = Keys;
@@ -132,13 +149,15 @@ impl<'de> Visitor<'de> for KeysVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-        let mut keys = Keys::default();
+        let Self(mut keys) = self;
         while let Some(key) = map.next_key::<RoutingKey>()? {
             map.next_value_seed(RoutesSeed(&mut keys.routes))
                 .map_err(|error| A::Error::custom(format_args!("of key `{key}`: {error}")))?;
             keys.text.push_str(key.as_str());
             keys.close();
         }
+        keys.text.shrink_to_fit();
+        keys.routes.shrink_to_fit();
         Ok(keys)
     }
 }
