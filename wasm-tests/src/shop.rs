@@ -81,7 +81,7 @@ impl Shop {
         }
         for (server, envoy) in servers.iter().zip(envoys.iter().skip(1)) {
             // It is set once, here.
-            let _ = server.sidecar.set(envoy.listener(PORT_NAME)?);
+            let _ = server.sidecar.set(envoy.process.listener(PORT_NAME)?);
         }
         Ok(Self { servers, envoys })
     }
@@ -91,7 +91,7 @@ impl Shop {
     /// # Errors
     /// When the gateway has no listener.
     pub fn gateway(&self) -> anyhow::Result<SocketAddr> {
-        self.envoys.first().context("a shop has a gateway")?.listener(PORT_NAME)
+        self.envoys.first().context("a shop has a gateway")?.process.listener(PORT_NAME)
     }
 
     /// Sends a request to the frontend, by the gateway.

@@ -143,7 +143,7 @@ async fn fixture(table: &str, dispatch_route: bool, module: PathBuf) -> anyhow::
 
 impl Fixture {
     async fn get(&self, host: &str, lines: &[(&str, &str)]) -> anyhow::Result<Answer> {
-        client::send(self.envoy.listener("80")?, host, &headers(lines)?).await
+        client::send(self.envoy.process.listener("80")?, host, &headers(lines)?).await
     }
 }
 
@@ -162,7 +162,7 @@ async fn every_dispatch_and_every_answer() -> anyhow::Result<()> {
     for http2 in [false, true] {
         for (dispatch, dispatch_route) in [("cluster-header", true), ("authority", false)] {
             let fixture = fixture(&table(dispatch), dispatch_route, module::build()?).await?;
-            let address = fixture.envoy.listener("80")?;
+            let address = fixture.envoy.process.listener("80")?;
             for (lines, expected) in [
                 (&[][..], "pricing"),
                 (&[key], "pricing-pr-2"),
@@ -208,7 +208,7 @@ async fn counters_are_stats_with_labels() -> anyhow::Result<()> {
     }
     // What the module counted reaches Envoy within a second.
     for _ in 0..100 {
-        let stats = fixture.envoy.admin("/stats/prometheus").await?;
+        let stats = fixture.envoy.process.admin("/stats/prometheus").await?;
         let has = |line: &str| stats.lines().any(|other| other == line);
         if has(r#"skycap_requests_total{outcome="routed"} 2"#) {
             anyhow::ensure!(has(r#"skycap_requests_total{outcome="unknown_key"} 1"#), "{stats}");
@@ -218,7 +218,7 @@ async fn counters_are_stats_with_labels() -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    anyhow::bail!("no counter came: {}", fixture.envoy.admin("/stats/prometheus").await?)
+    anyhow::bail!("no counter came: {}", fixture.envoy.process.admin("/stats/prometheus").await?)
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ async fn grpc_server(name: &'static str) -> anyhow::Result<SocketAddr> {
 async fn grpc_goes_to_the_sandbox() -> anyhow::Result<()> {
     let endpoints = [grpc_server("baseline").await?, grpc_server("sandbox").await?];
     let (envoy, _folder) = start(module::build()?, endpoints, true).await?;
-    let channel = Endpoint::from_shared(format!("http://{}", envoy.listener("80")?))?
+    let channel = Endpoint::from_shared(format!("http://{}", envoy.process.listener("80")?))?
         .origin("http://app.shop".parse()?)
         .connect()
         .await?;
@@ -95,7 +95,7 @@ async fn a_websocket_goes_to_the_sandbox() -> anyhow::Result<()> {
     for (baggage, who) in [("a=b", "baseline"), ("sandbox=pr-1", "sandbox")] {
         let mut request = "ws://app.shop/".into_client_request()?;
         request.headers_mut().insert("baggage", baggage.parse()?);
-        let stream = TcpStream::connect(envoy.listener("80")?).await?;
+        let stream = TcpStream::connect(envoy.process.listener("80")?).await?;
         let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         for _ in 0..2 {
             socket.send(Message::text("who?")).await?;
@@ -119,7 +119,8 @@ async fn a_module_that_traps_costs_a_worker_one_request() -> anyhow::Result<()> 
     let mut passed = 0;
     for _ in 0..40 {
         let answer =
-            client::send(envoy.listener("80")?, "app.shop", &hyper::HeaderMap::new()).await?;
+            client::send(envoy.process.listener("80")?, "app.shop", &hyper::HeaderMap::new())
+                .await?;
         match answer.status.as_u16() {
             503 => refused += 1,
             _ => passed += 1,
