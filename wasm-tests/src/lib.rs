@@ -12,6 +12,7 @@
 
 pub mod case;
 pub mod client;
+pub mod compare;
 pub mod envoy;
 pub mod host;
 pub mod module;

@@ -111,12 +111,24 @@ impl Setup {
 /// # Errors
 /// When there is no toolchain, or when the build fails, with what the compiler said.
 pub fn build() -> anyhow::Result<PathBuf> {
-    let _step = Step::new("building the module");
+    build_package("skycap-filter", "skycap_filter", "skycap.wasm")
+}
+
+/// Builds the filter that does nothing, on the Rust SDK.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_null_sdk() -> anyhow::Result<PathBuf> {
+    build_package("skycap-null-sdk", "null_sdk", "null-sdk.wasm")
+}
+
+fn build_package(package: &str, library: &str, module: &str) -> anyhow::Result<PathBuf> {
+    let _step = Step::new(&format!("building {module}"));
     let toolchain = Toolchain::find()?;
     let mut cargo = toolchain.cargo("build", "std,panic_abort");
-    run(cargo.args(["--quiet", "--package", "skycap-filter", "--profile", "module"]))?;
-    let built = toolchain.target().join(TARGET).join("module/skycap_filter.wasm");
-    let module = workspace::target().join("skycap.wasm");
+    run(cargo.args(["--quiet", "--package", package, "--profile", "module"]))?;
+    let built = toolchain.target().join(TARGET).join("module").join(library).with_extension("wasm");
+    let module = workspace::target().join(module);
     copy_if_changed(&built, &module)
         .with_context(|| format!("cannot copy `{}`", built.display()))?;
     Ok(module)

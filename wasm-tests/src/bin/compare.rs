@@ -1,0 +1,70 @@
+//! `cargo compare`: what a request costs, beside the other ways to do it.
+#![forbid(unsafe_code)]
+
+use clap::{Parser, ValueEnum};
+use skycap_tests::{
+    compare::{self, Measured},
+    envoy, workspace,
+};
+
+/// Measure skycap beside the other ways to route a request by its key
+#[derive(Parser)]
+#[command(name = "cargo compare", version)]
+struct Args {
+    /// The comparisons to make, divided by commas [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Comparison>,
+    /// What to write into target/, beside what is printed
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "markdown,json")]
+    format: Vec<Format>,
+    /// How many rounds; the more, the closer the quartiles
+    #[arg(long, default_value_t = 25)]
+    rounds: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Comparison {
+    /// CPU time a request
+    Cpu,
+    /// p50 and p99 at a fixed rate
+    Latency,
+    /// What a table costs to compile, to configure and to keep
+    Tables,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Markdown,
+    Json,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Args { only, format, rounds } = Args::parse();
+    let envoy = envoy::obtain()?;
+    let folder = tempfile::tempdir()?;
+    let comparisons = if only.is_empty() { Comparison::value_variants().to_vec() } else { only };
+    let mut results = Vec::new();
+    for comparison in comparisons {
+        let measured = match comparison {
+            Comparison::Cpu => compare::cpu(&envoy, rounds, folder.path()).await?,
+            Comparison::Latency => compare::latencies(&envoy, rounds, folder.path()).await?,
+            Comparison::Tables => compare::configure(&envoy, folder.path()).await?,
+        };
+        anstream::println!("\n{}", measured.markdown());
+        results.push(measured);
+    }
+    for format in format {
+        let (file, text) = match format {
+            Format::Markdown => {
+                let tables: Vec<_> = results.iter().map(Measured::markdown).collect();
+                ("compare.md", tables.join("\n"))
+            }
+            Format::Json => ("compare.json", serde_json::to_string_pretty(&results)?),
+        };
+        let path = workspace::target().join(file);
+        std::fs::write(&path, text)?;
+        anstream::eprintln!("written to {}", path.display());
+    }
+    Ok(())
+}
