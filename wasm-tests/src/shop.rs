@@ -21,7 +21,7 @@ use hyper_util::{
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::BaggagePropagator;
 use serde::{Deserialize, Serialize};
-use skycap_core::dispatch::{DECISION_HEADER, EXPLAIN_HEADER};
+use skycap_core::dispatch::{DECISION_HEADER, EXPLAIN_HEADER, SANDBOX_HEADER};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -44,6 +44,8 @@ pub struct Visit {
     pub path: Vec<String>,
     /// The Host that each of them saw.
     pub hosts: Vec<String>,
+    /// The key in `x-skycap-sandbox` that each of them saw, empty for none.
+    pub keys: Vec<String>,
 }
 
 impl Shop {
@@ -187,8 +189,11 @@ async fn answer(
     sidecar: Option<SocketAddr>,
     request: Request<hyper::body::Incoming>,
 ) -> Response<Full<Bytes>> {
-    let host = request.headers().get("host").and_then(|host| host.to_str().ok());
-    let own = Visit { path: vec![name.into()], hosts: vec![host.unwrap_or_default().into()] };
+    let seen = |name: &str| {
+        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        vec![value.unwrap_or_default().to_owned()]
+    };
+    let own = Visit { path: vec![name.into()], hosts: seen("host"), keys: seen(SANDBOX_HEADER) };
     let result = match (calls(name), sidecar) {
         (Some(next), Some(sidecar)) => call(next, sidecar, request.headers()).await,
         (Some(_), None) => Err(anyhow::anyhow!("{name} has no sidecar yet")),
@@ -209,6 +214,7 @@ fn respond(
     let visit = Visit {
         path: own.path.into_iter().chain(behind.path).collect(),
         hosts: own.hosts.into_iter().chain(behind.hosts).collect(),
+        keys: own.keys.into_iter().chain(behind.keys).collect(),
     };
     let mut response = Response::new(Full::from(serde_json::to_vec(&visit)?));
     for decision in headers.get_all(DECISION_HEADER) {

@@ -193,6 +193,23 @@ async fn every_dispatch_and_every_answer() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn dispatch_header_names_the_key_and_moves_nothing() -> anyhow::Result<()> {
+    let table = TABLE.replacen('{', "{\"dispatch\":\"header\",", 1);
+    let fixture = fixture(&table, false, module::build()?).await?;
+    for (lines, key) in [
+        (&[][..], ""),
+        (&[("baggage", "sandbox=pr-2")], "pr-2"),
+        (&[("x-skycap-sandbox", "pr-9")], ""),
+        (&[("x-skycap-sandbox", "pr-9"), ("baggage", "sandbox=pr-2")], "pr-2"),
+    ] {
+        let answer = fixture.get("pricing.shop", lines).await?;
+        let visit: Visit = serde_json::from_str(&answer.body)?;
+        anyhow::ensure!(visit.path == ["pricing"] && visit.keys == [key], "{lines:?}: {visit:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_target_that_envoy_does_not_know_is_a_503() -> anyhow::Result<()> {
     let fixture = fixture(TABLE, true, module::build()?).await?;
     let answer = fixture.get("cart.shop", &[("baggage", "sandbox=nowhere")]).await?;

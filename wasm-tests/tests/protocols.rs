@@ -131,6 +131,20 @@ async fn a_module_that_traps_costs_a_worker_one_request() -> anyhow::Result<()> 
     Ok(())
 }
 
+#[tokio::test]
+async fn a_module_that_cannot_start_says_so() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let module = folder.path().join("broken.wasm");
+    let endpoints = [SocketAddr::from(([127, 0, 0, 1], 9)); 2];
+    for bytes in [&b"no module"[..], &wat::parse_str("(module (func (export \"main\")))")?] {
+        std::fs::write(&module, bytes)?;
+        let started = start(module.clone(), endpoints, false).await;
+        let said = started.err().map_or_else(String::new, |error| format!("{error:#}"));
+        anyhow::ensure!(said.contains("module does not start"), "`{said}`");
+    }
+    Ok(())
+}
+
 const TRAP: &str = r#"(module
     (memory (export "memory") 1)
     (func (export "proxy_abi_version_0_2_1"))

@@ -7,6 +7,7 @@ use std::{borrow::Cow, cell::RefCell};
 
 use skycap_core::{
     decision::{Request, decide},
+    dispatch::Explain,
     explain::Explanation,
     plan::Plan,
     reason::Reason,
@@ -130,6 +131,22 @@ fn a_cluster_of_odd_bytes_is_no_service() {
     let request = Asked { cluster, ..Asked::new(&[("baggage", b"sandbox=pr-1")]) };
     let table = table(2, "");
     assert_eq!(decide(&table, &request).reason, Reason::ForeignDestination);
+}
+
+#[test]
+fn only_who_may_ask_is_answered() {
+    for (setting, value, allowed) in [
+        ("off", "1", false),
+        ("on", "1", true),
+        ("on", "0", false),
+        ("on", "", false),
+        ("token:abc", "abc", true),
+        ("token:abc", "token:abc", false),
+        ("token:abc", "1", false),
+    ] {
+        let explain: Explain = setting.parse().unwrap();
+        assert_eq!(explain.allows(value.as_bytes()), allowed, "{setting} {value}");
+    }
 }
 
 #[test]

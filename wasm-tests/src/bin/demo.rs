@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
     // Whatever was started ends with the future that is dropped here.
     let result = tokio::select! {
         result = demo(keep) => result,
-        _ = tokio::signal::ctrl_c() => {
+        () = stopped() => {
             anstream::eprintln!("stopped; nothing is left running");
             return ExitCode::from(130);
         }
@@ -49,6 +49,18 @@ async fn main() -> ExitCode {
             anstream::eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Ends with Ctrl-C, or with the signal that `kill` and `timeout` send.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 
