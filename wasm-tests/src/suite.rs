@@ -1,5 +1,6 @@
 //! `cargo suite`: every test there is, in tiers, each with what it needs.
 
+mod instructions;
 mod runner;
 mod tiers;
 
@@ -51,7 +52,7 @@ fn run_tier(tier: Tier, strict: bool) -> Line {
 
 fn print_table(lines: &[Line]) {
     anstream::println!(
-        "\n{:<8} {:>6} {:>6} {:>7} {:>7}",
+        "\n{:<12} {:>6} {:>6} {:>7} {:>7}",
         "tier",
         "passed",
         "failed",
@@ -66,7 +67,7 @@ fn print_table(lines: &[Line]) {
             (0, 0) => AnsiColor::Green,
         };
         let took = format!("{:.1} s", took.as_secs_f32());
-        let tier = paint(color, &format!("{:<8}", tier.to_string()));
+        let tier = paint(color, &format!("{:<12}", tier.to_string()));
         anstream::println!("{tier} {passed:>6} {failed:>6} {skipped:>7} {took:>7}  {why}");
     }
     anstream::println!();

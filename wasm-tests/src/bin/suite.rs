@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let Args { only, list } = Args::parse();
     let tiers = if only.is_empty() { Tier::value_variants().to_vec() } else { only };
     if list {
-        tiers.iter().for_each(|tier| anstream::println!("{tier:<8} {}", tier.about()));
+        tiers.iter().for_each(|tier| anstream::println!("{tier:<12} {}", tier.about()));
         return ExitCode::SUCCESS;
     }
     let strict = std::env::var("CI").is_ok_and(|ci| ci == "true");

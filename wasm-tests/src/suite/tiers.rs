@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, process::Command};
 
 use clap::ValueEnum;
 
-use super::runner::Tally;
+use super::{instructions, runner::Tally};
 use crate::{
     envoy,
     module::{self, Toolchain, run},
@@ -21,6 +21,8 @@ pub enum Tier {
     Unit,
     /// The core's tests on wasm32, under Node.
     Wasm,
+    /// What a decision costs, under valgrind.
+    Instructions,
     /// The built module in the in-process host.
     Module,
     /// The built module in real Envoys.
@@ -47,6 +49,7 @@ impl Tier {
             Self::Lint => "format, clippy and rustdoc, with warnings as errors",
             Self::Unit => "the core and the compiler, natively",
             Self::Wasm => "the core's tests on wasm32, under Node",
+            Self::Instructions => "what a decision costs, counted under valgrind",
             Self::Module => "the built module in the in-process host",
             Self::Envoy => "the built module in real Envoys",
             Self::Fuzz => "the core under random bytes (10 s a target, 60 s with CI=true)",
@@ -59,6 +62,12 @@ impl Tier {
             Self::Lint => Ok(lint()),
             Self::Unit => Ok(test(&["--package", "skycap-core", "--package", "skycap"])),
             Self::Wasm => wasm(),
+            Self::Instructions => {
+                if Command::new("valgrind").arg("--version").output().is_err() {
+                    return Err(Skip("there is no `valgrind`; install it from your system".into()));
+                }
+                Ok(instructions::count()?)
+            }
             Self::Module => {
                 module::build()?;
                 Ok(test(&[
