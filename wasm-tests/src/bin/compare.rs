@@ -38,7 +38,7 @@ enum Format {
     Json,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let Args { only, format, rounds } = Args::parse();
     let envoy = envoy::obtain()?;
