@@ -147,4 +147,4 @@ impl Measured {
 
 const WARM_UP: usize = 2;
 /// Requests of one variant in one round: some tens of milliseconds.
-const REQUESTS: usize = 2_000;
+const REQUESTS: usize = 5_000;

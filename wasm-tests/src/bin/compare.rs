@@ -18,7 +18,7 @@ struct Args {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "markdown,json")]
     format: Vec<Format>,
     /// How many rounds; the more, the closer the quartiles
-    #[arg(long, default_value_t = 25)]
+    #[arg(long, default_value_t = 15)]
     rounds: usize,
 }
 
