@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use hyper::{HeaderMap, header::HeaderName};
 use skycap_tests::{
     client::{self, Answer},
@@ -20,8 +21,9 @@ use skycap_tests::{
 const TABLE: &str = r#"{"version":"1.0","explain":"on","carriers":[{"baggage":"sandbox"}],
     "routes":[{"service":"cart.shop","to":"cart-{key}"},{"service":"pricing.shop","to":"pricing-{key}"},
         {"service":"frontend.shop","to":"frontend-{key}"},
-        {"service":"cart.shop","to":"cart-{key}","unavailable":true}],
-    "keys":{"pr-1":[0],"pr-2":[2,1],"gone":[3],"nowhere":[0]}}"#;
+        {"service":"cart.shop","to":"cart-{key}","unavailable":true},
+        {"service":"cart.shop","to":"pricing-pr-2","toPort":8080}],
+    "keys":{"pr-1":[0],"pr-2":[2,1],"gone":[3],"nowhere":[0],"other-port":[4]}}"#;
 
 /// An Envoy with four services behind it, each of which answers with its name.
 struct Fixture {
@@ -125,14 +127,14 @@ async fn fixture(table: &str, dispatch_route: bool, module: PathBuf) -> anyhow::
     let folder = tempfile::tempdir()?;
     // The shop's own servers, seen through one more Envoy.
     let shop = open_shop(r#"{"version":"1.0"}"#, &folder.path().join("shop")).await?;
-    let services = shop.services();
-    // A second port, of which the target has another number.
-    let cart = services.iter().find(|service| service.name == "pricing-pr-2").cloned();
-    let other = cart.map(|service| Service { port: 8080, name: "cart-other".into(), ..service });
+    let mut services = shop.services();
+    // One target has another port number too.
+    let target = services.iter().find(|service| service.name == "pricing-pr-2").cloned();
+    services.extend(target.map(|service| Service { port: 8080, ..service }));
     let bootstrap = Bootstrap {
         node: "probe.shop".into(),
         module: Some(module),
-        services: services.into_iter().chain(other).collect(),
+        services,
         workers: 2,
         dispatch_route,
     };
@@ -184,8 +186,15 @@ async fn every_dispatch_and_every_answer() -> anyhow::Result<()> {
                 let way = first(&answer);
                 anyhow::ensure!(way == expected, "{dispatch}, HTTP/2 {http2}: {lines:?} got {way}");
             }
-            let gone = fixture.get("cart.shop", &[("baggage", "sandbox=gone")]).await?;
+            // Dispatch `authority` keeps the port, and so does not reach another.
+            let other = fixture.get("cart.shop", &[("baggage", "sandbox=other-port")]).await?;
+            let expected = if dispatch == "authority" { "cart" } else { "pricing-pr-2" };
+            anyhow::ensure!(first(&other) == expected, "{dispatch}: {other:?}");
+            let explained = [("baggage", "sandbox=gone"), ("x-skycap-explain", "1")];
+            let gone = fixture.get("cart.shop", &explained).await?;
             anyhow::ensure!(gone.status == 503 && gone.body.contains("sandbox gone"), "{gone:?}");
+            let decision = gone.headers.get("x-skycap-decision").context("no decision")?;
+            anyhow::ensure!(decision.to_str()?.contains(";reason=unavailable;"), "{decision:?}");
             anyhow::ensure!(gone.headers.get("x-skycap-sandbox").is_some_and(|key| key == "gone"));
         }
     }
