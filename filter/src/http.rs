@@ -3,11 +3,12 @@
 use std::{borrow::Cow, cell::Cell};
 
 use skycap_core::{
-    decision::{Decision, Request, decide},
+    decision::{Decision, decide},
     dispatch::{CLUSTER_HEADER, DECISION_HEADER, EXPLAIN_HEADER, Explain},
     explain::Explanation,
     plan::{HeaderEdit, LocalResponse, Plan},
     reason::{Drops, Reason},
+    request::Request,
 };
 
 use crate::{

@@ -28,9 +28,10 @@ use skycap::{
 };
 use skycap_core::{
     config::PluginConfig,
-    decision::{Request, decide},
+    decision::decide,
     dispatch::{CLUSTER_HEADER, Dispatch, SANDBOX_HEADER},
     plan::HeaderEdit,
+    request::Request,
     table::Table,
 };
 

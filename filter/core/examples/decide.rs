@@ -3,10 +3,7 @@
 
 use std::{borrow::Cow, hint::black_box, process::ExitCode};
 
-use skycap_core::{
-    decision::{Request, decide},
-    table::Table,
-};
+use skycap_core::{decision::decide, request::Request, table::Table};
 
 struct Baggage(Option<Vec<u8>>);
 

@@ -13,8 +13,8 @@ pub use self::host::HostPattern;
 use self::lists::{find_cookie, find_parameter, find_tracestate};
 use crate::{
     baggage,
-    decision::Request,
     reading::{Reading, trim_ows},
+    request::Request,
 };
 
 /// A place in a request that can hold the key.

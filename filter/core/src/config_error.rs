@@ -39,7 +39,7 @@ pub enum ConfigError {
     /// A field that this version of the schema does not have.
     #[error(
         "`{path}` is no field of version {}; check its spelling",
-        crate::config::Version::CURRENT
+        crate::version::Version::CURRENT
     )]
     UnknownField {
         /// Where.

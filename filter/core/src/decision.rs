@@ -1,7 +1,5 @@
 //! The decision: what one request gets, and why.
 
-use std::borrow::Cow;
-
 use crate::{
     baggage,
     carrier::{Carrier, DEFAULT_MEMBER, Source},
@@ -11,24 +9,9 @@ use crate::{
     key::RoutingKey,
     plan::{HeaderEdit, LocalResponse, Plan},
     reason::{Drops, Reason},
+    request::Request,
     table::Table,
 };
-
-/// What the core asks of a request. It asks for each thing at most once, and for little.
-pub trait Request {
-    /// The value of the header `name` (lower case; `:authority` and `:path` too): all its lines
-    /// joined by `,` (RFC 9110 section 5.3), cookies by `; ` (RFC 9113 section 8.2.3).
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
-
-    /// Whether there is a header `name`, even an empty one.
-    fn has_header(&self, name: &str) -> bool;
-
-    /// The cluster that Envoy picked: its attribute `xds.cluster_name`.
-    fn cluster_name(&self) -> Option<Vec<u8>>;
-
-    /// The virtual host that Envoy picked: its attribute `xds.virtual_host_name`.
-    fn virtual_host_name(&self) -> Option<Vec<u8>>;
-}
 
 /// Decides where `request` goes. Law 6: it asks nothing that the answer does not need.
 #[must_use]
@@ -95,18 +78,21 @@ impl<'t> Decision<'t> {
     /// What to do to the request: a value, to be applied by whoever holds the request.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let dispatch = self.table.config().dispatch;
-        let routed = (self.reason == Reason::Routed).then(|| self.dispatch_edit()).flatten();
-        let removed = || dispatch.owned_header().filter(|_| self.forged).map(HeaderEdit::Remove);
-        Plan {
-            dispatch: routed.or_else(removed),
-            baggage: self.baggage.clone(),
-            response: (self.reason == Reason::Unavailable)
-                .then(|| {
-                    self.key.as_ref().and_then(|(key, _)| LocalResponse::unavailable(self, key))
-                })
-                .flatten(),
-        }
+        let owned_header = self.table.config().dispatch.owned_header();
+        let removed = || owned_header.filter(|_| self.forged).map(HeaderEdit::Remove);
+        // By the reason first: most requests are neither, and are spared the calls.
+        let (edit, response) = match self.reason {
+            Reason::Routed => (self.dispatch_edit(), None),
+            Reason::Unavailable => (None, self.local_response()),
+            _ => (None, None),
+        };
+        Plan { dispatch: edit.or_else(removed), baggage: self.baggage.clone(), response }
+    }
+
+    fn local_response(&self) -> Option<LocalResponse> {
+        let (target, port) = self.target()?;
+        let (key, _) = self.key.as_ref()?;
+        Some(LocalResponse::unavailable(key, &target, port))
     }
 
     fn search(&mut self, request: &impl Request) -> Reason {

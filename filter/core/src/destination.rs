@@ -2,7 +2,7 @@
 
 use core::{fmt, ops::Range, str};
 
-use crate::config::{ClusterDomain, ServiceName};
+use crate::names::{ClusterDomain, ServiceName};
 
 /// The baseline Service and port that Envoy picked before skycap looked.
 ///

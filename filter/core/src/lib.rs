@@ -12,7 +12,7 @@
 //! Envoy ─── cluster name ──> destination ──┘
 //! ```
 //!
-//! [`decision::decide`] is all of it. It reads a request through the [`decision::Request`] trait,
+//! [`decision::decide`] is all of it. It reads a request through the [`request::Request`] trait,
 //! and [`decision::Decision::plan`] says what to do as a value; whoever holds the request does it.
 //! The crate has no host, no clock, no I/O and no `unsafe`: the filter, `skycap compile` and
 //! `skycap explain` run the same code, and so cannot disagree.
@@ -55,5 +55,6 @@ pub mod names;
 pub mod plan;
 pub mod reading;
 pub mod reason;
+pub mod request;
 pub mod table;
 mod version;

@@ -1,7 +1,6 @@
 //! The plan: what is to be done to a request, as a value.
 
 use crate::{
-    decision::Decision,
     dispatch::{CLUSTER_HEADER, SANDBOX_HEADER},
     key::RoutingKey,
 };
@@ -54,16 +53,15 @@ pub struct LocalResponse {
 }
 
 impl LocalResponse {
-    /// A 503 that names the sandbox and what it lacks.
-    pub(crate) fn unavailable(decision: &Decision<'_>, key: &RoutingKey) -> Option<Self> {
-        let (name, port) = decision.target()?;
-        Some(Self {
+    /// A 503 that names the sandbox and the target that it lacks.
+    pub(crate) fn unavailable(key: &RoutingKey, target: &str, port: u16) -> Self {
+        Self {
             status: 503,
             headers: vec![("content-type", "text/plain".into()), (SANDBOX_HEADER, key.to_string())],
             body: format!(
-                "skycap: sandbox {key}: {name}:{port} is unavailable, and its sandbox says \
+                "skycap: sandbox {key}: {target}:{port} is unavailable, and its sandbox says \
                  onUnavailable: fail\n"
             ),
-        })
+        }
     }
 }

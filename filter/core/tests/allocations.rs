@@ -3,11 +3,7 @@
 
 use std::borrow::Cow;
 
-use skycap_core::{
-    decision::{Request, decide},
-    reason::Reason,
-    table::Table,
-};
+use skycap_core::{decision::decide, reason::Reason, request::Request, table::Table};
 
 /// A request with this baggage, and nothing else to tell.
 struct Baggage(&'static [u8]);

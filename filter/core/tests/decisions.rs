@@ -6,12 +6,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::{borrow::Cow, cell::RefCell};
 
 use skycap_core::{
-    decision::{Request, decide},
-    dispatch::Explain,
-    explain::Explanation,
-    plan::Plan,
-    reason::Reason,
-    table::Table,
+    decision::decide, dispatch::Explain, explain::Explanation, plan::Plan, reason::Reason,
+    request::Request, table::Table,
 };
 
 /// A request that notes what it is asked for.

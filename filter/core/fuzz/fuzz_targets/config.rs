@@ -13,5 +13,8 @@ fuzz_target!(|json: &[u8]| {
     }
     let written = config.clone().into_json().expect("what was read is written");
     let read = PluginConfig::from_json(written.as_bytes()).expect("what is written is read");
-    assert_eq!(PluginConfig { generation: config.generation, version: config.version, ..read }, config);
+    assert_eq!(
+        PluginConfig { generation: config.generation, version: config.version, ..read },
+        config
+    );
 });

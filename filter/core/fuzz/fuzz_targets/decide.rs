@@ -5,10 +5,7 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use skycap_core::{
-    decision::{Request, decide},
-    explain::Explanation,
-    plan::HeaderEdit,
-    reason::Reason,
+    decision::decide, explain::Explanation, plan::HeaderEdit, reason::Reason, request::Request,
     table::Table,
 };
 
