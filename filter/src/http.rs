@@ -22,7 +22,11 @@ pub(crate) fn on_request(root: &mut Root, stream: u32) -> u32 {
     let request = EnvoyRequest { expects_lists: &expects_lists };
     let Some(table) = root.table() else {
         let forged = request.has_header(CLUSTER_HEADER);
-        root.metrics.count(Reason::NoTable, Drops::NONE);
+        let mut drops = Drops::NONE;
+        if forged {
+            drops.add(Reason::ForgedDispatch);
+        }
+        root.metrics.count(Reason::NoTable, drops);
         return apply(&Plan::without_table(forged));
     };
     let decision = decide(&table, &request);

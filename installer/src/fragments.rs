@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use skycap_core::key::RoutingKey;
+use skycap_core::{key::RoutingKey, names::check_label};
 
 pub use crate::routes::SandboxRoute;
 use crate::{
@@ -158,6 +158,7 @@ fn fragment(
         return Err(Fault::new("data.ttl", "there is `expires` too; keep one of the two"));
     }
     data.close(&format!("`key`, `enabled`, `ttl`, `expires`, {others}"))?;
+    check_label(&origin.namespace).map_err(|error| Fault::new("metadata.namespace", error))?;
     let key = match key {
         Some(key) => key,
         None => parse_key(&origin.name).map_err(|text| {

@@ -89,6 +89,13 @@ fn a_name_that_is_no_key_asks_for_one() {
 }
 
 #[test]
+fn a_namespace_that_cannot_be_is_refused() {
+    let yaml = config_map("a", "sandbox", "  routes: 'a: b'").replacen(": shop", ": Shop", 1);
+    let said = compiled(&yaml).report.problems[0].to_string();
+    assert!(said.contains("metadata.namespace: `Shop` is not a DNS label"), "{said}");
+}
+
+#[test]
 fn bad_settings_compile_to_nothing() {
     for (data, field) in [
         ("enabled: 'flase'", "data.enabled"),

@@ -72,6 +72,9 @@ fn the_old_table_serves_on_and_a_bad_first_one_passes_all() -> anyhow::Result<()
     let outcome = proxy.worker()?.request(&view(key))?;
     anyhow::ensure!(outcome.headers == view(key).headers, "a request without a table changes");
     anyhow::ensure!(proxy.worker()?.request(&view(forged))?.headers.is_empty(), "forged header");
+    proxy.worker()?.tick()?;
+    let forged = proxy.worker()?.metric("skycap_drops_total.reason=.=forged_dispatch;.;");
+    anyhow::ensure!(forged == 1, "{forged} forged headers counted");
 
     anyhow::ensure!(proxy.push(TABLE.as_bytes())?, "a good table is refused");
     // The second of these passed its trial as a first one, so it reaches the workers.

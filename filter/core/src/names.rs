@@ -73,13 +73,14 @@ impl TargetPattern {
     /// Where the key stands in a pattern.
     pub const KEY: &str = "{key}";
 
-    /// The pattern that gives `name` for `key`: its first occurrence becomes `{key}`.
+    /// The pattern that gives `name` for `key`: its last occurrence becomes `{key}`, since most
+    /// names end with the key, and a short key may stand in the Service's name too.
     ///
     /// # Errors
     /// [`InvalidName`] when `name` is no DNS label.
     pub fn from_name(name: &str, key: &RoutingKey) -> Result<Self, InvalidName> {
         check_label(name)?;
-        Ok(match name.split_once(key.as_str()) {
+        Ok(match name.rsplit_once(key.as_str()) {
             Some((before, after)) => Self { before: before.into(), after: Some(after.into()) },
             None => Self { before: name.into(), after: None },
         })

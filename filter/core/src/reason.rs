@@ -141,7 +141,7 @@ impl Drops {
     pub const NONE: Self = Self(0);
 
     /// Adds `reason`, one of [`Reason::DROPS`].
-    pub(crate) const fn add(&mut self, reason: Reason) {
+    pub const fn add(&mut self, reason: Reason) {
         self.0 |= Self::bit(reason);
     }
 
