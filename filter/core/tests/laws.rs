@@ -1,8 +1,13 @@
 //! Laws of reading baggage, over inputs that nobody thought of. Native only: proptest wants a seed.
 #![cfg(not(target_arch = "wasm32"))]
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
-use skycap_core::{baggage, key::RoutingKey, reading::Reading};
+use skycap_core::{
+    baggage, decision::decide, key::RoutingKey, plan::Plan, reading::Reading, request::Request,
+    table::Table,
+};
 
 /// A reader written from the W3C grammar alone, without a thought for cost:
 ///
@@ -98,6 +103,38 @@ fn foreign() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(String::into_bytes)
 }
 
+/// Carriers and, for each, the header and the value in which it finds a key of its own.
+const CARRIERS: [(&str, &str, &str); 6] = [
+    ("{\"baggage\":\"sandbox\"}", "baggage", "a=b,sandbox=k0"),
+    ("{\"tracestate\":\"s\"}", "tracestate", "a=b,s=k1"),
+    ("{\"header\":\"x-s\"}", "x-s", "k2"),
+    ("{\"cookie\":\"s\"}", "cookie", "a=b; s=k3"),
+    ("{\"query\":\"s\"}", ":path", "/?a=b&s=k4"),
+    ("{\"host\":\"{key}.example.com\"}", ":authority", "k5.example.com"),
+];
+
+/// A request of these headers, to the cart.
+struct Headers(Vec<(&'static str, Vec<u8>)>);
+
+impl Request for Headers {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let found = self.0.iter().find(|(other, _)| *other == name);
+        found.map(|(_, value)| Cow::from(value))
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.0.iter().any(|(other, _)| *other == name)
+    }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        Some(b"outbound|80||cart.shop.svc.cluster.local".to_vec())
+    }
+
+    fn virtual_host_name(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -156,5 +193,35 @@ proptest! {
         let parse = |text: &str| text.parse::<RoutingKey>().expect("a key of the charset");
         prop_assert_eq!(parse(&a).cmp(&parse(&b)), a.cmp(&b));
         prop_assert_eq!(parse(&a) == parse(&b), a == b);
+    }
+
+    /// Whatever their order and whichever are there, the first in the order that is there decides.
+    #[test]
+    fn the_first_carrier_with_a_key_decides(
+        order in Just([0, 1, 2, 3, 4, 5]).prop_shuffle(),
+        present in any::<[bool; 6]>(),
+        broken in any::<[bool; 6]>(),
+    ) {
+        let carriers: Vec<_> = order.iter().map(|carrier| CARRIERS[*carrier].0).collect();
+        let json = format!("{{\"version\":\"1.0\",\"carriers\":[{}]}}", carriers.join(","));
+        let table = Table::from_json(json.as_bytes()).expect("a good table");
+        let headers = (0..6).filter(|carrier| present[*carrier]).map(|carrier| {
+            let (_, header, value) = CARRIERS[carrier];
+            // What is no key decides nothing.
+            let value = if broken[carrier] { value.replace('k', "\"") } else { value.into() };
+            (header, value.into_bytes())
+        });
+        let request = Headers(headers.collect());
+        let first = order.iter().find(|carrier| present[**carrier] && !broken[**carrier]);
+        let key = decide(&table, &request).key.map(|(key, _)| key.to_string());
+        prop_assert_eq!(key, first.map(|carrier| format!("k{carrier}")));
+    }
+
+    /// A table without sandboxes leaves every request as it came.
+    #[test]
+    fn without_sandboxes_no_byte_changes(list in list()) {
+        let table = Table::from_json(br#"{"version":"1.0"}"#).expect("a good table");
+        let request = Headers(vec![("baggage", list)]);
+        prop_assert_eq!(decide(&table, &request).plan(), Plan::default());
     }
 }
