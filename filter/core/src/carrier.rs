@@ -14,7 +14,6 @@ use self::lists::{find_cookie, find_parameter, find_tracestate};
 use crate::{
     baggage,
     reading::{Reading, trim_ows},
-    request::Request,
 };
 
 /// A place in a request that can hold the key.
@@ -52,26 +51,27 @@ pub enum Source {
 }
 
 impl Source {
-    /// Looks for a key in `request`.
-    pub(crate) fn read(&self, request: &impl Request) -> Reading {
-        let header = match self {
+    /// The header to look into; `:path` and `:authority` are headers too.
+    pub(crate) fn header(&self) -> &str {
+        match self {
             Self::Baggage(_) => "baggage",
             Self::Cookie(_) => "cookie",
             Self::Header(name) => name,
             Self::Host(_) => ":authority",
             Self::Query(_) => ":path",
             Self::Tracestate(_) => "tracestate",
-        };
-        let Some(value) = request.header(header) else {
-            return Reading::absent();
-        };
+        }
+    }
+
+    /// Looks for a key in that header's value.
+    pub(crate) fn find(&self, value: &[u8]) -> Reading {
         match self {
-            Self::Baggage(name) => baggage::find(&value, name),
-            Self::Cookie(name) => find_cookie(&value, name),
-            Self::Header(_) => Reading::of(trim_ows(&value)),
-            Self::Host(pattern) => pattern.find(&value),
-            Self::Query(name) => find_parameter(&value, name),
-            Self::Tracestate(name) => find_tracestate(&value, name),
+            Self::Baggage(name) => baggage::find(value, name),
+            Self::Cookie(name) => find_cookie(value, name),
+            Self::Header(_) => Reading::of(trim_ows(value)),
+            Self::Host(pattern) => pattern.find(value),
+            Self::Query(name) => find_parameter(value, name),
+            Self::Tracestate(name) => find_tracestate(value, name),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The decision: what one request gets, and why.
 
+use std::borrow::Cow;
+
 use crate::{
     baggage,
     carrier::{Carrier, DEFAULT_MEMBER, Source},
@@ -125,8 +127,16 @@ impl<'t> Decision<'t> {
     }
 
     fn read_key(&mut self, request: &impl Request) -> Option<(RoutingKey, &'t Carrier)> {
+        // Several names in one header are the rule, and each look at a header may be dear.
+        let mut last: Option<(&str, Option<Cow<'_, [u8]>>)> = None;
         for carrier in &self.table.config().carriers {
-            match carrier.source.read(request).into_result() {
+            let header = carrier.source.header();
+            let value = match &last {
+                Some((name, value)) if *name == header => value,
+                _ => &last.insert((header, request.header(header))).1,
+            };
+            let Some(value) = value else { continue };
+            match carrier.source.find(value).into_result() {
                 Ok(key) => return Some((key, carrier)),
                 Err(Some(reason)) => self.drops.add(reason),
                 Err(None) => {}

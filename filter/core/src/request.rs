@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What the core asks of a request. It asks for each thing at most once, and for little.
+/// What the core asks of a request: little, and for carriers that share a header once.
 pub trait Request {
     /// The value of the header `name` (lower case; `:authority` and `:path` too): all its lines
     /// joined by `,` (RFC 9110 section 5.3), cookies by `; ` (RFC 9113 section 8.2.3).

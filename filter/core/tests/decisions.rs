@@ -80,6 +80,10 @@ fn a_request_is_asked_no_more_than_the_answer_needs() {
             assert_eq!(*request.asked.borrow(), asked, "{headers:?}");
         }
     }
+    let names = "\"carriers\":[{\"baggage\":\"a\"},{\"baggage\":\"b\"},{\"query\":\"c\"}],";
+    let request = Asked::new(&[("baggage", b"c=d")]);
+    let _ = decide(&table(2, names), &request);
+    assert_eq!(*request.asked.borrow(), [forged, "baggage", ":path"]);
     let off = table(2, "\"enabled\":false,");
     let request = Asked::new(&[("baggage", b"sandbox=pr-1")]);
     assert_eq!(decide(&off, &request).reason, Reason::Disabled);
