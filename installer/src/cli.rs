@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use crate::{
-    compile::{Compilation, Input, compile},
+    compile::{Compilation, compile},
+    input::Input,
     manifests::Manifests,
     report::Report,
 };
@@ -81,7 +82,7 @@ impl Compile {
         let Self { paths, output, format, now } = self;
         let now = now.unwrap_or_else(Timestamp::now);
         let input = Input::new(&Manifests::read(&paths)?, now);
-        let Compilation { config, report } = compile(&input, now);
+        let Compilation { config, report, .. } = compile(&input, now);
         match output {
             Output::PluginConfig => {
                 tell(&report);

@@ -1,29 +1,48 @@
 //! What is known of the cluster's Services and their endpoints.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::{
+    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 
 use crate::manifests::DEFAULT_NAMESPACE;
 
-/// Services and endpoints, or that nothing is known of them.
-#[derive(Debug, Clone, Default)]
+/// Services and endpoints, or that nothing is known of them. Of each no more is kept than the
+/// table depends on, so that an event that changes nothing else is seen to change nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// The TCP ports of each Service, by namespace and name; `None` when none was given at all.
-    services: Option<HashMap<(String, String), BTreeSet<u16>>>,
-    /// The Services with a ready endpoint; `None` when no EndpointSlice was given at all.
-    ready: Option<HashSet<(String, String)>>,
+    /// The TCP ports of each Service; `None` when nothing is known of Services.
+    services: Option<HashMap<Name, BTreeSet<u16>>>,
+    /// For each Service its slices with a ready endpoint; `None` when nothing is known of them.
+    ready: Option<HashMap<Name, BTreeSet<String>>>,
 }
+
+/// Namespace and name.
+pub type Name = (String, String);
 
 impl Cluster {
     /// Indexes Services and EndpointSlices. Where there is none of a kind, all is well with it.
     #[must_use]
     pub fn new(services: &[Service], slices: &[EndpointSlice]) -> Self {
-        let ready = slices.iter().filter(|slice| has_ready_endpoint(slice)).filter_map(service_of);
-        Self {
-            services: (!services.is_empty()).then(|| services.iter().map(ports_of).collect()),
-            ready: (!slices.is_empty()).then(|| ready.collect()),
+        let mut cluster = Self {
+            services: (!services.is_empty()).then(HashMap::new),
+            ready: (!slices.is_empty()).then(HashMap::new),
+        };
+        for service in services {
+            cluster.put_service(service);
         }
+        for slice in slices {
+            cluster.put_slice(slice);
+        }
+        cluster
+    }
+
+    /// A cluster that is watched: what is not in it does not exist.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { services: Some(HashMap::new()), ready: Some(HashMap::new()) }
     }
 
     /// Whether anything is known of Services.
@@ -42,24 +61,63 @@ impl Cluster {
     #[must_use]
     pub fn is_ready(&self, namespace: &str, name: &str) -> bool {
         let service = (namespace.to_owned(), name.to_owned());
-        self.ready.as_ref().is_none_or(|ready| ready.contains(&service))
+        self.ready.as_ref().is_none_or(|ready| ready.contains_key(&service))
+    }
+
+    /// Takes a Service as it is now; gives whether that changes anything.
+    pub fn put_service(&mut self, service: &Service) -> bool {
+        let (name, ports) = (name_of(&service.metadata), ports_of(service));
+        let Some(services) = &mut self.services else { return false };
+        services.insert(name, ports.clone()).as_ref() != Some(&ports)
+    }
+
+    /// Forgets a Service; gives whether it was there.
+    pub fn remove_service(&mut self, service: &Service) -> bool {
+        let name = name_of(&service.metadata);
+        self.services.as_mut().is_some_and(|services| services.remove(&name).is_some())
+    }
+
+    /// Takes an EndpointSlice as it is now; gives whether its Service got or lost readiness.
+    pub fn put_slice(&mut self, slice: &EndpointSlice) -> bool {
+        if !has_ready_endpoint(slice) {
+            return self.remove_slice(slice);
+        }
+        let (Some(service), Some(ready)) = (service_of(slice), &mut self.ready) else {
+            return false;
+        };
+        let slices = ready.entry(service).or_default();
+        slices.insert(slice.metadata.name.clone().unwrap_or_default());
+        slices.len() == 1
+    }
+
+    /// Forgets an EndpointSlice; gives whether its Service lost its last ready endpoint.
+    pub fn remove_slice(&mut self, slice: &EndpointSlice) -> bool {
+        let (Some(service), Some(ready)) = (service_of(slice), &mut self.ready) else {
+            return false;
+        };
+        let name = slice.metadata.name.as_deref().unwrap_or_default();
+        let Some(slices) = ready.get_mut(&service) else { return false };
+        slices.remove(name);
+        slices.is_empty() && ready.remove(&service).is_some()
     }
 }
 
-fn ports_of(service: &Service) -> ((String, String), BTreeSet<u16>) {
+/// Whose `metadata` it is; a manifest without a namespace is of `default`, as with kubectl.
+pub(crate) fn name_of(metadata: &ObjectMeta) -> Name {
+    let namespace = metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    (namespace.into(), metadata.name.clone().unwrap_or_default())
+}
+
+fn ports_of(service: &Service) -> BTreeSet<u16> {
     let spec = service.spec.as_ref();
     let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
     let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|name| name == "TCP"));
-    let metadata = &service.metadata;
-    let namespace = metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    let name = metadata.name.clone().unwrap_or_default();
-    ((namespace.into(), name), tcp.filter_map(|port| u16::try_from(port.port).ok()).collect())
+    tcp.filter_map(|port| u16::try_from(port.port).ok()).collect()
 }
 
-fn service_of(slice: &EndpointSlice) -> Option<(String, String)> {
+fn service_of(slice: &EndpointSlice) -> Option<Name> {
     let name = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
-    let namespace = slice.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    Some((namespace.into(), name.clone()))
+    Some((name_of(&slice.metadata).0, name.clone()))
 }
 
 /// An endpoint that does not say whether it is ready is (EndpointConditions in discovery.k8s.io).

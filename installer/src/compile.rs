@@ -2,10 +2,9 @@
 //!
 //! The table is a function of its input and the time alone, whatever the order of the input.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
 use skycap_core::{
     config::{Keys, PluginConfig, Route},
     key::RoutingKey,
@@ -15,7 +14,7 @@ use crate::{
     cluster::Cluster,
     flatten::{self, KeyEntry, Target},
     fragments::{Content, Fragment, OnUnavailable, Origin},
-    manifests::Manifests,
+    input::Input,
     problem::{Problem, Severity},
     report::{FragmentReport, Report, State},
     settings::Settings,
@@ -28,80 +27,20 @@ pub struct Compilation {
     pub config: Option<PluginConfig>,
     /// What became of every fragment.
     pub report: Report,
-}
-
-/// Everything that a table is a function of, but for the time.
-#[derive(Debug, Clone, Default)]
-pub struct Input {
-    /// The well-formed fragments, the oldest first.
-    fragments: Vec<Fragment>,
-    /// The settings; `None` where they are refused.
-    settings: Option<Settings>,
-    cluster: Cluster,
-    /// What was refused before the compile began.
-    problems: Vec<Problem>,
-}
-
-impl Input {
-    /// Parses manifests. `now` is what a `ttl` without a creation time counts from.
-    #[must_use]
-    pub fn new(manifests: &Manifests, now: Timestamp) -> Self {
-        let mut input = Self {
-            settings: Some(Settings::default()),
-            cluster: Cluster::new(&manifests.services, &manifests.endpoint_slices),
-            problems: manifests.problems.clone(),
-            ..Self::default()
-        };
-        let mut seen = HashSet::new();
-        for (source, map) in &manifests.config_maps {
-            let origin = Origin::of(map, source);
-            let is_twice = !seen.insert(origin.id());
-            let added = if Settings::is(&origin) {
-                input.add_settings(map, source)
-            } else {
-                input.add_fragment(map, source, now)
-            };
-            if is_twice {
-                let text = "is there twice in the input, and a cluster has it once; remove one";
-                let field = "metadata.name";
-                input.problems.push(origin.problem(Severity::Refused, field, text.into()));
-            }
-            input.problems.extend(added.err());
-        }
-        input.fragments.sort_by(|a, b| a.origin.age().cmp(&b.origin.age()));
-        input.fragments.dedup_by_key(|fragment| fragment.origin.id());
-        input
-    }
-
-    fn add_settings(&mut self, map: &ConfigMap, source: &str) -> Result<(), Problem> {
-        let settings = Settings::parse(map, source);
-        // One bad is all bad, also where a good one stands beside it.
-        self.settings = settings.as_ref().ok().filter(|_| self.settings.is_some()).cloned();
-        settings.map(drop)
-    }
-
-    fn add_fragment(
-        &mut self,
-        map: &ConfigMap,
-        source: &str,
-        now: Timestamp,
-    ) -> Result<(), Problem> {
-        let fragment = Fragment::parse(map, source, now).transpose()?;
-        self.fragments.extend(fragment);
-        Ok(())
-    }
+    /// When a fragment expires next, and so the table may be another one.
+    pub valid_until: Option<Timestamp>,
 }
 
 /// Compiles. Nothing here can fail: what cannot be used is in the report.
 #[must_use]
 pub fn compile(input: &Input, now: Timestamp) -> Compilation {
-    let Input { fragments, settings, cluster, problems } = input;
+    let (fragments, settings) = (input.fragments(), input.settings());
     let mut compiler = Compiler {
-        settings: settings.clone().unwrap_or_default(),
-        cluster,
-        fragments,
+        settings: settings.cloned().unwrap_or_default(),
+        cluster: &input.cluster,
+        fragments: &fragments,
         keys: BTreeMap::new(),
-        problems: problems.clone(),
+        problems: input.problems(),
         targets: vec![Vec::new(); fragments.len()],
     };
     let states: Vec<_> = fragments.iter().map(|fragment| state(fragment, now)).collect();
@@ -113,13 +52,18 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         compiler.problems,
         settings.is_some(),
     );
-    Compilation { config: settings.is_some().then_some(config), report }
+    let expiries = fragments.iter().filter_map(|fragment| fragment.expires);
+    Compilation {
+        config: settings.is_some().then_some(config),
+        report,
+        valid_until: expiries.filter(|expires| *expires > now).min(),
+    }
 }
 
 struct Compiler<'a> {
     settings: Settings,
     cluster: &'a Cluster,
-    fragments: &'a [Fragment],
+    fragments: &'a [&'a Fragment],
     keys: BTreeMap<RoutingKey, KeyEntry>,
     problems: Vec<Problem>,
     /// For each fragment, its routes as people read them.

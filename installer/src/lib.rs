@@ -17,6 +17,7 @@ pub mod compile;
 mod expiry;
 mod flatten;
 pub mod fragments;
+pub mod input;
 pub mod manifests;
 pub mod problem;
 pub mod report;

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use skycap::{
-    compile::{Compilation, Input, compile},
+    compile::{Compilation, compile},
+    input::Input,
     manifests::Manifests,
     problem::Severity,
 };
@@ -57,7 +58,7 @@ fn each_refusal_names_its_field_and_hurts_no_other() {
         ("sandbox", "  routes: 'cart: {to: b, weight: 1}'", "data.routes", "`weight`"),
         ("sandbox", "  enabled: true", "", "expected a string"),
     ] {
-        let Compilation { config, report } = compiled(&config_map("bad", kind, data));
+        let Compilation { config, report, .. } = compiled(&config_map("bad", kind, data));
         let refused: Vec<_> =
             report.problems.iter().filter(|p| p.severity == Severity::Refused).collect();
         let [problem] = refused[..] else { panic!("`{data}`: {:?}", report.problems) };
@@ -71,7 +72,8 @@ fn each_refusal_names_its_field_and_hurts_no_other() {
 
 #[test]
 fn a_document_that_is_no_yaml_hurts_no_other() {
-    let Compilation { config, report } = compiled(&format!("# first\n---\na: [}}\n---\n{GOOD}"));
+    let Compilation { config, report, .. } =
+        compiled(&format!("# first\n---\na: [}}\n---\n{GOOD}"));
     assert_eq!(config.map(|config| config.keys.len()), Some(1));
     assert_eq!(report.problems.len(), 1);
     let said = report.problems[0].to_string();
@@ -112,7 +114,7 @@ fn bad_settings_compile_to_nothing() {
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: skycap, namespace: skycap-system}}\n\
              data:\n  {data}\n---\n{GOOD}"
         );
-        let Compilation { config, report } = compiled(&settings);
+        let Compilation { config, report, .. } = compiled(&settings);
         assert!(config.is_none() && !report.compiled && report.refuses(), "{data}");
         assert_eq!(report.problems[0].field, field, "{data}");
     }
@@ -122,7 +124,7 @@ fn bad_settings_compile_to_nothing() {
 fn what_is_not_skycaps_is_passed_over() {
     let others =
         "kind: ConfigMap\nmetadata: {name: a}\ndata: {colour: blue}\n---\nkind: Pod\n---\n\n---\n";
-    let Compilation { config, report } = compiled(&format!("{others}{GOOD}"));
+    let Compilation { config, report, .. } = compiled(&format!("{others}{GOOD}"));
     assert_eq!(config.map(|config| config.keys.len()), Some(1));
     assert_eq!(report.problems, []);
 }

@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 use skycap::{
-    compile::{Compilation, Input, compile},
+    compile::{Compilation, compile},
+    input::Input,
     manifests::Manifests,
 };
 use skycap_core::{

@@ -22,10 +22,7 @@ use std::{borrow::Cow, fmt, fs, path::Path};
 use anyhow::{Context as _, bail, ensure};
 use jiff::Timestamp;
 use serde::Deserialize;
-use skycap::{
-    compile::{Input, compile},
-    manifests::Manifests,
-};
+use skycap::{compile::compile, input::Input, manifests::Manifests};
 use skycap_core::{
     config::PluginConfig,
     decision::decide,

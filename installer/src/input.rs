@@ -1,0 +1,112 @@
+//! The input of a compile: fragments, settings and the cluster, edited as they change.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::{
+    cluster::{Cluster, Name, name_of},
+    fragments::{Fragment, Origin},
+    manifests::Manifests,
+    problem::{Problem, Severity},
+    settings::Settings,
+};
+
+/// Everything that a table is a function of, but for the time.
+///
+/// A ConfigMap is parsed when it is put in and not at each compile: of ten thousand sandboxes one
+/// changes at a time.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The fragments, parsed or refused.
+    fragments: BTreeMap<Name, Result<Arc<Fragment>, Problem>>,
+    /// The settings, or why they are refused.
+    settings: Result<Settings, Problem>,
+    /// Services and endpoints.
+    pub cluster: Cluster,
+    /// What was refused before it could be parsed.
+    problems: Vec<Problem>,
+}
+
+impl Input {
+    /// Parses manifests. `now` is what a `ttl` without a creation time counts from.
+    #[must_use]
+    pub fn new(manifests: &Manifests, now: Timestamp) -> Self {
+        let cluster = Cluster::new(&manifests.services, &manifests.endpoint_slices);
+        let mut input = Self { problems: manifests.problems.clone(), ..Self::empty(cluster) };
+        let mut seen = HashSet::new();
+        for (source, map) in &manifests.config_maps {
+            let origin = Origin::of(map, source);
+            if seen.insert(origin.id()) {
+                input.put(map, source, now);
+                continue;
+            }
+            let text = "is there twice in the input, and a cluster has it once; remove one";
+            let twice = origin.problem(Severity::Refused, "metadata.name", text.into());
+            if Settings::is(&origin) {
+                // One bad is all bad: nobody knows which of the two is meant.
+                input.settings = Err(twice);
+            } else {
+                input.problems.push(twice);
+            }
+        }
+        input
+    }
+
+    /// No fragment, default settings, and this cluster.
+    #[must_use]
+    pub fn empty(cluster: Cluster) -> Self {
+        let (fragments, problems) = (BTreeMap::new(), Vec::new());
+        Self { fragments, settings: Ok(Settings::default()), cluster, problems }
+    }
+
+    /// Takes a ConfigMap as it is now; gives whether that changes anything.
+    pub fn put(&mut self, map: &ConfigMap, source: &str, now: Timestamp) -> bool {
+        let origin = Origin::of(map, source);
+        if Settings::is(&origin) {
+            return self.replace_settings(Settings::parse(map, source));
+        }
+        let Some(parsed) = Fragment::parse(map, source, now) else { return self.remove(map) };
+        let parsed = parsed.map(Arc::new);
+        self.fragments.insert(name_of(&map.metadata), parsed.clone()).as_ref() != Some(&parsed)
+    }
+
+    /// Forgets a ConfigMap; gives whether that changes anything.
+    pub fn remove(&mut self, map: &ConfigMap) -> bool {
+        let origin = Origin::of(map, "");
+        if Settings::is(&origin) {
+            return self.replace_settings(Ok(Settings::default()));
+        }
+        self.fragments.remove(&name_of(&map.metadata)).is_some()
+    }
+
+    fn replace_settings(&mut self, settings: Result<Settings, Problem>) -> bool {
+        let changes = self.settings != settings;
+        self.settings = settings;
+        changes
+    }
+
+    /// The well-formed fragments, the oldest first.
+    pub(crate) fn fragments(&self) -> Vec<&Fragment> {
+        let parsed = self.fragments.values().filter_map(|fragment| fragment.as_deref().ok());
+        let mut fragments: Vec<_> = parsed.collect();
+        fragments.sort_by(|a, b| a.origin.age().cmp(&b.origin.age()));
+        fragments
+    }
+
+    /// The settings, unless they are refused.
+    pub(crate) fn settings(&self) -> Option<&Settings> {
+        self.settings.as_ref().ok()
+    }
+
+    /// Everything that is refused.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let fragments = self.fragments.values().filter_map(|fragment| fragment.as_ref().err());
+        let settings = self.settings.as_ref().err();
+        self.problems.iter().chain(settings).chain(fragments).cloned().collect()
+    }
+}
