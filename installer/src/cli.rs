@@ -1,118 +1,101 @@
-//! The command line as typed, and what each command does with it.
+//! The command line as typed. What a command does with it stands in its module of
+//! [`commands`](crate::commands).
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::Timestamp;
+use clap::{Parser, Subcommand};
 
-use crate::{
-    compile::{Compilation, compile},
-    input::Input,
-    manifests::Manifests,
-    report::Report,
+use crate::commands::{
+    check::Check,
+    compile::Compile,
+    controller::Controller,
+    explain::Explain,
+    install::{Install, Render, Uninstall},
+    shell::{Completions, Man},
+    status::{List, Status},
+    sync::Sync,
+    toggle::{Disable, Enable},
 };
 
 /// Routes the requests of a pull request to the services that it changes.
 #[derive(Debug, Parser)]
 #[command(name = "skycap", version, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 something was refused, 2 wrong usage.")]
+#[command(after_help = "Exit codes: 0 done, 1 something was refused or failed, 2 wrong usage.")]
 pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
     command: Command,
 }
 
+/// What holds for every command that speaks to a cluster.
+#[derive(Debug, clap::Args)]
+pub struct Globals {
+    /// The context of the kubeconfig [default: the current one, or the Pod's own cluster]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace of what is named [default: default]
+    #[arg(short, long, global = true, value_name = "NAME", default_value = "default")]
+    #[arg(hide_default_value = true)]
+    pub namespace: String,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    Status(Status),
+    List(List),
+    Explain(Explain),
+    Check(Check),
+    Enable(Enable),
+    Disable(Disable),
     Compile(Compile),
-}
-
-/// Compile ConfigMaps into a routing table, without a cluster
-///
-/// Reads the ConfigMaps labelled `skycap.dev/kind`, the settings `skycap-system/skycap`, and, where
-/// there are any, Services and EndpointSlices. Without a Service all are taken to exist, without an
-/// EndpointSlice all are taken to be ready. What is refused or of no effect is told on stderr.
-#[derive(Debug, Args)]
-#[command(after_help = "Example: skycap compile -f deploy/examples -o report")]
-struct Compile {
-    /// Files or folders of Kubernetes YAML; `-` reads stdin
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
-    paths: Vec<PathBuf>,
-    /// What to print
-    #[arg(short, long, value_enum)]
-    output: Output,
-    /// How to print the report
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-    /// The time at which to compile, in RFC 3339 [default: the clock's]
-    #[arg(long, value_name = "RFC3339")]
-    now: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// The JSON that goes into `pluginConfig`
-    PluginConfig,
-    /// What every fragment routes, what was refused or warned of, and why
-    Report,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For machines
-    Json,
+    Sync(Sync),
+    Install(Install),
+    Uninstall(Uninstall),
+    Render(Render),
+    Controller(Controller),
+    Completions(Completions),
+    Man(Man),
 }
 
 impl Cli {
     /// Does what the command line says.
     ///
     /// # Errors
-    /// What the user must mend before anything can be done; exit code 2.
+    /// Why it could not be done; [`exit_code`] tells a wrong usage from a refusal.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self.command {
+        let Self { globals, command } = self;
+        match command {
             Command::Compile(compile) => compile.run(),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
+            Command::Render(render) => render.run(),
+            Command::Status(status) => block_on(status.run(&globals)),
+            Command::List(list) => block_on(list.run(&globals)),
+            Command::Explain(explain) => block_on(explain.run(&globals)),
+            Command::Check(check) => block_on(check.run(&globals)),
+            Command::Enable(enable) => block_on(enable.run(&globals)),
+            Command::Disable(disable) => block_on(disable.run(&globals)),
+            Command::Sync(sync) => block_on(sync.run(&globals)),
+            Command::Install(install) => block_on(install.run(&globals)),
+            Command::Uninstall(uninstall) => block_on(uninstall.run(&globals)),
+            Command::Controller(controller) => block_on(controller.run(&globals)),
         }
     }
 }
 
-impl Compile {
-    fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { paths, output, format, now } = self;
-        let now = now.unwrap_or_else(Timestamp::now);
-        let input = Input::new(&Manifests::read(&paths)?, now);
-        let Compilation { config, report, .. } = compile(&input, now);
-        match output {
-            Output::PluginConfig => {
-                tell(&report);
-                if let Some(config) = config {
-                    print(&config.into_json().context("cannot write the table as JSON")?)?;
-                }
-            }
-            // The report has the problems already.
-            Output::Report if format == Format::Table => print(&report.table())?,
-            Output::Report => {
-                tell(&report);
-                print(&serde_json::to_string_pretty(&report).context("cannot write the report")?)?;
-            }
-        }
-        Ok(if report.refuses() { ExitCode::from(1) } else { ExitCode::SUCCESS })
-    }
+/// A mistake in what was typed, as opposed to what a cluster or a file refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// The exit code for an error: 2 for wrong usage, 1 for everything else.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let is_usage = error.is::<Usage>() || error.is::<crate::manifests::Unreadable>();
+    ExitCode::from(if is_usage { 2 } else { 1 })
 }
 
-/// Says on stderr what was refused or warned of.
-fn tell(report: &Report) {
-    for problem in &report.problems {
-        anstream::eprintln!("{problem}");
-    }
-}
-
-/// Prints to stdout; a reader that has gone away is no error, as with `| head`.
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    match writeln!(anstream::stdout(), "{text}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot write to stdout"),
-    }
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }

@@ -1,6 +1,6 @@
 //! What is known of the cluster's Services and their endpoints.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::{
     api::{core::v1::Service, discovery::v1::EndpointSlice},
@@ -75,6 +75,25 @@ impl Cluster {
     pub fn remove_service(&mut self, service: &Service) -> bool {
         let name = name_of(&service.metadata);
         self.services.as_mut().is_some_and(|services| services.remove(&name).is_some())
+    }
+
+    /// Forgets all Services but these; gives whether that changes anything.
+    pub fn retain_services(&mut self, names: &HashSet<Name>) -> bool {
+        let Some(services) = &mut self.services else { return false };
+        let before = services.len();
+        services.retain(|name, _| names.contains(name));
+        services.len() != before
+    }
+
+    /// Forgets all EndpointSlices but these; gives whether a Service lost its last ready endpoint.
+    pub fn retain_slices(&mut self, names: &HashSet<Name>) -> bool {
+        let Some(ready) = &mut self.ready else { return false };
+        let before = ready.len();
+        ready.retain(|(namespace, _), slices| {
+            slices.retain(|slice| names.contains(&(namespace.clone(), slice.clone())));
+            !slices.is_empty()
+        });
+        ready.len() != before
     }
 
     /// Takes an EndpointSlice as it is now; gives whether its Service got or lost readiness.

@@ -31,6 +31,15 @@ pub struct Compilation {
     pub valid_until: Option<Timestamp>,
 }
 
+impl Compilation {
+    /// The generation that the table has in the mesh; empty where there is no table.
+    #[must_use]
+    pub fn generation(&self) -> String {
+        let config = self.config.clone().and_then(|config| config.stamped().ok());
+        config.map_or_else(String::new, |config| config.generation.to_string())
+    }
+}
+
 /// Compiles. Nothing here can fail: what cannot be used is in the report.
 #[must_use]
 pub fn compile(input: &Input, now: Timestamp) -> Compilation {

@@ -79,9 +79,21 @@ impl Input {
     pub fn remove(&mut self, map: &ConfigMap) -> bool {
         let origin = Origin::of(map, "");
         if Settings::is(&origin) {
-            return self.replace_settings(Ok(Settings::default()));
+            return self.remove_settings();
         }
         self.fragments.remove(&name_of(&map.metadata)).is_some()
+    }
+
+    /// Goes back to the settings' defaults; gives whether that changes anything.
+    pub fn remove_settings(&mut self) -> bool {
+        self.replace_settings(Ok(Settings::default()))
+    }
+
+    /// Forgets all fragments but these; gives whether that changes anything.
+    pub fn retain_fragments(&mut self, names: &HashSet<Name>) -> bool {
+        let before = self.fragments.len();
+        self.fragments.retain(|name, _| names.contains(name));
+        self.fragments.len() != before
     }
 
     fn replace_settings(&mut self, settings: Result<Settings, Problem>) -> bool {

@@ -11,15 +11,27 @@
 //! All but the reading of files is pure: the same input and the same time give the same bytes.
 #![forbid(unsafe_code)]
 
+pub mod admission;
+pub mod api;
+pub mod check;
 pub mod cli;
 pub mod cluster;
+pub mod commands;
 pub mod compile;
+pub mod controller;
+pub mod curl;
 mod expiry;
+pub mod explain;
 mod flatten;
 pub mod fragments;
 pub mod input;
+pub mod install;
 pub mod manifests;
+pub mod objects;
+pub mod plan;
 pub mod problem;
+mod progress;
 pub mod report;
 mod routes;
 pub mod settings;
+pub mod status;

@@ -4,11 +4,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use skycap::cli::Cli;
+use skycap::cli::{Cli, exit_code};
 
 fn main() -> ExitCode {
     Cli::parse().run().unwrap_or_else(|error| {
         anstream::eprintln!("error: {error:#}");
-        ExitCode::from(2)
+        exit_code(&error)
     })
 }

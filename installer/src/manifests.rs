@@ -23,6 +23,10 @@ pub struct Manifests {
     pub services: Vec<Service>,
     /// EndpointSlices. None at all means that nothing is known of endpoints.
     pub endpoint_slices: Vec<EndpointSlice>,
+    /// Istio's VirtualServices, as JSON.
+    pub virtual_services: Vec<Value>,
+    /// Istio's Sidecars, as JSON.
+    pub sidecars: Vec<Value>,
     /// Documents that could not be read.
     pub problems: Vec<Problem>,
 }
@@ -101,6 +105,14 @@ impl Manifests {
             "ConfigMap" => typed(value).map(|map| self.config_maps.push((source.into(), map))),
             "Service" => typed(value).map(|service| self.services.push(service)),
             "EndpointSlice" => typed(value).map(|slice| self.endpoint_slices.push(slice)),
+            "VirtualService" => {
+                self.virtual_services.push(value);
+                Ok(())
+            }
+            "Sidecar" => {
+                self.sidecars.push(value);
+                Ok(())
+            }
             "List" => {
                 if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
                     items.into_iter().for_each(|item| self.add_object(item, source));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tabled::{
     Table, Tabled,
     settings::{Style as Frame, Width, object::Columns},
@@ -15,19 +15,22 @@ use crate::{
 };
 
 /// What became of every fragment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Whether the settings are good, and so there is a table.
     pub compiled: bool,
     /// The well-formed fragments and what they route, the oldest first.
     pub fragments: Vec<FragmentReport>,
+    /// How many fragments there was no room for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
     /// Refusals and warnings, sorted.
     pub problems: Vec<Problem>,
 }
 
 /// What became of one fragment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FragmentReport {
     /// `shop/pr-1`.
@@ -37,14 +40,14 @@ pub struct FragmentReport {
     /// Whether it routes.
     pub state: State,
     /// The keys that it joins or extends.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joins: Vec<String>,
     /// Destination to target, such as `cart` to `cart-pr-1:80`.
     pub routes: BTreeMap<String, String>,
 }
 
 /// Whether a fragment routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It does.
@@ -89,7 +92,27 @@ impl Report {
     ) -> Self {
         problems.sort();
         problems.dedup();
-        Self { compiled, fragments: fragments.collect(), problems }
+        Self { compiled, fragments: fragments.collect(), omitted: 0, problems }
+    }
+
+    /// Says that the table as a whole is refused, and that the one in place stays.
+    pub fn refuse_table(&mut self, text: &str) {
+        self.compiled = false;
+        self.problems.push(Problem {
+            severity: Severity::Refused,
+            fragment: String::new(),
+            source: "table".into(),
+            field: String::new(),
+            text: text.into(),
+        });
+        self.problems.sort();
+    }
+
+    /// Keeps no more than `fragments` of the fragments and 500 problems, and counts the others.
+    pub fn truncate(&mut self, fragments: usize) {
+        self.omitted += self.fragments.len().saturating_sub(fragments);
+        self.fragments.truncate(fragments);
+        self.problems.truncate(500);
     }
 
     /// Whether anything was refused.
@@ -103,10 +126,12 @@ impl Report {
     pub fn table(&self) -> String {
         let fragments = self.fragments.iter().map(FragmentRow::from).chain(self.refused());
         let mut text = table(fragments, 3).unwrap_or_else(|| "no sandbox and no group".into());
-        let problems = self.problems.iter().map(ProblemRow::from);
-        text.extend(table(problems, 2).map(|problems| format!("\n\n{problems}")));
+        if self.omitted > 0 {
+            text.push_str(&format!("\n … and {} more", self.omitted));
+        }
+        text.extend(problems(&self.problems).map(|problems| format!("\n\n{problems}")));
         if !self.compiled {
-            text.push_str("\n\nthe settings are refused: no table, the one in place stays");
+            text.push_str("\n\nno table: the one in place stays");
         }
         text
     }
@@ -122,6 +147,11 @@ impl Report {
             routes: String::new(),
         })
     }
+}
+
+/// Problems as a table for people; `None` where there is none.
+pub(crate) fn problems(problems: &[Problem]) -> Option<String> {
+    table(problems.iter().map(ProblemRow::from), 2)
 }
 
 #[derive(Tabled)]
@@ -186,4 +216,9 @@ fn table<R: Tabled>(rows: impl Iterator<Item = R>, wide: usize) -> Option<String
 fn paint(color: AnsiColor, text: &str) -> String {
     let style = Style::new().fg_color(Some(color.into()));
     format!("{style}{text}{style:#}")
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -6,12 +6,14 @@
 //! | [`host`] | an in-process Proxy-Wasm host on wasmi, which counts what a request costs |
 //! | [`envoy`] | a real Envoy, configured as istiod would |
 //! | [`shop`] | three small services that propagate baggage, each with its own sidecar |
+//! | [`cluster`] | a real etcd and kube-apiserver, and the controller as a process |
 //! | [`case`] | the case table, which runs natively and through the module |
 //! | [`suite`] | the tiers of `cargo suite` |
 #![forbid(unsafe_code)]
 
 pub mod case;
 pub mod client;
+pub mod cluster;
 pub mod compare;
 pub mod envoy;
 pub mod host;

@@ -90,10 +90,18 @@ impl PluginConfig {
     ///
     /// # Errors
     /// As `serde_json`; no value of this type is known to cause one.
-    pub fn into_json(mut self) -> Result<String, serde_json::Error> {
+    pub fn into_json(self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&self.stamped()?)
+    }
+
+    /// This configuration with its [`Generation`] set from its content.
+    ///
+    /// # Errors
+    /// As [`into_json`](Self::into_json).
+    pub fn stamped(mut self) -> Result<Self, serde_json::Error> {
         self.generation = Generation::default();
         self.generation = Generation::of(&serde_json::to_vec(&self)?);
-        serde_json::to_string(&self)
+        Ok(self)
     }
 
     /// What serde cannot say of one field alone.

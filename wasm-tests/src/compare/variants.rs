@@ -75,9 +75,9 @@ pub(super) fn all(folder: &Path) -> anyhow::Result<Vec<Variant>> {
         name: name.into(),
         envoy: envoy.into(),
         filter,
-        virtual_hosts: json!([virtual_host("*", vec![direct("/")])]),
+        virtual_hosts: hosts(None, vec![direct("/direct")]),
         matcher: None,
-        path: "/",
+        path: "/direct",
         headers: Vec::new(),
     };
     let foreign = vec![("baggage", foreign_baggage())];
@@ -112,19 +112,11 @@ fn skycap_variants(module: &Path, rows: usize) -> Vec<Variant> {
         let by_cluster =
             json!({"prefix": "/", "headers": [{"name": CLUSTER_HEADER, "present_match": true}]});
         let dispatched = json!({"match": by_cluster, "direct_response": ok()});
-        let cart = vec![
-            dispatched,
-            direct("/direct"),
-            json!({"match": {"prefix": "/"}, "route": {"cluster": CLUSTER}}),
-        ];
         Variant {
             name: format!("skycap, {rows} rows, {what}"),
             envoy: format!("skycap-{dispatch}-{rows}"),
             filter: Some(wasm(module, &table(dispatch, rows))),
-            virtual_hosts: json!([
-                virtual_host("cart.shop", cart),
-                virtual_host("*", vec![direct("/")])
-            ]),
+            virtual_hosts: hosts(Some(dispatched), vec![direct("/direct")]),
             matcher: None,
             path,
             headers: baggage.map(|baggage| ("baggage", baggage.to_owned())).into_iter().collect(),
@@ -179,9 +171,9 @@ fn lua_variants(rows: usize) -> Vec<Variant> {
         name: format!("Lua, {rows} rows, {what}"),
         envoy: format!("lua-{rows}"),
         filter: Some(filter.clone()),
-        virtual_hosts: json!([virtual_host("*", vec![direct("/")])]),
+        virtual_hosts: hosts(None, vec![direct("/direct")]),
         matcher: None,
-        path: "/",
+        path: "/direct",
         headers,
     };
     vec![
@@ -204,14 +196,14 @@ fn route_variants(rows: usize) -> Vec<Variant> {
                 "direct_response": ok(),
             })
         };
-        let routes: Vec<_> = (0..rows).map(matches).chain([direct("/")]).collect();
+        let routes: Vec<_> = (0..rows).map(matches).chain([direct("/direct")]).collect();
         Variant {
             name: format!("routes, {rows} rows, {what}"),
             envoy: format!("routes-{exact}-{rows}"),
             filter: None,
-            virtual_hosts: json!([virtual_host("*", routes)]),
+            virtual_hosts: hosts(None, routes),
             matcher: None,
-            path: "/",
+            path: "/direct",
             headers: vec![(header, value)],
         }
     };
@@ -278,6 +270,14 @@ pub(super) fn wasm(module: &Path, configuration: &str) -> Value {
             },
         },
     })
+}
+
+/// The virtual hosts of every variant: a sidecar has them with and without skycap. Only the
+/// dispatch route is skycap's, and its cost counts.
+fn hosts(dispatch_route: Option<Value>, routes: Vec<Value>) -> Value {
+    let baseline = json!({"match": {"prefix": "/"}, "route": {"cluster": CLUSTER}});
+    let cart = dispatch_route.into_iter().chain(routes).chain([baseline]).collect();
+    json!([virtual_host("cart.shop", cart), virtual_host("*", vec![direct("/")])])
 }
 
 fn virtual_host(domain: &str, routes: Vec<Value>) -> Value {

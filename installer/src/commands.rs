@@ -1,0 +1,61 @@
+//! The commands: each one's arguments, and what it does with them.
+
+pub mod check;
+pub mod compile;
+pub mod controller;
+pub mod explain;
+pub mod install;
+pub mod shell;
+pub mod status;
+pub mod sync;
+pub mod toggle;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::report::Report;
+
+/// How to print what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For machines
+    Json,
+    /// For machines that people read
+    Yaml,
+}
+
+impl Format {
+    /// Prints `value`, or for people what `table` says.
+    pub(crate) fn print(
+        self,
+        value: &impl Serialize,
+        table: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Table => print(&table()),
+            Self::Json => print(&serde_json::to_string_pretty(value).context("cannot write JSON")?),
+            Self::Yaml => {
+                print(serde_saphyr::to_string(value).context("cannot write YAML")?.trim_end())
+            }
+        }
+    }
+}
+
+/// Says on stderr what was refused or warned of.
+pub(crate) fn tell(report: &Report) {
+    for problem in &report.problems {
+        anstream::eprintln!("{problem}");
+    }
+}
+
+/// Prints to stdout; a reader that has gone away is no error, as with `| head`.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    match writeln!(anstream::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to stdout"),
+    }
+}

@@ -1,0 +1,36 @@
+//! `skycap controller`.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use clap::Args;
+
+use super::install::Target;
+use crate::{
+    api,
+    cli::Globals,
+    controller::{self, Options},
+};
+
+/// Keep the table in the mesh what the cluster's ConfigMaps say (runs in the cluster)
+#[derive(Debug, Args)]
+pub struct Controller {
+    #[command(flatten)]
+    target: Target,
+    /// Where to serve /healthz, /readyz and /metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// This replica's name, no other's [default: the Pod's]
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    identity: Option<String>,
+}
+
+impl Controller {
+    pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let Self { target, listen, identity } = self;
+        let client = api::connect(globals.context.as_deref()).await?;
+        let mesh = target.mesh(&client).await?;
+        let identity = identity.unwrap_or_else(|| format!("skycap-{}", std::process::id()));
+        controller::run(client, Options { mesh, identity, listen }).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,226 @@
+//! `skycap install`, `uninstall` and `render`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, Client};
+
+use super::print;
+use crate::{
+    api,
+    cli::Globals,
+    install::{CONTROLLER, File, Installation},
+    objects::{Mesh, Object, ObjectRef, PluginKind},
+    plan::{Plan, Step},
+    progress::Progress,
+    settings::{NAME, NAMESPACE},
+};
+
+/// Where the mesh wants its objects, and where it gets the module.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// Istio's root namespace
+    #[arg(long, value_name = "NAME", default_value = "istio-system")]
+    istio_namespace: String,
+    /// Where Istio's agent gets the module: oci://…, https://… or file:///…
+    #[arg(long, env = "SKYCAP_MODULE_URL", value_name = "URL", default_value = MODULE_URL)]
+    module_url: String,
+    /// Which of Istio's kinds to write [default: TrafficExtension where the cluster serves it]
+    #[arg(long, value_enum, value_name = "KIND")]
+    plugin: Option<PluginKind>,
+}
+
+impl Target {
+    /// The mesh, with the kind of plugin that was asked for or that the cluster serves.
+    pub(crate) async fn mesh(self, client: &Client) -> anyhow::Result<Mesh> {
+        let plugin = match self.plugin {
+            Some(plugin) => plugin,
+            None => api::plugin_kind(client).await?,
+        };
+        Ok(self.with(plugin))
+    }
+
+    fn with(self, plugin: PluginKind) -> Mesh {
+        let Self { istio_namespace: root_namespace, module_url, .. } = self;
+        Mesh { root_namespace, plugin, module_url }
+    }
+}
+
+/// Install skycap into a cluster with Istio, or bring an installation up to date
+#[derive(Debug, Args)]
+#[command(after_help = "Example: skycap install --dry-run")]
+pub struct Install {
+    #[command(flatten)]
+    target: Target,
+    /// The controller's image
+    #[arg(long, env = "SKYCAP_IMAGE", value_name = "IMAGE", default_value = IMAGE)]
+    image: String,
+    /// Print what would be written, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How many seconds to wait for the controller; 0 does not wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    wait: u64,
+}
+
+/// Remove skycap: first the routing, then the rest; fragments stay where they are
+#[derive(Debug, Args)]
+pub struct Uninstall {
+    #[command(flatten)]
+    target: Target,
+    /// Print what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Write what `install` would apply, as a kustomize folder
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: skycap render --to deploy && kubectl apply --server-side -k deploy"
+)]
+pub struct Render {
+    #[command(flatten)]
+    target: Target,
+    /// The controller's image
+    #[arg(long, env = "SKYCAP_IMAGE", value_name = "IMAGE", default_value = IMAGE)]
+    image: String,
+    /// The folder to write into [default: everything to stdout]
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<PathBuf>,
+}
+
+impl Install {
+    pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let Self { target, image, dry_run, wait } = self;
+        let client = api::connect(globals.context.as_deref()).await?;
+        let mesh = target.mesh(&client).await?;
+        let wanted = Installation { mesh, image }.objects()?;
+        let references: Vec<_> = wanted.iter().map(Object::reference).collect();
+        let live = api::read(&client, &references).await?;
+        // Settings are the user's once they are there.
+        let keep = |object: &Object| {
+            !is_settings(&object.reference()) || !live.contains_key(&object.reference())
+        };
+        let plan = Plan::new(wanted.into_iter().filter(keep).collect(), &[], &live);
+        print(&plan.to_string())?;
+        if dry_run {
+            return Ok(ExitCode::SUCCESS);
+        }
+        execute(&plan, &client).await?;
+        if wait > 0 {
+            wait_for_controller(&client, Duration::from_secs(wait)).await?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Uninstall {
+    pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let Self { target, dry_run } = self;
+        let client = api::connect(globals.context.as_deref()).await?;
+        let mesh = target.mesh(&client).await?;
+        let installed = Installation { mesh: mesh.clone(), image: String::new() }.objects()?;
+        let installed: Vec<_> = installed.iter().map(Object::reference).collect();
+        let references = order_of_removal(&installed, &mesh.references());
+        let live = api::read(&client, &references).await?;
+        let plan = Plan::new(Vec::new(), &references, &live);
+        print(&plan.to_string())?;
+        if !dry_run {
+            execute(&plan, &client).await?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// First the controller's rights, so that it takes nothing back; then the routing, the plugin
+/// before its route, so that no request names a cluster to nobody; then the rest, the namespace
+/// last, and with it the settings and the report.
+fn order_of_removal(installed: &[ObjectRef], mesh: &[ObjectRef]) -> Vec<ObjectRef> {
+    let is_binding = |reference: &&ObjectRef| reference.kind.ends_with("RoleBinding");
+    let bindings = installed.iter().filter(is_binding);
+    let rest = installed.iter().filter(|reference| !is_binding(reference)).rev();
+    bindings.chain(mesh).chain(rest).cloned().collect()
+}
+
+impl Render {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { target, image, to } = self;
+        // Without a cluster to ask: what every Istio since 1.12 serves.
+        let plugin = target.plugin.unwrap_or(PluginKind::WasmPlugin);
+        let installation = Installation { mesh: target.with(plugin), image };
+        let files = installation.files();
+        match to {
+            None => {
+                let texts: anyhow::Result<Vec<_>> = files.iter().map(text).collect();
+                print(texts?.join("---\n").trim_end())?;
+            }
+            Some(folder) => write(&folder, &files)
+                .with_context(|| format!("cannot write into `{}`", folder.display()))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn write(folder: &Path, files: &[File]) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    for file in files {
+        fs::write(folder.join(file.0), text(file)?)?;
+    }
+    let names: Vec<_> = files.iter().map(|(name, ..)| format!("  - {name}\n")).collect();
+    let kustomization = format!(
+        "# What `skycap render` writes; change it by its flags, or by a kustomization over it.\n\
+         apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{}",
+        names.concat()
+    );
+    Ok(fs::write(folder.join("kustomization.yaml"), kustomization)?)
+}
+
+fn text((_, about, objects): &File) -> anyhow::Result<String> {
+    let texts: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
+    Ok(format!("# {about}\n{}", texts?.join("---\n")))
+}
+
+fn is_settings(reference: &ObjectRef) -> bool {
+    reference.kind == "ConfigMap"
+        && reference.name == NAME
+        && reference.namespace.as_deref() == Some(NAMESPACE)
+}
+
+async fn execute(plan: &Plan, client: &Client) -> anyhow::Result<()> {
+    let progress = Progress::new("writing");
+    plan.execute(client, |step: &Step| progress.say(&step.reference().to_string())).await
+}
+
+async fn wait_for_controller(client: &Client, patience: Duration) -> anyhow::Result<()> {
+    let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
+    let progress = Progress::new("waiting for the controller");
+    let deadline = Instant::now() + patience;
+    loop {
+        let deployment = deployments.get(CONTROLLER).await.context("cannot read the Deployment")?;
+        let status = deployment.status.unwrap_or_default();
+        let available = status.available_replicas.unwrap_or(0);
+        let is_current = status.observed_generation == deployment.metadata.generation;
+        if is_current && available > 0 && status.updated_replicas == status.replicas {
+            return Ok(());
+        }
+        progress.say(&format!("{available} of 2 replicas are available"));
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the controller is not available after {patience:?}: all is applied, see `kubectl -n \
+             {NAMESPACE} describe deployment {CONTROLLER}`, then run this again"
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Nothing is published yet, so both defaults name a registry that is nobody's: give your own.
+const IMAGE: &str = concat!("registry.example.com/skycap/controller:", env!("CARGO_PKG_VERSION"));
+const MODULE_URL: &str =
+    concat!("oci://registry.example.com/skycap/filter:", env!("CARGO_PKG_VERSION"));

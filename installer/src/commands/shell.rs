@@ -1,0 +1,46 @@
+//! `skycap completions` and `skycap man`: what a shell and `man` want to know of the command line.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+
+use super::print;
+use crate::cli::Cli;
+
+/// Print the completions for a shell
+#[derive(Debug, Args)]
+#[command(after_help = "Example: skycap completions bash > /etc/bash_completion.d/skycap")]
+pub struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Write the man pages, one for each command
+#[derive(Debug, Args)]
+#[command(after_help = "Example: skycap man /usr/local/share/man/man1")]
+pub struct Man {
+    /// The folder to write them into
+    folder: PathBuf,
+}
+
+impl Completions {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "skycap", &mut text);
+        print(String::from_utf8(text)?.trim_end())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Man {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let folder = &self.folder;
+        std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+            .with_context(|| format!("cannot write man pages into `{}`", folder.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

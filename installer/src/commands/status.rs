@@ -1,0 +1,100 @@
+//! `skycap status` and `skycap list`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
+use kube::{Api, Client};
+
+use super::{Format, install::Target};
+use crate::{
+    api,
+    cli::Globals,
+    controller::{announce::Summary, lease},
+    objects,
+    report::Report,
+    settings::NAMESPACE,
+    status::{Office, Status as Answer},
+};
+
+/// Show whether requests are routed, by which table, and what is wrong
+#[derive(Debug, Args)]
+pub struct Status {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// List the sandboxes and groups, what each routes, and what is wrong
+#[derive(Debug, Args)]
+pub struct List {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+impl Status {
+    pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let Self { output, target } = self;
+        let client = api::connect(globals.context.as_deref()).await?;
+        let mesh = target.mesh(&client).await?;
+        let live = api::read(&client, &mesh.references()).await?;
+        let in_mesh = mesh.table_of(&live).and_then(|table| table["generation"].as_str());
+        let (summary, report) = read(&client).await?;
+        let answer = Answer {
+            in_mesh: in_mesh.map(str::to_owned),
+            plugin: mesh.references().first().map(ToString::to_string).unwrap_or_default(),
+            controller: read_office(&client).await?,
+            summary,
+            problems: report.problems,
+        };
+        output.print(&answer, || answer.table())?;
+        Ok(if answer.is_well() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+}
+
+impl List {
+    pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let client = api::connect(globals.context.as_deref()).await?;
+        let report = read_report(&client).await?;
+        self.output.print(&report, || report.table())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The report that the controller left.
+pub(crate) async fn read_report(client: &Client) -> anyhow::Result<Report> {
+    Ok(read(client).await?.1)
+}
+
+async fn read(client: &Client) -> anyhow::Result<(Summary, Report)> {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
+    let status = maps.get_opt(objects::STATUS).await.context("cannot read the report")?;
+    let data = status.and_then(|map| map.data).with_context(|| {
+        format!(
+            "no report in {NAMESPACE}/{}: install skycap, or run `skycap sync`",
+            objects::STATUS
+        )
+    })?;
+    let text = |name: &str| data.get(name).map(String::as_str).unwrap_or_default();
+    let broken = "the report is of another version of skycap; use the same for both";
+    Ok((
+        serde_json::from_str(text("summary.json")).context(broken)?,
+        serde_json::from_str(text("report.json")).context(broken)?,
+    ))
+}
+
+async fn read_office(client: &Client) -> anyhow::Result<Option<Office>> {
+    let leases = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
+    let lease = leases.get_opt(lease::NAME).await.context("cannot read the Lease")?;
+    let spec = lease.and_then(|lease| lease.spec);
+    Ok(spec.and_then(|spec| {
+        let holder = spec.holder_identity.filter(|holder| !holder.is_empty())?;
+        let age = Timestamp::now().duration_since(spec.renew_time?.0).as_secs();
+        Some(Office { holder, renewed_seconds_ago: age })
+    }))
+}

@@ -1,0 +1,236 @@
+//! `skycap controller`: keeps the table in the mesh what the cluster's ConfigMaps say.
+//!
+//! 1. [`watches`] turns what happens in the cluster into events;
+//! 2. [`state`] folds them into the input of a compile;
+//! 3. this module waits until they calm down (50 ms without one, 1 s at most), compiles, plans and
+//!    executes: only as the leader ([`lease`]), and only what differs from what is there;
+//! 4. [`announce`] tells people: Events on what is refused, and the status ConfigMap;
+//!    [`serve`] and [`telemetry`] tell machines.
+//!
+//! Nothing is remembered between two rounds but what the watches say: a controller that starts,
+//! takes over or missed a day does the same as one that was there all the time. When the API
+//! server is away the table in the mesh stays as it is, and so does routing.
+
+pub mod announce;
+pub mod lease;
+mod schedule;
+pub mod serve;
+pub mod state;
+pub mod telemetry;
+mod watches;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tracing::Instrument as _;
+
+use self::{
+    announce::Announcer,
+    lease::Candidate,
+    schedule::Schedule,
+    serve::Health,
+    state::{Change, State},
+    telemetry::Metrics,
+};
+use crate::{
+    compile::{Compilation, compile},
+    objects::{self, Mesh, Object, ObjectRef},
+    plan::Plan,
+    settings::NAMESPACE,
+};
+
+/// What a controller is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the mesh wants its objects.
+    pub mesh: Mesh,
+    /// This replica's name, no other's.
+    pub identity: String,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start; whatever fails later is tried again.
+pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
+    let Options { mesh, identity, listen } = options;
+    let metrics = Arc::new(Metrics::default());
+    let telemetry = telemetry::start(&metrics, &identity)?;
+    let health = Arc::new(Health::default());
+    let server = serve::start(listen, health.clone(), metrics.clone()).await?;
+    let (stop, stopped) = watch::channel(false);
+    let (leads, leading) = watch::channel(false);
+    let candidate = Candidate::new(client.clone(), identity.clone());
+    let office = tokio::spawn(candidate.run(leads, stopped.clone()));
+    let owned = owned(&mesh);
+    let (events, changes) = mpsc::channel(1024);
+    let watches = watches::start(&client, &owned, &events);
+    tracing::info!(identity, %listen, "started");
+    let reconciler = Reconciler {
+        state: State::new(owned.len()),
+        schedule: Schedule::default(),
+        announcer: Announcer::new(client.clone()),
+        client,
+        mesh,
+        owned,
+        metrics,
+        health,
+    };
+    let mut work = tokio::spawn(reconciler.run(changes, leading));
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = &mut work => ended??,
+    }
+    tracing::info!("stopping");
+    // First the work and then the Lease: who is no longer leader must not write.
+    work.abort();
+    stop.send_replace(true);
+    office.await?;
+    watches.abort_all();
+    server.abort();
+    telemetry.shutdown();
+    Ok(())
+}
+
+/// Skycap's own objects that change with the table.
+fn owned(mesh: &Mesh) -> Vec<ObjectRef> {
+    let status = ObjectRef {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        namespace: Some(NAMESPACE.into()),
+        name: objects::STATUS.into(),
+    };
+    mesh.references().into_iter().chain([status]).collect()
+}
+
+struct Reconciler {
+    client: Client,
+    mesh: Mesh,
+    owned: Vec<ObjectRef>,
+    state: State,
+    schedule: Schedule,
+    announcer: Announcer,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+}
+
+impl Reconciler {
+    async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<Change>,
+        mut leading: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        loop {
+            let wake = self.schedule.wake(Instant::now(), Timestamp::now());
+            tokio::select! {
+                change = changes.recv() => {
+                    let Some(change) = change else { anyhow::bail!("all watches have ended") };
+                    self.take(change);
+                    while let Ok(change) = changes.try_recv() {
+                        self.take(change);
+                    }
+                }
+                changed = leading.changed() => {
+                    changed?;
+                    let leads = *leading.borrow();
+                    tracing::info!(leads, "leadership");
+                    self.metrics.leader.set(i64::from(leads));
+                    self.schedule.note(Instant::now());
+                }
+                () = tokio::time::sleep_until(wake) => {
+                    let leads = *leading.borrow();
+                    self.round(leads).await;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, change: Change) {
+        if self.state.take(change, Timestamp::now()) {
+            self.schedule.note(Instant::now());
+        }
+    }
+
+    /// One round, if it is time for one.
+    async fn round(&mut self, leads: bool) {
+        if !self.schedule.is_due(Instant::now(), Timestamp::now()) || !self.state.is_complete() {
+            return;
+        }
+        self.health.set_ready();
+        let now = Timestamp::now();
+        let begun = std::time::Instant::now();
+        let span = tracing::info_span!(
+            "reconcile",
+            leads,
+            rows = tracing::field::Empty,
+            bytes = tracing::field::Empty,
+            writes = tracing::field::Empty,
+            changed = tracing::field::Empty,
+        );
+        let compilation = compile(&self.state.input, now);
+        let valid_until = compilation.valid_until;
+        let result = async { if leads { self.write(&compilation).await } else { Ok(0) } }
+            .instrument(span.clone())
+            .await;
+        let took = begun.elapsed();
+        match result {
+            Ok(writes) => {
+                self.schedule.done(now, valid_until);
+                self.metrics.observe(&compilation, took, writes);
+                if writes > 0 {
+                    let rows = compilation.config.as_ref().map_or(0, |config| config.keys.len());
+                    tracing::info!(parent: &span, rows, writes, ms = took.as_millis(), "written");
+                }
+            }
+            Err(error) => {
+                self.metrics.errors.inc();
+                let again = self.schedule.failed(Instant::now());
+                tracing::warn!(parent: &span, again_in = ?again, "{error:#}");
+            }
+        }
+    }
+
+    /// Writes what differs, and tells what came of it; gives the number of writes.
+    async fn write(&mut self, compilation: &Compilation) -> anyhow::Result<usize> {
+        let span = tracing::Span::current();
+        let mut report = compilation.report.clone();
+        let wanted = match self.mesh.objects(compilation) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                report.refuse_table(&format!("{error:#}"));
+                Vec::new()
+            }
+        };
+        let bytes = wanted.iter().map(Object::bytes).max().unwrap_or(0);
+        self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        // Without a table the one in place stays, and with it all that it needs.
+        let unwanted = if wanted.is_empty() { &[] } else { self.owned.as_slice() };
+        let status = announce::status(compilation, &report, bytes)?;
+        let wanted: Vec<_> = wanted.into_iter().chain([status]).collect();
+        let plan = Plan::new(wanted, unwanted, &self.state.live);
+        span.record("bytes", bytes);
+        span.record("rows", compilation.config.as_ref().map_or(0, |config| config.keys.len()));
+        span.record("writes", plan.steps.len());
+        let names: Vec<_> = plan.steps.iter().map(|step| step.reference().to_string()).collect();
+        span.record("changed", names.join(", "));
+        tokio::time::timeout(ROUND_TIMEOUT, plan.execute(&self.client, |_| {})).await.map_err(
+            |_| anyhow::anyhow!("the API server does not answer in {ROUND_TIMEOUT:?}"),
+        )??;
+        self.announcer.tell(&report).await;
+        Ok(plan.steps.len())
+    }
+}
+
+/// How long the writes of one round may take together.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,0 +1,118 @@
+//! What the controller tells people: an Event on each refused fragment, and the status ConfigMap.
+
+use std::collections::HashSet;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    compile::Compilation,
+    objects::{self, MANAGER, Object},
+    problem::{Problem, Severity},
+    report::Report,
+};
+
+/// The table in numbers, as the status ConfigMap holds it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// The generation of the table; empty where there is none.
+    pub generation: String,
+    /// Whether requests are routed at all: `false` under the kill switch.
+    pub enabled: bool,
+    /// How Envoy is made to take a target.
+    pub dispatch: String,
+    /// How many keys there are.
+    pub keys: usize,
+    /// The bytes of the plugin with the table.
+    pub bytes: usize,
+    /// How many fragments there are, refused ones too.
+    pub fragments: usize,
+    /// How many things are refused.
+    pub refused: usize,
+    /// How many warnings there are.
+    pub warnings: usize,
+}
+
+impl Summary {
+    fn new(compilation: &Compilation, report: &Report, bytes: usize) -> Self {
+        let config = compilation.config.clone().unwrap_or_default();
+        let count = |severity| report.problems.iter().filter(|p| p.severity == severity).count();
+        let refused = count(Severity::Refused);
+        Self {
+            generation: compilation.generation(),
+            enabled: compilation.config.is_some() && config.enabled,
+            dispatch: config.dispatch.to_string(),
+            keys: config.keys.len(),
+            bytes,
+            fragments: report.fragments.len(),
+            refused,
+            warnings: count(Severity::Warning),
+        }
+    }
+}
+
+/// The status ConfigMap. It says no time of its own, so that nothing is written when nothing has
+/// changed; when it last changed is in its managed fields.
+///
+/// # Errors
+/// As `serde_json`.
+pub fn status(compilation: &Compilation, report: &Report, bytes: usize) -> anyhow::Result<Object> {
+    let summary = Summary::new(compilation, report, bytes);
+    objects::status(report, &serde_json::to_value(summary)?)
+}
+
+/// Publishes a Warning Event when a fragment is refused, once until the reason changes.
+pub(super) struct Announcer {
+    recorder: Recorder,
+    told: HashSet<Problem>,
+}
+
+impl Announcer {
+    pub(super) fn new(client: Client) -> Self {
+        let recorder = Recorder::new(client, Reporter::from(MANAGER));
+        Self { recorder, told: HashSet::new() }
+    }
+
+    /// Tells what is new. An Event that cannot be published is logged, and tried again next time.
+    pub(super) async fn tell(&mut self, report: &Report) {
+        let refused = report.problems.iter().filter(|p| p.severity == Severity::Refused);
+        let refused: HashSet<_> = refused.cloned().collect();
+        self.told.retain(|problem| refused.contains(problem));
+        for problem in refused {
+            if self.told.contains(&problem) {
+                continue;
+            }
+            match self.publish(&problem).await {
+                Ok(()) => drop(self.told.insert(problem)),
+                Err(error) => tracing::warn!(error = %error, "cannot publish an Event"),
+            }
+        }
+    }
+
+    async fn publish(&self, problem: &Problem) -> Result<(), kube::Error> {
+        let Some((namespace, name)) = problem.fragment.split_once('/') else { return Ok(()) };
+        let regarding = ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("ConfigMap".into()),
+            namespace: Some(namespace.into()),
+            name: Some(name.into()),
+            ..ObjectReference::default()
+        };
+        let mut note = format!("{}: {}", problem.field, problem.text);
+        // The API server's limit, less one character of whatever width.
+        note.truncate(note.floor_char_boundary(1_020));
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "Refused".into(),
+            note: Some(note),
+            action: "Compile".into(),
+            secondary: None,
+        };
+        self.recorder.publish(&event, &regarding).await
+    }
+}

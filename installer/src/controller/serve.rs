@@ -1,0 +1,80 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context as _;
+use http_body_util::Full;
+use hyper::{Request, Response, StatusCode, body::Bytes, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::telemetry::Metrics;
+
+/// Whether the controller may be taken for ready.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    ready: AtomicBool,
+}
+
+impl Health {
+    /// All watches have listed what there is.
+    pub(super) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves on `listen` until the task is aborted.
+///
+/// # Errors
+/// When the address is taken.
+pub(super) async fn start(
+    listen: SocketAddr,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on `{listen}`, choose another with --listen"))?;
+    Ok(tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            let (health, metrics) = (health.clone(), metrics.clone());
+            let service = service_fn(move |request: Request<_>| {
+                let response = answer(request.uri().path(), &health, &metrics);
+                async { Ok::<_, Infallible>(response) }
+            });
+            // A client that breaks off is its own affair.
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    }))
+}
+
+fn answer(path: &str, health: &Health, metrics: &Metrics) -> Response<Full<Bytes>> {
+    let (status, text) = match path {
+        "/healthz" => (StatusCode::OK, "ok\n".into()),
+        "/readyz" if health.is_ready() => (StatusCode::OK, "ok\n".into()),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "watches are not complete\n".into()),
+        "/metrics" => (StatusCode::OK, metrics.text()),
+        _ => (StatusCode::NOT_FOUND, "expected /healthz, /readyz or /metrics\n".into()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    if path == "/metrics" {
+        let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        response
+            .headers_mut()
+            .insert("content-type", hyper::header::HeaderValue::from_static(openmetrics));
+    }
+    response
+}

@@ -1,0 +1,335 @@
+//! A cluster without nodes: a real etcd and a real kube-apiserver, with Istio's and the Gateway
+//! API's CRDs. There is no kubelet and no controller-manager: what they would write (endpoints,
+//! the status of a Deployment) a test writes itself.
+
+mod controller;
+mod obtain;
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::{
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::ServiceAccount,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Config,
+    api::{Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+use skycap::{
+    api, install,
+    objects::{Mesh, Object, PluginKind},
+    settings,
+};
+use tokio::process::{Child, Command};
+
+pub use self::{
+    controller::Controller,
+    obtain::{Parts, obtain},
+};
+
+/// A running cluster; it ends when it is dropped.
+pub struct Cluster {
+    /// Speaks as cluster-admin.
+    pub client: Client,
+    /// Which of Istio's kinds skycap writes.
+    pub plugin: PluginKind,
+    parts: Parts,
+    folder: tempfile::TempDir,
+    etcd_port: u16,
+    port: u16,
+    etcd: Option<Child>,
+    apiserver: Option<Child>,
+}
+
+impl Cluster {
+    /// Starts etcd and kube-apiserver and installs the CRDs.
+    ///
+    /// # Errors
+    /// When a part cannot be had or does not start, with its log's end.
+    pub async fn start(plugin: PluginKind) -> anyhow::Result<Self> {
+        let parts = obtain()?;
+        let folder = tempfile::tempdir()?;
+        write_keys(folder.path())?;
+        fs::write(
+            folder.path().join("tokens.csv"),
+            format!("{ADMIN},admin,admin,system:masters\n"),
+        )?;
+        let (etcd_port, port) = (free_port()?, free_port()?);
+        // The client needs the certificate that the API server writes when it starts.
+        let mut cluster = Self {
+            client: Client::try_from(Config::new("http://127.0.0.1:1".parse()?))?,
+            plugin,
+            parts,
+            folder,
+            etcd_port,
+            port,
+            etcd: None,
+            apiserver: None,
+        };
+        cluster.start_etcd()?;
+        cluster.start_apiserver().await?;
+        cluster.client = cluster.client_of(ADMIN).await?;
+        for path in &cluster.parts.crds {
+            cluster.install_crds(path).await?;
+        }
+        for namespace in ["shop", "istio-system"] {
+            cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
+        }
+        Ok(cluster)
+    }
+
+    /// Applies a manifest as cluster-admin.
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn apply(&self, manifest: &Value) -> Result<(), kube::Error> {
+        let object =
+            Object::new(manifest.clone()).map_err(|error| kube::Error::Service(error.into()))?;
+        let reference = object.reference();
+        let params = PatchParams::apply("test").force();
+        api::api(&self.client, &reference)
+            .patch(&reference.name, &params, &Patch::Apply(manifest))
+            .await?;
+        Ok(())
+    }
+
+    /// Applies what `skycap install` would, with a module that nobody fetches.
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn install(&self) -> anyhow::Result<()> {
+        let mesh = mesh(self.plugin);
+        let installation = install::Installation { mesh, image: "skycap".into() };
+        for (_, _, objects) in installation.files() {
+            for object in objects {
+                self.apply(&object).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of a kubeconfig that speaks by this token.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn kubeconfig(&self, token: &str) -> anyhow::Result<PathBuf> {
+        let name = format!("kubeconfig-{}", token.len());
+        let path = self.folder.path().join(name);
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.port),
+                "certificate-authority": self.folder.path().join("certs/apiserver.crt"),
+            }}],
+            "users": [{"name": "test", "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "current-context": "test",
+        });
+        fs::write(&path, config.to_string())?;
+        Ok(path)
+    }
+
+    /// A token of the controller's ServiceAccount, by TokenRequest.
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn controller_token(&self) -> anyhow::Result<String> {
+        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), settings::NAMESPACE);
+        let spec = TokenRequestSpec { expiration_seconds: Some(3_600), ..<_>::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let answer = accounts
+            .create_token_request(install::CONTROLLER, &PostParams::default(), &request)
+            .await?;
+        let token = answer.status.and_then(|status| status.token);
+        token.context("a token request without an answer")
+    }
+
+    /// The token of cluster-admin.
+    #[must_use]
+    pub const fn admin_token(&self) -> &'static str {
+        ADMIN
+    }
+
+    /// Kills the API server, as a crash would.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill_apiserver(&mut self) -> anyhow::Result<()> {
+        kill(&mut self.apiserver).await
+    }
+
+    /// Kills etcd, as a crash would. What it has written stays.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill_etcd(&mut self) -> anyhow::Result<()> {
+        kill(&mut self.etcd).await
+    }
+
+    /// Starts etcd on what it has written.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_etcd(&mut self) -> anyhow::Result<()> {
+        let folder = self.folder.path();
+        let peer = format!("http://127.0.0.1:{}", free_port()?);
+        let client = format!("http://127.0.0.1:{}", self.etcd_port);
+        let mut command = Command::new(&self.parts.etcd);
+        command
+            .arg("--data-dir")
+            .arg(folder.join("etcd"))
+            .args(["--unsafe-no-fsync", "--listen-client-urls", &client])
+            .args(["--advertise-client-urls", &client, "--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &peer, "--log-level", "error"])
+            .args(["--initial-cluster", &format!("default={peer}")]);
+        self.etcd = Some(spawn(&mut command, &folder.join("etcd.log"))?);
+        Ok(())
+    }
+
+    /// Starts the API server, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time, with its log's end.
+    pub async fn start_apiserver(&mut self) -> anyhow::Result<()> {
+        let folder = self.folder.path();
+        let mut command = Command::new(&self.parts.apiserver);
+        command
+            .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
+            .arg("--service-account-issuer=https://kubernetes.default.svc")
+            .arg(format!("--service-account-key-file={}", folder.join("sa.pub").display()))
+            .arg(format!("--service-account-signing-key-file={}", folder.join("sa.key").display()))
+            .arg(format!("--cert-dir={}", folder.join("certs").display()))
+            .arg(format!("--token-auth-file={}", folder.join("tokens.csv").display()))
+            .arg(format!("--secure-port={}", self.port))
+            .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
+            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+            .args(["--endpoint-reconciler-type=none", "--watch-cache=true"]);
+        self.apiserver = Some(spawn(&mut command, &folder.join("apiserver.log"))?);
+        let ready = async {
+            loop {
+                if let Ok(client) = self.client_of(ADMIN).await
+                    && client.request_text(request("/readyz")?).await.is_ok()
+                {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.map_err(|_| {
+            anyhow::anyhow!("kube-apiserver is not ready:\n{}", self.log("apiserver.log"))
+        })?
+    }
+
+    /// A client that speaks by this token.
+    ///
+    /// # Errors
+    /// When the API server has not written its certificate yet.
+    pub async fn client_of(&self, token: &str) -> anyhow::Result<Client> {
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(token)?)?;
+        let config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// The folder of logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The end of one of the logs.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        let log = fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    async fn install_crds(&self, path: &Path) -> anyhow::Result<()> {
+        let text = fs::read_to_string(path).with_context(|| format!("no CRDs at {path:?}"))?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+        let crds = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let mut names = Vec::new();
+        for document in
+            documents.iter().filter(|document| document["kind"] == "CustomResourceDefinition")
+        {
+            self.apply(document).await?;
+            names.extend(document["metadata"]["name"].as_str().map(str::to_owned));
+        }
+        ensure!(!names.is_empty(), "no CRD in {path:?}");
+        for name in names {
+            let established = kube::runtime::conditions::is_crd_established();
+            tokio::time::timeout(
+                PATIENCE,
+                kube::runtime::wait::await_condition(crds.clone(), &name, established),
+            )
+            .await??;
+        }
+        Ok(())
+    }
+}
+
+/// The mesh of these tests: nobody fetches the module.
+#[must_use]
+pub fn mesh(plugin: PluginKind) -> Mesh {
+    Mesh { root_namespace: "istio-system".into(), plugin, module_url: "file:///skycap.wasm".into() }
+}
+
+fn request(path: &str) -> anyhow::Result<hyper::Request<Vec<u8>>> {
+    Ok(hyper::Request::get(path).body(Vec::new())?)
+}
+
+async fn kill(child: &mut Option<Child>) -> anyhow::Result<()> {
+    if let Some(mut child) = child.take() {
+        child.kill().await?;
+    }
+    Ok(())
+}
+
+fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Child> {
+    let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))
+}
+
+/// The key pair by which the API server signs the tokens of ServiceAccounts.
+fn write_keys(folder: &Path) -> anyhow::Result<()> {
+    let key = folder.join("sa.key");
+    crate::module::run(
+        std::process::Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048"),
+    )
+    .context("cannot make a key: install openssl")?;
+    crate::module::run(
+        std::process::Command::new("openssl")
+            .args(["rsa", "-pubout", "-in"])
+            .arg(&key)
+            .arg("-out")
+            .arg(folder.join("sa.pub")),
+    )
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    Ok(listener.local_addr()?.port())
+}
+
+const ADMIN: &str = "admin-token";
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,86 @@
+//! Where etcd and kube-apiserver come from: Go's module proxy, at the versions that the `go.mod`
+//! files of `wasm-tests/cluster` pin. They are built once and kept in the cache, keyed by the hash
+//! of their `go.sum`; the CRDs are read where Go keeps the modules.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Context as _;
+use skycap_core::config::Generation;
+
+use crate::{module::run, progress::Step, workspace};
+
+/// The programs and CRDs of a cluster.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// etcd.
+    pub etcd: PathBuf,
+    /// kube-apiserver.
+    pub apiserver: PathBuf,
+    /// Files of CustomResourceDefinitions: Istio's, and the Gateway API's standard channel.
+    pub crds: Vec<PathBuf>,
+}
+
+/// Builds what is not there yet: about ten minutes on two cores, once for all checkouts.
+///
+/// # Errors
+/// When there is no Go, or a build fails.
+pub fn obtain() -> anyhow::Result<Parts> {
+    Command::new("go")
+        .arg("version")
+        .output()
+        .context("there is no `go`; install Go 1.26 or newer")?;
+    let gateway_api = module_folder("kubernetes", "sigs.k8s.io/gateway-api")?;
+    let istio = module_folder("istio", "istio.io/istio")?;
+    let standard = gateway_api.join("config/crd/standard");
+    let crd = |name: &str| standard.join(format!("gateway.networking.k8s.io_{name}.yaml"));
+    Ok(Parts {
+        etcd: build("etcd", "etcd", "go.etcd.io/etcd/server/v3")?,
+        apiserver: build("kubernetes", "kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")?,
+        crds: vec![
+            istio.join("manifests/charts/base/files/crd-all.gen.yaml"),
+            crd("httproutes"),
+            crd("grpcroutes"),
+        ],
+    })
+}
+
+fn build(part: &str, binary: &str, package: &str) -> anyhow::Result<PathBuf> {
+    let folder = pinned(part);
+    let version = Generation::of(&fs::read(folder.join("go.sum"))?);
+    let target = workspace::cache()?.join(format!("{binary}-{version}")).join(binary);
+    if !target.is_file() {
+        let _step = Step::new(&format!("building {binary}, once"));
+        // Under another name first: a build that is broken off leaves nothing that looks whole.
+        let unfinished = target.with_extension(std::process::id().to_string());
+        run(go(&folder)
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"])
+            .arg(&unfinished)
+            .arg(package))?;
+        fs::rename(unfinished, &target)?;
+    }
+    Ok(target)
+}
+
+/// Where Go keeps a module, after it was downloaded.
+fn module_folder(part: &str, module: &str) -> anyhow::Result<PathBuf> {
+    let folder = pinned(part);
+    run(go(&folder).args(["mod", "download"]).arg(module))?;
+    let output = go(&folder).args(["list", "-m", "-f", "{{.Dir}}", module]).output()?;
+    let path = String::from_utf8(output.stdout)?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(PathBuf::from(path.trim()))
+}
+
+fn go(folder: &Path) -> Command {
+    let mut command = Command::new("go");
+    command.current_dir(folder).env("CGO_ENABLED", "0");
+    command
+}
+
+fn pinned(part: &str) -> PathBuf {
+    workspace::root().join("wasm-tests/cluster").join(part)
+}
