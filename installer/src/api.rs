@@ -92,7 +92,11 @@ async fn execute(client: &Client, step: &Step) -> Result<(), kube::Error> {
         Step::Create(object) | Step::Update(object, _) => {
             // By force: skycap's objects are skycap's alone.
             let params = PatchParams::apply(MANAGER).force();
-            api.patch(&reference.name, &params, &Patch::Apply(&object.0)).await?;
+            let written = api.patch(&reference.name, &params, &Patch::Apply(object)).await?;
+            if let Some(patch) = object.cleaning(&written) {
+                let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+                api.patch(&reference.name, &params, &Patch::Merge(patch)).await?;
+            }
         }
         Step::Delete(_) => match api.delete(&reference.name, &DeleteParams::background()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => {}

@@ -5,13 +5,15 @@
 //! the user's is ever edited, and [`Object::is_in_place`] compares no more than what skycap says.
 
 use kube::core::{DynamicObject, GroupVersionKind, ObjectMeta, TypeMeta};
+use serde::Serialize;
 use serde_json::{Value, json};
 use skycap_core::dispatch::{CLUSTER_HEADER, Dispatch};
 
 use crate::{compile::Compilation, plan::Live, report::Report, settings::NAMESPACE};
 
 /// An object as skycap wants it: kind, name, and every field that it says something of.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
 pub struct Object(pub(crate) DynamicObject);
 
 /// Which object: enough to read, watch or delete it.
@@ -74,6 +76,12 @@ impl Object {
         serde_json::to_vec(&self.0).map_or(0, |json| json.len())
     }
 
+    /// A merge patch that takes out of `live` what only skycap may say; `None` where all is well.
+    #[must_use]
+    pub fn cleaning(&self, live: &DynamicObject) -> Option<Value> {
+        intruders(&live.data, &self.0.data, false)
+    }
+
     /// Whether `live` says all that this object says; what others added to it is theirs.
     #[must_use]
     pub fn is_in_place(&self, live: &DynamicObject) -> bool {
@@ -82,6 +90,21 @@ impl Object {
         labels(&self.0).iter().all(|(name, value)| live_labels.get(name) == Some(value))
             && contains(&live.data, &self.0.data)
     }
+}
+
+/// What a merge patch takes out of `live`: what others put into a `pluginConfig`, which is skycap's
+/// as a whole. A server-side apply alone leaves it there, for it is theirs.
+fn intruders(live: &Value, wanted: &Value, within: bool) -> Option<Value> {
+    let (Value::Object(live), Value::Object(wanted)) = (live, wanted) else { return None };
+    let fields = live.iter().filter_map(|(name, value)| {
+        let patch = match wanted.get(name) {
+            None => within.then_some(Value::Null),
+            Some(wanted) => intruders(value, wanted, within || name == PLUGIN_CONFIG),
+        };
+        Some((name.clone(), patch?))
+    });
+    let fields: serde_json::Map<_, _> = fields.collect();
+    (!fields.is_empty()).then_some(Value::Object(fields))
 }
 
 impl ObjectRef {
@@ -160,8 +183,8 @@ impl Mesh {
             |reference: &&ObjectRef| reference.kind == kind && reference.api_version == api_version;
         let spec = &live.get(self.references().iter().find(is_plugin)?)?.data["spec"];
         match self.plugin {
-            PluginKind::WasmPlugin => spec.get("pluginConfig"),
-            PluginKind::TrafficExtension => spec.get("wasm")?.get("pluginConfig"),
+            PluginKind::WasmPlugin => spec.get(PLUGIN_CONFIG),
+            PluginKind::TrafficExtension => spec.get("wasm")?.get(PLUGIN_CONFIG),
         }
     }
 
@@ -173,7 +196,7 @@ impl Mesh {
             "url": self.module_url,
             "pluginName": PLUGIN,
             "failStrategy": "FAIL_OPEN",
-            "pluginConfig": config,
+            PLUGIN_CONFIG: config,
         });
         let mut spec = match self.plugin {
             PluginKind::WasmPlugin => wasm,
@@ -282,7 +305,7 @@ fn contains(live: &Value, wanted: &Value) -> bool {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
             live.get(name).is_some_and(|live| contains(live, wanted))
                 // pluginConfig is skycap's as a whole: a key that is gone must be gone.
-                && (name != "pluginConfig" || live.get(name) == Some(wanted))
+                && (name != PLUGIN_CONFIG || live.get(name) == Some(wanted))
         }),
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len() && live.iter().zip(wanted).all(|(a, b)| contains(a, b))
@@ -301,6 +324,8 @@ pub const STATUS: &str = "skycap-status";
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY`], and skycap's field manager.
 pub const MANAGER: &str = "skycap";
+/// The field with the table: skycap's as a whole.
+pub(crate) const PLUGIN_CONFIG: &str = "pluginConfig";
 const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");
 /// Bytes of a table's JSON. etcd takes requests of 1.5 MiB, and the API server writes each key
 /// twice: once in the object and once in its managed fields.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kube::core::DynamicObject;
 use similar::TextDiff;
 
-use crate::objects::{MANAGED_BY, MANAGER, Object, ObjectRef};
+use crate::objects::{MANAGED_BY, MANAGER, Object, ObjectRef, PLUGIN_CONFIG};
 
 /// The objects of a cluster that a plan is about, as they are now.
 pub type Live = BTreeMap<ObjectRef, DynamicObject>;
@@ -118,7 +118,7 @@ fn restrict(live: &serde_json::Value, wanted: &serde_json::Value) -> serde_json:
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => {
             let fields = live.iter().filter_map(|(name, value)| {
-                let whole = name == "pluginConfig";
+                let whole = name == PLUGIN_CONFIG;
                 let wanted = wanted.get(name).filter(|_| !whole);
                 match wanted {
                     Some(wanted) => Some((name.clone(), restrict(value, wanted))),

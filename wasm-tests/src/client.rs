@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::{
     HeaderMap, Request, StatusCode,
     body::Bytes,
@@ -11,6 +11,7 @@ use hyper::{
     header::HOST,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 /// An answer, whole.
@@ -70,6 +71,20 @@ pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let answer = collect(sender.send_request(request).await?).await;
     connection.abort();
     Ok(answer?.body)
+}
+
+/// The JSON that `POST path` answers with.
+///
+/// # Errors
+/// When there is no whole answer, or it is no JSON.
+pub async fn post(address: SocketAddr, path: &str, body: &Value) -> anyhow::Result<Value> {
+    let body = Full::new(Bytes::from(body.to_string()));
+    let request = Request::post(path).header(HOST, "localhost").body(body)?;
+    let (mut sender, connection) = http1::handshake(connect(address).await?).await?;
+    let connection = tokio::spawn(connection);
+    let answer = collect(sender.send_request(request).await?).await;
+    connection.abort();
+    Ok(serde_json::from_str(&answer?.body)?)
 }
 
 async fn connect(address: SocketAddr) -> anyhow::Result<TokioIo<TcpStream>> {

@@ -34,6 +34,8 @@ use skycap::{
 };
 use tokio::process::{Child, Command};
 
+use crate::client;
+
 pub use self::{
     controller::Controller,
     obtain::{Parts, obtain},
@@ -177,6 +179,19 @@ impl Cluster {
     /// When it cannot be killed.
     pub async fn kill_etcd(&mut self) -> anyhow::Result<()> {
         kill(&mut self.etcd).await
+    }
+
+    /// Makes etcd forget all but the newest version of everything, as Kubernetes does every five
+    /// minutes: a watch that is behind is too old then.
+    ///
+    /// # Errors
+    /// When etcd does not answer (its gateway of gRPC to JSON, `/v3/kv/…`).
+    pub async fn compact(&self) -> anyhow::Result<()> {
+        let etcd = SocketAddr::from(([127, 0, 0, 1], self.etcd_port));
+        let range = client::post(etcd, "/v3/kv/range", &json!({"key": "Lw=="})).await?;
+        let revision = range["header"]["revision"].as_str().context("etcd names no revision")?;
+        client::post(etcd, "/v3/kv/compaction", &json!({"revision": revision})).await?;
+        Ok(())
     }
 
     /// Starts etcd on what it has written.

@@ -5,8 +5,6 @@ mod kubernetes;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::events::v1::Event;
-use kube::{Api, api::ListParams};
 use kubernetes::{Fixture, endpoints, run, sandbox, service, settings};
 use serde_json::json;
 use skycap::objects::PluginKind;
@@ -108,17 +106,11 @@ fn a_refused_fragment_is_told_once() -> anyhow::Result<()> {
         fixture.apply(&sandbox("bad", json!({"routes": "cart: [oops"}))).await?;
         fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
         fixture.has_key("pr-1", true, "no other fragment suffers").await?;
-        let events = Api::<Event>::namespaced(fixture.cluster.client.clone(), "shop");
-        let warnings = async || -> anyhow::Result<Vec<String>> {
-            let events = events.list(&ListParams::default()).await?;
-            let of = |event: Event| Some((event.regarding?.name? == "bad").then_some(event.note?));
-            Ok(events.into_iter().filter_map(of).flatten().collect())
-        };
-        fixture.until("an Event", async |_| Ok(!warnings().await?.is_empty())).await?;
+        fixture.until("an Event", async |f| Ok(!f.notes("bad").await?.is_empty())).await?;
         // Another round, for another reason, tells it no second time.
         fixture.apply(&sandbox("pr-2", json!({"routes": "cart: cart-pr-2"}))).await?;
         fixture.has_key("pr-2", true, "another sandbox").await?;
-        let notes = warnings().await?;
+        let notes = fixture.notes("bad").await?;
         anyhow::ensure!(notes.len() == 1 && notes[0].contains("data.routes"), "{notes:?}");
         let summary = fixture.summary().await?;
         anyhow::ensure!((summary.refused, summary.fragments) == (1, 2), "{summary:?}");

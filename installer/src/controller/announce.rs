@@ -68,14 +68,13 @@ pub fn status(compilation: &Compilation, report: &Report, bytes: usize) -> anyho
 
 /// Publishes a Warning Event when a fragment is refused, once until the reason changes.
 pub(super) struct Announcer {
-    recorder: Recorder,
+    client: Client,
     told: HashSet<Problem>,
 }
 
 impl Announcer {
     pub(super) fn new(client: Client) -> Self {
-        let recorder = Recorder::new(client, Reporter::from(MANAGER));
-        Self { recorder, told: HashSet::new() }
+        Self { client, told: HashSet::new() }
     }
 
     /// Tells what is new. An Event that cannot be published is logged, and tried again next time.
@@ -113,6 +112,9 @@ impl Announcer {
             action: "Compile".into(),
             secondary: None,
         };
-        self.recorder.publish(&event, &regarding).await
+        // A new one each time: it takes two Events with different notes for a series of one.
+        Recorder::new(self.client.clone(), Reporter::from(MANAGER))
+            .publish(&event, &regarding)
+            .await
     }
 }

@@ -92,10 +92,19 @@ impl Controller {
     /// # Errors
     /// When it does not end in ten seconds.
     pub async fn terminate(mut self) -> anyhow::Result<bool> {
-        let pid = self.child.id().context("the controller has ended")?;
-        crate::module::run(std::process::Command::new("kill").arg(pid.to_string()))?;
+        self.signal("TERM")?;
         let status = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await??;
         Ok(status.success())
+    }
+
+    /// Sends a signal, such as `STOP`.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = self.child.id().context("the controller has ended")?;
+        let mut kill = std::process::Command::new("kill");
+        crate::module::run(kill.args(["-s", signal, &pid.to_string()]))
     }
 
     /// Kills it, as a node that is gone would.

@@ -5,15 +5,19 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, core::DynamicObject};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap, events::v1::Event};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+    core::DynamicObject,
+};
 use serde_json::{Value, json};
 use skycap::{
     api,
     commands::sync,
     compile::compile,
     controller::announce::Summary,
-    objects::{self, Mesh, PluginKind},
+    objects::{self, Mesh, Object, PluginKind},
     settings::NAMESPACE,
 };
 use skycap_core::config::PluginConfig;
@@ -23,6 +27,8 @@ use skycap_tests::cluster::{Cluster, mesh};
 pub(crate) struct Fixture {
     pub(crate) cluster: Cluster,
     pub(crate) mesh: Mesh,
+    /// How long what is awaited may take.
+    pub(crate) patience: Duration,
 }
 
 /// Runs a test in a cluster of its own; when it fails, objects and logs are told.
@@ -34,7 +40,7 @@ pub(crate) fn run(
     runtime.block_on(async {
         let cluster = Cluster::start(plugin).await?;
         cluster.install().await?;
-        let mut fixture = Fixture { cluster, mesh: mesh(plugin) };
+        let mut fixture = Fixture { cluster, mesh: mesh(plugin), patience: PATIENCE };
         let result = test(&mut fixture).await;
         if result.is_err() {
             fixture.dump().await;
@@ -75,6 +81,59 @@ impl Fixture {
         Ok(serde_json::from_str(&status.data.unwrap_or_default()["summary.json"])?)
     }
 
+    /// The text of the report.
+    pub(crate) async fn report(&self) -> anyhow::Result<String> {
+        let maps = Api::<ConfigMap>::namespaced(self.cluster.client.clone(), NAMESPACE);
+        let status = maps.get(objects::STATUS).await?;
+        Ok(status.data.unwrap_or_default()["report.json"].clone())
+    }
+
+    /// How often the plugin's spec has changed since it was made.
+    pub(crate) async fn changes(&self) -> anyhow::Result<i64> {
+        let plugin = self.plugin().await?;
+        Ok(plugin.and_then(|plugin| plugin.metadata.generation).unwrap_or(0))
+    }
+
+    /// The notes of the Events on a ConfigMap of namespace `shop`.
+    pub(crate) async fn notes(&self, name: &str) -> anyhow::Result<Vec<String>> {
+        let events = Api::<Event>::namespaced(self.cluster.client.clone(), "shop");
+        let events = events.list(&ListParams::default()).await?;
+        let of = |event: Event| Some((event.regarding?.name? == name).then_some(event.note?));
+        Ok(events.into_iter().filter_map(of).flatten().collect())
+    }
+
+    /// Deletes a ConfigMap of namespace `shop`.
+    pub(crate) async fn delete(&self, name: &str) -> anyhow::Result<()> {
+        self.delete_object(&sandbox(name, Value::Null)).await
+    }
+
+    pub(crate) async fn delete_object(&self, object: &Value) -> anyhow::Result<()> {
+        let reference = Object::new(object.clone())?.reference();
+        let api = api::api(&self.cluster.client, &reference);
+        api.delete(&reference.name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Deletes all that a controller has made, and what it was made of.
+    pub(crate) async fn delete_everything(&self) -> anyhow::Result<()> {
+        let client = &self.cluster.client;
+        let (params, all) = (DeleteParams::default(), ListParams::default());
+        for namespace in ["shop", NAMESPACE] {
+            let leases = Api::<Lease>::namespaced(client.clone(), namespace);
+            let _ = leases.delete_collection(&params, &all).await?;
+            let events = Api::<Event>::namespaced(client.clone(), namespace);
+            let _ = events.delete_collection(&params, &all).await?;
+        }
+        let maps = Api::<ConfigMap>::namespaced(client.clone(), "shop");
+        let _ = maps.delete_collection(&params, &all).await?;
+        let status = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": objects::STATUS, "namespace": NAMESPACE}});
+        let _ = self.delete_object(&status).await;
+        for reference in self.mesh.references() {
+            let _ = api::api(client, &reference).delete(&reference.name, &params).await;
+        }
+        Ok(())
+    }
+
     /// Waits until the table has, or has not, this key.
     pub(crate) async fn has_key(&self, key: &str, wanted: bool, what: &str) -> anyhow::Result<()> {
         self.until(what, async |fixture| {
@@ -112,7 +171,8 @@ impl Fixture {
         what: &str,
         holds: impl AsyncFn(&Self) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let patience = self.patience;
+        let deadline = Instant::now() + patience;
         loop {
             let result = holds(self).await;
             if matches!(result, Ok(true)) {
@@ -120,7 +180,7 @@ impl Fixture {
             }
             anyhow::ensure!(
                 Instant::now() < deadline,
-                "{what}: not after {PATIENCE:?}: {result:?}"
+                "{what}: not after {patience:?}: {result:?}"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

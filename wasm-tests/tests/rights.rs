@@ -1,0 +1,138 @@
+//! The controller's rights are the least that work: with each taken away, something fails.
+
+mod kubernetes;
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api,
+    api::{DynamicObject, Patch, PatchParams},
+};
+use kubernetes::{Fixture, endpoints, run, sandbox, service, settings};
+use serde_json::{Value, json};
+use skycap::{
+    api,
+    controller::lease,
+    install::Installation,
+    objects::{Object, PluginKind},
+    settings::NAMESPACE,
+};
+use skycap_tests::cluster::Controller;
+
+#[test]
+fn no_right_is_there_for_nothing() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        fixture.patience = Duration::from_secs(15);
+        everything_works(fixture).await?;
+        fixture.patience = Duration::from_secs(3);
+        let roles = roles(fixture)?;
+        let mut rights = 0;
+        for role in &roles {
+            for (right, lesser) in lesser_roles(role) {
+                rights += 1;
+                fixture.apply(&lesser).await?;
+                let works = everything_works(fixture).await.is_ok();
+                fixture.apply(role).await?;
+                anyhow::ensure!(!works, "the right to {right} is not needed");
+            }
+        }
+        anyhow::ensure!(rights > 15, "only {rights} rights were tried");
+        println!("{rights} rights, each of them needed");
+        Ok(())
+    })
+}
+
+/// All that the controller does, from nothing.
+async fn everything_works(fixture: &Fixture) -> anyhow::Result<()> {
+    clean_up(fixture).await?;
+    let controller = Controller::spawn(&fixture.cluster, "one", &[]).await?;
+    if let Err(error) = live(fixture).await {
+        controller.kill().await?;
+        return Err(error);
+    }
+    controller.terminate().await?;
+    let leases = Api::<Lease>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
+    let spec = leases.get(lease::NAME).await?.spec.unwrap_or_default();
+    anyhow::ensure!(spec.holder_identity.as_deref() == Some(""), "the Lease is not given back");
+    Ok(())
+}
+
+async fn live(fixture: &Fixture) -> anyhow::Result<()> {
+    for name in ["cart", "cart-pr-1"] {
+        fixture.apply(&service(name)).await?;
+        fixture.apply(&endpoints(name, true)).await?;
+    }
+    fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+    fixture.routes("pr-1", 1, "a sandbox").await?;
+    fixture.apply(&endpoints("cart-pr-1", false)).await?;
+    fixture.routes("pr-1", 0, "readiness").await?;
+    fixture.apply(&endpoints("cart-pr-1", true)).await?;
+    fixture.routes("pr-1", 1, "readiness back").await?;
+    let mut other_port = service("cart-pr-1");
+    other_port["spec"]["ports"] = json!([{"name": "http", "port": 8080}]);
+    fixture.apply(&other_port).await?;
+    let moved = async |fixture: &Fixture| {
+        let routes = fixture.table().await?.routes;
+        Ok(routes.iter().any(|route| route.to_port.is_some_and(|port| port.get() == 8080)))
+    };
+    fixture.until("another port", moved).await?;
+    fixture.until("a dispatch route", async |f| Ok(f.dispatch_route().await?.is_some())).await?;
+    let edits = [json!({"spec": {"url": "file:///else"}}), json!({"spec": {"configPatches": []}})];
+    for (reference, edit) in fixture.mesh.references().iter().zip(edits) {
+        // Not in the wake of another change, whose round would see to it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let api = api::api(&fixture.cluster.client, reference);
+        let patch = Patch::Merge(edit);
+        let _: DynamicObject = api.patch(&reference.name, &PatchParams::default(), &patch).await?;
+        fixture.is_settled("what another has edited").await?;
+    }
+    fixture.apply(&settings(json!({"dispatch": "authority"}))).await?;
+    fixture.until("no dispatch route", async |f| Ok(f.dispatch_route().await?.is_none())).await?;
+    fixture.apply(&sandbox("bad", json!({"routes": "cart: [oops"}))).await?;
+    fixture.until("a report", async |f| Ok(f.summary().await?.refused == 1)).await?;
+    fixture.until("an Event", async |f| Ok(!f.notes("bad").await?.is_empty())).await
+}
+
+async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
+    fixture.apply(&settings(json!({}))).await?;
+    fixture.delete_everything().await
+}
+
+fn roles(fixture: &Fixture) -> anyhow::Result<Vec<Value>> {
+    let installation = Installation { mesh: fixture.mesh.clone(), image: "skycap".into() };
+    let objects = installation.objects()?.into_iter();
+    let is_role = |object: &Object| object.reference().kind.ends_with("Role");
+    objects.filter(is_role).map(|object| Ok(serde_json::to_value(object)?)).collect()
+}
+
+/// The role without each of its verbs on each of its resources in turn.
+fn lesser_roles(role: &Value) -> Vec<(String, Value)> {
+    let rules = role["rules"].as_array().cloned().unwrap_or_default();
+    let texts = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut lesser = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        for resource in texts(&rule["resources"]) {
+            for verb in texts(&rule["verbs"]) {
+                let without = |field: &str, value: &Value| -> Value {
+                    texts(&rule[field]).into_iter().filter(|other| other != value).collect()
+                };
+                // The other resources with all verbs, and this one with the other verbs.
+                let (mut others, mut this) = (rule.clone(), rule.clone());
+                others["resources"] = without("resources", &resource);
+                this["resources"] = json!([resource]);
+                this["verbs"] = without("verbs", &verb);
+                let mut changed = rules.clone();
+                changed.remove(index);
+                let is_some = |rule: &Value| {
+                    !texts(&rule["resources"]).is_empty() && !texts(&rule["verbs"]).is_empty()
+                };
+                changed.extend([others, this].into_iter().filter(is_some));
+                let mut role = role.clone();
+                role["rules"] = changed.into();
+                lesser.push((format!("{verb} {resource} by {}", role["kind"]), role));
+            }
+        }
+    }
+    lesser
+}
