@@ -133,6 +133,8 @@ impl Reconciler {
     ) -> anyhow::Result<()> {
         loop {
             let wake = self.schedule.wake(Instant::now(), Timestamp::now());
+            // Before all watches have listed what there is, nothing is due.
+            let is_complete = self.state.is_complete();
             tokio::select! {
                 change = changes.recv() => {
                     let Some(change) = change else { anyhow::bail!("all watches have ended") };
@@ -148,7 +150,7 @@ impl Reconciler {
                     self.metrics.leader.set(i64::from(leads));
                     self.schedule.note(Instant::now());
                 }
-                () = tokio::time::sleep_until(wake) => {
+                () = tokio::time::sleep_until(wake), if is_complete => {
                     let leads = *leading.borrow();
                     self.round(leads).await;
                 }
@@ -164,7 +166,7 @@ impl Reconciler {
 
     /// One round, if it is time for one.
     async fn round(&mut self, leads: bool) {
-        if !self.schedule.is_due(Instant::now(), Timestamp::now()) || !self.state.is_complete() {
+        if !self.schedule.is_due(Instant::now(), Timestamp::now()) {
             return;
         }
         self.health.set_ready();
@@ -219,9 +221,11 @@ impl Reconciler {
         let status = announce::status(compilation, &report, bytes)?;
         let wanted: Vec<_> = wanted.into_iter().chain([status]).collect();
         let plan = Plan::new(wanted, unwanted, &self.state.live);
-        span.record("bytes", bytes);
-        span.record("rows", compilation.config.as_ref().map_or(0, |config| config.keys.len()));
-        span.record("writes", plan.steps.len());
+        let keys = compilation.config.as_ref().map_or(0, |config| config.keys.len());
+        // As i64: OpenTelemetry has no other integers.
+        for (name, count) in [("bytes", bytes), ("rows", keys), ("writes", plan.steps.len())] {
+            span.record(name, i64::try_from(count).unwrap_or(i64::MAX));
+        }
         let names: Vec<_> = plan.steps.iter().map(|step| step.reference().to_string()).collect();
         span.record("changed", names.join(", "));
         tokio::time::timeout(ROUND_TIMEOUT, plan.execute(&self.client, |_| {})).await.map_err(

@@ -127,6 +127,9 @@ fn restrict(live: &serde_json::Value, wanted: &serde_json::Value) -> serde_json:
             });
             Value::Object(fields.collect())
         }
+        (Value::Array(live), Value::Array(wanted)) if live.len() == wanted.len() => {
+            live.iter().zip(wanted).map(|(live, wanted)| restrict(live, wanted)).collect()
+        }
         _ => live.clone(),
     }
 }

@@ -37,7 +37,7 @@ use tokio::process::{Child, Command};
 use crate::client;
 
 pub use self::{
-    controller::Controller,
+    controller::{Controller, program},
     obtain::{Parts, obtain},
 };
 
@@ -61,6 +61,9 @@ impl Cluster {
     /// # Errors
     /// When a part cannot be had or does not start, with its log's end.
     pub async fn start(plugin: PluginKind) -> anyhow::Result<Self> {
+        // A network namespace begins with its loopback down; elsewhere it is up, or not ours to touch.
+        let up = ["link", "set", "lo", "up"];
+        drop(std::process::Command::new("ip").args(up).stderr(Stdio::null()).status());
         let parts = obtain()?;
         let folder = tempfile::tempdir()?;
         write_keys(folder.path())?;

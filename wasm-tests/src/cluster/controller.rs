@@ -135,7 +135,7 @@ impl Controller {
 
 /// The command `skycap`, which the suite builds before.
 #[must_use]
-pub(super) fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     workspace::target().join(Path::new(profile)).join("skycap")
 }

@@ -2,11 +2,12 @@
 
 use std::{fmt, path::PathBuf, process::Command};
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::{instructions, runner::Tally};
 use crate::{
-    envoy,
+    cluster, envoy,
     module::{self, Toolchain, run},
     progress::Step,
     workspace,
@@ -27,6 +28,8 @@ pub enum Tier {
     Module,
     /// The built module in real Envoys.
     Envoy,
+    /// The controller and the command on a real etcd and kube-apiserver.
+    Cluster,
     /// The core under random bytes, with nightly.
     Fuzz,
 }
@@ -52,6 +55,7 @@ impl Tier {
             Self::Instructions => "what a decision costs, counted under valgrind",
             Self::Module => "the built module in the in-process host",
             Self::Envoy => "the built module in real Envoys",
+            Self::Cluster => "the controller and the command on a real etcd and kube-apiserver",
             Self::Fuzz => "the core under random bytes (10 s a target, 60 s with CI=true)",
         }
     }
@@ -85,9 +89,44 @@ impl Tier {
                 envoy::obtain()?;
                 Ok(test(&["--package", "skycap-tests", "--test", "envoy", "--test", "protocols"]))
             }
+            Self::Cluster => kubernetes(),
             Self::Fuzz => fuzz(),
         }
     }
+}
+
+/// Each test has a cluster of its own, and all of them a network namespace: their ports clash with
+/// nobody's, and nothing that they start is reached from outside.
+fn kubernetes() -> Result<Tally, Skip> {
+    cluster::obtain()?;
+    run(&mut cargo(&["build", "--quiet", "--bin", "skycap"]))?;
+    let mut args = vec!["--package", "skycap-tests"];
+    for test in ["cluster", "commands", "admission", "telemetry", "faults", "rights"] {
+        args.extend(["--test", test]);
+    }
+    run(&mut cargo(&[&["test", "--quiet", "--no-run"], &args[..]].concat()))?;
+    let mut command =
+        cargo(&[&["test", "--quiet"], &args[..], &["--", "--test-threads=2"]].concat());
+    if let Some(runner) = network_namespace() {
+        command.env(format!("CARGO_TARGET_{}_RUNNER", host_triple()?), runner);
+    }
+    Ok(Tally::of_runner(&mut command))
+}
+
+/// The command that runs another in a network namespace with a loopback; `None` where the machine
+/// allows none (a container without the right to): then the tests share the machine's.
+fn network_namespace() -> Option<&'static str> {
+    let mut attempt = Command::new("unshare");
+    attempt.args(["--map-root-user", "--net", "--", "ip", "link", "set", "lo", "up"]);
+    run(&mut attempt).is_ok().then_some("unshare --map-root-user --net --")
+}
+
+/// The target that cargo builds for, as it stands in the names of cargo's variables.
+fn host_triple() -> anyhow::Result<String> {
+    let output = Command::new("rustc").arg("-vV").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.replace('-', "_").to_uppercase())
 }
 
 /// Each fuzz target counts as one test.

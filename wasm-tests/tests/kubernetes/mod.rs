@@ -102,6 +102,27 @@ impl Fixture {
         Ok(events.into_iter().filter_map(of).flatten().collect())
     }
 
+    /// What the command prints, as cluster-admin; that it succeeds, or has something to report.
+    pub(crate) async fn skycap(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self.run_skycap(args).await?;
+        let wanted = [Some(0), args.contains(&"status").then_some(1)];
+        anyhow::ensure!(wanted.contains(&output.status.code()), "{args:?}: {output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// What the command says when it ends with `code`.
+    pub(crate) async fn skycap_fails(&self, args: &[&str], code: i32) -> anyhow::Result<String> {
+        let output = self.run_skycap(args).await?;
+        anyhow::ensure!(output.status.code() == Some(code), "{args:?}: {output:?}");
+        Ok(String::from_utf8([output.stdout, output.stderr].concat())?)
+    }
+
+    async fn run_skycap(&self, args: &[&str]) -> anyhow::Result<std::process::Output> {
+        let kubeconfig = self.cluster.kubeconfig(self.cluster.admin_token())?;
+        let mut command = tokio::process::Command::new(skycap_tests::cluster::program());
+        Ok(command.args(args).env("KUBECONFIG", kubeconfig).output().await?)
+    }
+
     /// Deletes a ConfigMap of namespace `shop`.
     pub(crate) async fn delete(&self, name: &str) -> anyhow::Result<()> {
         self.delete_object(&sandbox(name, Value::Null)).await

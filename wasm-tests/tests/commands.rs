@@ -1,0 +1,133 @@
+//! The command on a real API server: from install to uninstall, as its users run it.
+
+mod kubernetes;
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use kubernetes::{Fixture, run, sandbox};
+use serde_json::json;
+use skycap::{
+    install::{CONTROLLER, Installation},
+    objects::{Object, PluginKind},
+    settings::NAMESPACE,
+};
+use skycap_tests::cluster::Controller;
+
+#[test]
+fn from_install_to_uninstall() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        // The fixture has installed it as another would; install takes over, and is idempotent.
+        let install = ["install", "--plugin", "WasmPlugin", "--image", "skycap:test"];
+        let url = ["--module-url", "file:///skycap.wasm"];
+        let args = [&install[..], &url[..]].concat();
+        let plan = fixture.skycap(&[&args[..], &["--dry-run"]].concat()).await?;
+        anyhow::ensure!(
+            plan.starts_with("change  Deployment skycap-system/skycap-controller"),
+            "{plan}"
+        );
+        anyhow::ensure!(plan.contains("image: skycap:test"), "{plan}");
+        let done = fixture.skycap(&[&args[..], &["--wait", "0"]].concat()).await?;
+        anyhow::ensure!(done == plan, "the plan was\n{plan}\nand what was done\n{done}");
+        let again = fixture.skycap(&[&args[..], &["--wait", "0"]].concat()).await?;
+        anyhow::ensure!(again == "nothing to change\n", "{again}");
+        become_available(fixture).await?;
+        fixture.skycap(&[&args[..], &["--wait", "5"]].concat()).await?;
+
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        let sync = ["sync", "--plugin", "WasmPlugin", "--module-url", "file:///skycap.wasm"];
+        let plan = fixture.skycap(&[&sync[..], &["--dry-run"]].concat()).await?;
+        anyhow::ensure!(plan.contains("create  WasmPlugin istio-system/skycap"), "{plan}");
+        anyhow::ensure!(fixture.plugin().await?.is_none(), "a dry run has written");
+        fixture.skycap(&sync).await?;
+        fixture.is_settled("after sync").await?;
+        let again = fixture.skycap(&sync).await?;
+        anyhow::ensure!(again == "nothing to change\n", "{again}");
+
+        let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+        fixture
+            .until("it leads", async |_| {
+                Ok(controller.metric("skycap_controller_leader").await? == 1.0)
+            })
+            .await?;
+        let status = fixture.skycap(&["status", "--plugin", "WasmPlugin"]).await?;
+        for words in ["routing      on", "as compiled", "one leads"] {
+            anyhow::ensure!(status.contains(words), "{words} in\n{status}");
+        }
+        fixture.skycap(&["disable", "pr-1", "-n", "shop"]).await?;
+        fixture.has_key("pr-1", false, "disabled").await?;
+        let list = fixture.skycap(&["list"]).await?;
+        anyhow::ensure!(list.contains("shop/pr-1") && list.contains("disabled"), "{list}");
+        let explain = ["explain", "--plugin", "WasmPlugin", "--to", "cart.shop:80"];
+        let header = ["-H", "baggage: sandbox=pr-1"];
+        let why = fixture.skycap(&[&explain[..], &header[..]].concat()).await?;
+        anyhow::ensure!(why.contains("`skycap enable pr-1 -n shop` switches it on"), "{why}");
+        fixture.skycap(&["enable", "pr-1", "-n", "shop"]).await?;
+        fixture.has_key("pr-1", true, "enabled").await?;
+        fixture.skycap(&["disable", "--all"]).await?;
+        fixture.until("the kill switch", async |f| Ok(!f.table().await?.enabled)).await?;
+        let status = fixture.skycap(&["status", "--plugin", "WasmPlugin"]).await?;
+        anyhow::ensure!(status.contains("routing      OFF"), "{status}");
+        fixture.skycap(&["enable", "--all"]).await?;
+        let check = fixture.skycap_fails(&["check"], 1).await?;
+        anyhow::ensure!(check.contains("no Service `cart`"), "{check}");
+        let wrong = fixture.skycap_fails(&["enable", "nobody", "-n", "shop"], 2).await?;
+        anyhow::ensure!(wrong.contains("no sandbox or group `shop/nobody`"), "{wrong}");
+
+        // What is removed first is what the controller may do: it takes nothing back.
+        let uninstall = ["uninstall", "--plugin", "WasmPlugin"];
+        let plan = fixture.skycap(&uninstall).await?;
+        anyhow::ensure!(plan.starts_with("delete  ClusterRoleBinding skycap-controller"), "{plan}");
+        nothing_is_left(fixture).await?;
+        let maps = Api::<ConfigMap>::namespaced(fixture.cluster.client.clone(), "shop");
+        anyhow::ensure!(maps.get_opt("pr-1").await?.is_some(), "a fragment is the user's");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_rendered_is_what_is_installed() -> anyhow::Result<()> {
+    run(PluginKind::TrafficExtension, async |fixture: &mut Fixture| {
+        let rendered = ["render", "--plugin", "TrafficExtension", "--image", "skycap"];
+        let url = ["--module-url", "file:///skycap.wasm"];
+        let text = fixture.skycap(&[&rendered[..], &url[..]].concat()).await?;
+        let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text)?;
+        let installation = Installation { mesh: fixture.mesh.clone(), image: "skycap".into() };
+        let objects: Vec<_> = documents.into_iter().map(Object::new).collect::<Result<_, _>>()?;
+        anyhow::ensure!(objects == installation.objects()?, "render differs from install");
+        Ok(())
+    })
+}
+
+/// There is no kubelet: what it would say of the Deployment.
+async fn become_available(fixture: &Fixture) -> anyhow::Result<()> {
+    let deployments = Api::<Deployment>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
+    let generation = deployments.get(CONTROLLER).await?.metadata.generation;
+    let status = json!({"status": {
+        "observedGeneration": generation,
+        "replicas": 2,
+        "updatedReplicas": 2,
+        "availableReplicas": 2,
+        "readyReplicas": 2,
+    }});
+    deployments.patch_status(CONTROLLER, &PatchParams::default(), &Patch::Merge(status)).await?;
+    Ok(())
+}
+
+async fn nothing_is_left(fixture: &Fixture) -> anyhow::Result<()> {
+    let installation = Installation { mesh: fixture.mesh.clone(), image: String::new() };
+    let references = installation.objects()?.iter().map(Object::reference).collect::<Vec<_>>();
+    let references = [references, fixture.mesh.references()].concat();
+    let live = skycap::api::read(&fixture.cluster.client, &references).await?;
+    // Without a namespace controller what was in the namespace stays, and the namespace is "Terminating".
+    let left: Vec<_> = live
+        .iter()
+        .filter(|(_, object)| object.metadata.deletion_timestamp.is_none())
+        .map(|(reference, _)| reference.to_string())
+        .filter(|name| !name.contains("ConfigMap skycap-system"))
+        .collect();
+    anyhow::ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
