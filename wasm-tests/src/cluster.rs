@@ -37,7 +37,7 @@ use tokio::process::{Child, Command};
 use crate::client;
 
 pub use self::{
-    controller::{Controller, program},
+    controller::{Controller, build_program, program},
     obtain::{Parts, obtain},
 };
 

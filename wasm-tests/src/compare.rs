@@ -6,6 +6,7 @@
 //! and many short rounds in which all variants take their turn: what is printed is the median of
 //! the ratios within a round, and the quartiles beside it.
 
+mod control_plane;
 mod latency;
 mod load;
 mod tables;
@@ -16,7 +17,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 
-pub use self::{latency::latencies, tables::configure};
+pub use self::{control_plane::control_plane, latency::latencies, tables::configure};
 use self::{load::Connections, variants::Variant};
 use crate::{envoy::Process, progress::Step};
 

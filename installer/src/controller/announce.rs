@@ -103,8 +103,9 @@ impl Announcer {
             ..ObjectReference::default()
         };
         let mut note = format!("{}: {}", problem.field, problem.text);
-        // The API server's limit, less one character of whatever width.
-        note.truncate(note.floor_char_boundary(1_020));
+        while note.len() > NOTE_LIMIT {
+            note.pop();
+        }
         let event = Event {
             type_: EventType::Warning,
             reason: "Refused".into(),
@@ -118,3 +119,6 @@ impl Announcer {
             .await
     }
 }
+
+/// Bytes of an Event's note that the API server takes.
+const NOTE_LIMIT: usize = 1_024;

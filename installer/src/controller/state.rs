@@ -24,6 +24,7 @@ use crate::{
 
 /// One event of a watch.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large ones are the rule")]
 pub enum Change {
     /// A labelled ConfigMap.
     Fragment(Event<ConfigMap>),

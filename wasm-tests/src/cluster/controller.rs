@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use tokio::process::{Child, Command};
 
 use super::{Cluster, free_port, spawn};
-use crate::{client, workspace};
+use crate::{client, progress::Step, workspace};
 
 /// A running controller; it is killed when it is dropped.
 #[derive(Debug)]
@@ -115,6 +115,20 @@ impl Controller {
         Ok(self.child.kill().await?)
     }
 
+    /// The CPU time that it has had.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let pid = self.child.id().context("the controller has ended")?;
+        let mut total = 0;
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+            total += schedstat.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(total))
+    }
+
     /// The memory that it has in RAM, in KiB.
     ///
     /// # Errors
@@ -133,9 +147,23 @@ impl Controller {
     }
 }
 
-/// The command `skycap`, which the suite builds before.
+/// The command `skycap`, of the profile that this is of; [`build_program`] builds it.
 #[must_use]
 pub fn program() -> PathBuf {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     workspace::target().join(Path::new(profile)).join("skycap")
+}
+
+/// Builds the command `skycap`.
+///
+/// # Errors
+/// When it does not compile.
+pub fn build_program() -> anyhow::Result<()> {
+    let _step = Step::new("building skycap");
+    let mut cargo = std::process::Command::new("cargo");
+    cargo.current_dir(workspace::root()).args(["build", "--quiet", "--bin", "skycap"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    crate::module::run(&mut cargo)
 }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap, events::v1::Event};
 use kube::{
@@ -69,9 +70,8 @@ impl Fixture {
 
     /// The table that the sidecars would get.
     pub(crate) async fn table(&self) -> anyhow::Result<PluginConfig> {
-        let Some(plugin) = self.plugin().await? else { anyhow::bail!("no plugin yet") };
-        let spec = &plugin.data["spec"];
-        let config = spec.get("pluginConfig").unwrap_or(&spec["wasm"]["pluginConfig"]);
+        let live = api::read(&self.cluster.client, &self.mesh.references()).await?;
+        let config = self.mesh.table_of(&live).context("no plugin yet")?;
         Ok(PluginConfig::from_json(config.to_string().as_bytes())?)
     }
 
