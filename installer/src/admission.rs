@@ -62,8 +62,8 @@ fn validations() -> Value {
             "data: expected of `key`, `members`, `enabled`, `ttl`, `expires`".into(),
         ),
         (
-            format!("!variables.isSettings || {}", keys("'enabled', 'dispatch', 'carriers', 'onUnavailable', 'explain', 'clusterDomain'")),
-            "data: expected of `enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`".into(),
+            format!("!variables.isSettings || {}", keys("'enabled', 'dispatch', 'carriers', 'onUnavailable', 'explain', 'clusterDomain', 'namespaces'")),
+            "data: expected of `enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `namespaces`".into(),
         ),
         (toggle, "data.enabled: expected \"true\" or \"false\"".into()),
         (

@@ -1,13 +1,16 @@
 //! What is known of the cluster's Services and their endpoints.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::{
-    api::{core::v1::Service, discovery::v1::EndpointSlice},
+    api::{
+        core::v1::{Namespace, Service},
+        discovery::v1::EndpointSlice,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::manifests::DEFAULT_NAMESPACE;
+use crate::{manifests::DEFAULT_NAMESPACE, selector::NamespaceSelector};
 
 /// Services and endpoints, or that nothing is known of them. Of each no more is kept than the
 /// table depends on, so that an event that changes nothing else is seen to change nothing.
@@ -17,6 +20,8 @@ pub struct Cluster {
     services: Option<HashMap<Name, BTreeSet<u16>>>,
     /// For each Service its slices with a ready endpoint; `None` when nothing is known of them.
     ready: Option<HashMap<Name, BTreeSet<String>>>,
+    /// The labels of each namespace; `None` when nothing is known of namespaces.
+    namespaces: Option<HashMap<String, BTreeMap<String, String>>>,
 }
 
 /// Namespace and name.
@@ -29,6 +34,7 @@ impl Cluster {
         let mut cluster = Self {
             services: (!services.is_empty()).then(HashMap::new),
             ready: (!slices.is_empty()).then(HashMap::new),
+            namespaces: None,
         };
         for service in services {
             cluster.put_service(service);
@@ -42,7 +48,11 @@ impl Cluster {
     /// A cluster that is watched: what is not in it does not exist.
     #[must_use]
     pub fn empty() -> Self {
-        Self { services: Some(HashMap::new()), ready: Some(HashMap::new()) }
+        Self {
+            services: Some(HashMap::new()),
+            ready: Some(HashMap::new()),
+            namespaces: Some(HashMap::new()),
+        }
     }
 
     /// Whether anything is known of Services.
@@ -62,6 +72,37 @@ impl Cluster {
     pub fn is_ready(&self, namespace: &str, name: &str) -> bool {
         let service = (namespace.to_owned(), name.to_owned());
         self.ready.as_ref().is_none_or(|ready| ready.contains_key(&service))
+    }
+
+    /// Whether a namespace is selected, as far as is known.
+    #[must_use]
+    pub fn selects(&self, selector: &NamespaceSelector, namespace: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|namespaces| {
+            selector.selects(namespaces.get(namespace).unwrap_or(&BTreeMap::new()))
+        })
+    }
+
+    /// Takes a namespace as it is now; gives whether its labels have changed.
+    pub fn put_namespace(&mut self, namespace: &Namespace) -> bool {
+        let (_, name) = name_of(&namespace.metadata);
+        let labels = namespace.metadata.labels.clone().unwrap_or_default();
+        let namespaces = self.namespaces.get_or_insert_default();
+        namespaces.insert(name, labels.clone()) != Some(labels)
+    }
+
+    /// Forgets a namespace; gives whether it was there.
+    pub fn remove_namespace(&mut self, namespace: &Namespace) -> bool {
+        let (_, name) = name_of(&namespace.metadata);
+        self.namespaces.as_mut().is_some_and(|namespaces| namespaces.remove(&name).is_some())
+    }
+
+    /// Forgets all namespaces but these; gives whether that changes anything.
+    pub fn retain_namespaces(&mut self, names: &HashSet<Name>) -> bool {
+        let Some(namespaces) = &mut self.namespaces else { return false };
+        let names: HashSet<&String> = names.iter().map(|(_, name)| name).collect();
+        let before = namespaces.len();
+        namespaces.retain(|name, _| names.contains(name));
+        namespaces.len() != before
     }
 
     /// Takes a Service as it is now; gives whether that changes anything.

@@ -31,15 +31,6 @@ pub struct Compilation {
     pub valid_until: Option<Timestamp>,
 }
 
-impl Compilation {
-    /// The generation that the table has in the mesh; empty where there is no table.
-    #[must_use]
-    pub fn generation(&self) -> String {
-        let config = self.config.clone().and_then(|config| config.stamped().ok());
-        config.map_or_else(String::new, |config| config.generation.to_string())
-    }
-}
-
 /// Compiles. Nothing here can fail: what cannot be used is in the report.
 #[must_use]
 pub fn compile(input: &Input, now: Timestamp) -> Compilation {
@@ -52,7 +43,14 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         problems: input.problems(),
         targets: vec![Vec::new(); fragments.len()],
     };
-    let states: Vec<_> = fragments.iter().map(|fragment| state(fragment, now)).collect();
+    let selector = &compiler.settings.namespaces;
+    let states: Vec<_> = fragments
+        .iter()
+        .map(|fragment| match input.cluster.selects(selector, &fragment.origin.namespace) {
+            true => state(fragment, now),
+            false => State::Unselected,
+        })
+        .collect();
     compiler.claim(&states);
     let config = compiler.table();
     let reports = fragments.iter().zip(states).zip(compiler.targets);
@@ -173,7 +171,8 @@ impl Compiler<'_> {
             keys.push(key, &numbers);
         }
         drop(numbers);
-        PluginConfig { routes, keys, ..self.settings.config.clone() }
+        let config = PluginConfig { routes, keys, ..self.settings.config.clone() };
+        config.stamped()
     }
 }
 

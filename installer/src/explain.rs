@@ -234,6 +234,9 @@ fn unknown_key_hints(key: &str, report: &Report) -> Vec<String> {
                 in_namespace(name)
             )),
             State::Expired => hints.push(format!("{name} has this key, and its time is over")),
+            State::Unselected => hints.push(format!(
+                "{name} has this key, and the settings' `namespaces` do not select its namespace"
+            )),
             State::Active => {}
         }
     }

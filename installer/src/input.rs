@@ -36,7 +36,10 @@ impl Input {
     /// Parses manifests. `now` is what a `ttl` without a creation time counts from.
     #[must_use]
     pub fn new(manifests: &Manifests, now: Timestamp) -> Self {
-        let cluster = Cluster::new(&manifests.services, &manifests.endpoint_slices);
+        let mut cluster = Cluster::new(&manifests.services, &manifests.endpoint_slices);
+        for namespace in &manifests.namespaces {
+            cluster.put_namespace(namespace);
+        }
         let mut input = Self { problems: manifests.problems.clone(), ..Self::empty(cluster) };
         let mut seen = HashSet::new();
         for (source, map) in &manifests.config_maps {

@@ -67,7 +67,7 @@ impl Installation {
         let root = self.mesh.root_namespace.as_str();
         let read = json!(["list", "watch"]);
         let everywhere = vec![
-            json!({"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": read}),
+            json!({"apiGroups": [""], "resources": ["configmaps", "namespaces", "services"], "verbs": read}),
             json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read}),
             json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}),
         ];

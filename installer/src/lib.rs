@@ -33,5 +33,6 @@ pub mod problem;
 mod progress;
 pub mod report;
 mod routes;
+pub mod selector;
 pub mod settings;
 pub mod status;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Service},
+    core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use serde::de::DeserializeOwned;
@@ -23,6 +23,8 @@ pub struct Manifests {
     pub services: Vec<Service>,
     /// EndpointSlices. None at all means that nothing is known of endpoints.
     pub endpoint_slices: Vec<EndpointSlice>,
+    /// Namespaces. None at all means that nothing is known of their labels.
+    pub namespaces: Vec<Namespace>,
     /// Istio's VirtualServices, as JSON.
     pub virtual_services: Vec<Value>,
     /// Istio's Sidecars, as JSON.
@@ -105,6 +107,7 @@ impl Manifests {
             "ConfigMap" => typed(value).map(|map| self.config_maps.push((source.into(), map))),
             "Service" => typed(value).map(|service| self.services.push(service)),
             "EndpointSlice" => typed(value).map(|slice| self.endpoint_slices.push(slice)),
+            "Namespace" => typed(value).map(|namespace| self.namespaces.push(namespace)),
             "VirtualService" => {
                 self.virtual_services.push(value);
                 Ok(())

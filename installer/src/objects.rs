@@ -146,14 +146,16 @@ impl Mesh {
     pub fn objects(&self, compilation: &Compilation) -> anyhow::Result<Vec<Object>> {
         let mut objects = Vec::new();
         if let Some(config) = &compilation.config {
-            let json = config.clone().into_json()?;
-            if json.len() > TABLE_LIMIT {
-                return Err(TooLarge { bytes: json.len() }.into());
+            let table = serde_json::to_value(config)?;
+            let plugin = self.plugin(table)?;
+            let bytes = plugin.bytes();
+            if bytes > TABLE_LIMIT {
+                return Err(TooLarge { bytes }.into());
             }
             if config.dispatch == Dispatch::ClusterHeader {
                 objects.push(self.dispatch_route()?);
             }
-            objects.push(self.plugin(serde_json::from_str(&json)?)?);
+            objects.push(plugin);
         }
         Ok(objects)
     }
@@ -277,7 +279,7 @@ pub fn status(report: &Report, summary: &Value) -> anyhow::Result<Object> {
      contain their key"
 )]
 pub struct TooLarge {
-    /// The size of the table's JSON.
+    /// The size of the plugin with the table, as JSON.
     pub bytes: usize,
 }
 
@@ -327,7 +329,7 @@ pub const MANAGER: &str = "skycap";
 /// The field with the table: skycap's as a whole.
 pub(crate) const PLUGIN_CONFIG: &str = "pluginConfig";
 const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");
-/// Bytes of a table's JSON. etcd takes requests of 1.5 MiB, and the API server writes each key
+/// Bytes of the plugin with the table, as JSON. etcd takes requests of 1.5 MiB, and the API server writes each key
 /// twice: once in the object and once in its managed fields.
 pub const TABLE_LIMIT: usize = 700 << 10;
 /// Bytes of a report in a ConfigMap, of which 1 MiB is the limit.

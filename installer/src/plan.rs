@@ -23,8 +23,8 @@ pub struct Plan {
 pub enum Step {
     /// Server-side apply of an object that is not there.
     Create(Object),
-    /// Server-side apply of one that differs, with its lines that change.
-    Update(Object, String),
+    /// Server-side apply of one that differs from what is there.
+    Update(Object, Box<DynamicObject>),
     /// Delete.
     Delete(ObjectRef),
 }
@@ -38,10 +38,7 @@ impl Plan {
         let writes = wanted.into_iter().filter_map(|object| match live.get(&object.reference()) {
             None => Some(Step::Create(object)),
             Some(live) if object.is_in_place(live) => None,
-            Some(live) => {
-                let diff = diff(live, &object);
-                Some(Step::Update(object, diff))
-            }
+            Some(live) => Some(Step::Update(object, Box::new(live.clone()))),
         });
         let ends = unwanted.iter().filter(|reference| {
             !names.contains(reference) && live.get(reference).is_some_and(is_owned)
@@ -78,9 +75,9 @@ impl std::fmt::Display for Plan {
                 f.write_str("\n")?;
             }
             let (word, diff) = match step {
-                Step::Create(_) => ("create", ""),
-                Step::Update(_, diff) => ("change", diff.as_str()),
-                Step::Delete(_) => ("delete", ""),
+                Step::Create(_) => ("create", String::new()),
+                Step::Update(object, live) => ("change", diff(live, object)),
+                Step::Delete(_) => ("delete", String::new()),
             };
             write!(f, "{word}  {}", step.reference())?;
             for line in diff.lines() {

@@ -56,6 +56,8 @@ pub enum State {
     Disabled,
     /// Its time is over.
     Expired,
+    /// Its namespace is none of those that the settings select.
+    Unselected,
 }
 
 impl State {
@@ -64,6 +66,7 @@ impl State {
             Self::Active => "active",
             Self::Disabled => "disabled",
             Self::Expired => "expired",
+            Self::Unselected => "unselected",
         }
     }
 }
@@ -166,7 +169,7 @@ impl From<&FragmentReport> for FragmentRow {
     fn from(report: &FragmentReport) -> Self {
         let color = match report.state {
             State::Active => AnsiColor::Green,
-            State::Disabled | State::Expired => AnsiColor::Yellow,
+            State::Disabled | State::Expired | State::Unselected => AnsiColor::Yellow,
         };
         let routes = report.routes.iter().map(|(from, to)| format!("{from} -> {to}"));
         let joins = (!report.joins.is_empty()).then(|| format!("+ {}", report.joins.join(", ")));

@@ -11,6 +11,7 @@ use crate::{
     fragments::{Data, OnUnavailable, Origin, parse_bool},
     manifests::yaml_error,
     problem::{Fault, Problem, Severity},
+    selector::NamespaceSelector,
 };
 
 /// What holds for all sandboxes.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub config: PluginConfig,
     /// What a sandbox that does not say it gets.
     pub on_unavailable: OnUnavailable,
+    /// Which namespaces take part; all of them where it says nothing.
+    pub namespaces: NamespaceSelector,
 }
 
 impl Settings {
@@ -56,8 +59,11 @@ fn parse(mut data: Data) -> Result<Settings, Fault> {
         ..PluginConfig::default()
     };
     let on_unavailable = data.take("onUnavailable", str::parse)?.unwrap_or_default();
-    data.close("`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`")?;
-    Ok(Settings { config, on_unavailable })
+    let namespaces = data.take("namespaces", str::parse)?.unwrap_or_default();
+    data.close(
+        "`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `namespaces`",
+    )?;
+    Ok(Settings { config, on_unavailable, namespaces })
 }
 
 fn carriers(yaml: &str) -> Result<Vec<Carrier>, String> {

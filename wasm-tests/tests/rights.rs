@@ -89,12 +89,22 @@ async fn live(fixture: &Fixture) -> anyhow::Result<()> {
     }
     fixture.apply(&settings(json!({"dispatch": "authority"}))).await?;
     fixture.until("no dispatch route", async |f| Ok(f.dispatch_route().await?.is_none())).await?;
+    let selecting = json!({"dispatch": "authority", "namespaces": "skycap.dev/enabled=true"});
+    fixture.apply(&settings(selecting)).await?;
+    fixture.has_key("pr-1", false, "a namespace that is not selected").await?;
+    fixture.apply(&namespace(json!({"skycap.dev/enabled": "true"}))).await?;
+    fixture.has_key("pr-1", true, "a namespace that is selected").await?;
     fixture.apply(&sandbox("bad", json!({"routes": "cart: [oops"}))).await?;
     fixture.until("a report", async |f| Ok(f.summary().await?.refused == 1)).await?;
     fixture.until("an Event", async |f| Ok(!f.notes("bad").await?.is_empty())).await
 }
 
+fn namespace(labels: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}})
+}
+
 async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
+    fixture.apply(&namespace(json!({}))).await?;
     fixture.apply(&settings(json!({}))).await?;
     fixture.delete_everything().await
 }

@@ -91,17 +91,17 @@ impl PluginConfig {
     /// # Errors
     /// As `serde_json`; no value of this type is known to cause one.
     pub fn into_json(self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(&self.stamped()?)
+        serde_json::to_string(&self.stamped())
     }
 
     /// This configuration with its [`Generation`] set from its content.
-    ///
-    /// # Errors
-    /// As [`into_json`](Self::into_json).
-    pub fn stamped(mut self) -> Result<Self, serde_json::Error> {
+    #[must_use]
+    pub fn stamped(mut self) -> Self {
         self.generation = Generation::default();
-        self.generation = Generation::of(&serde_json::to_vec(&self)?);
-        Ok(self)
+        // What cannot be written cannot travel either, so its generation is nobody's.
+        let json = serde_json::to_vec(&self).unwrap_or_default();
+        self.generation = Generation::of(&json);
+        self
     }
 
     /// What serde cannot say of one field alone.

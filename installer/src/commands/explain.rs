@@ -60,7 +60,7 @@ impl Explain {
                 let config = compilation.config.context(
                     "there is no table, for the settings are refused; see `skycap compile -o report`",
                 )?;
-                (config.stamped()?, compilation.report)
+                (config, compilation.report)
             }
         };
         let domain = config.cluster_domain.as_str().to_owned();

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Service},
+    core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, api::ListParams};
@@ -78,19 +78,24 @@ impl Sync {
 pub async fn read(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
     let fragments = ListParams::default().labels(KIND_LABEL);
     let all = ListParams::default();
-    let (maps, services, slices) = (
+    let (maps, namespaces, services, slices) = (
         Api::<ConfigMap>::all(client.clone()),
+        Api::<Namespace>::all(client.clone()),
         Api::<Service>::all(client.clone()),
         Api::<EndpointSlice>::all(client.clone()),
     );
     let settings = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let (maps, services, slices, settings) = tokio::try_join!(
+    let (maps, namespaces, services, slices, settings) = tokio::try_join!(
         maps.list(&fragments),
+        namespaces.list(&all),
         services.list(&all),
         slices.list(&all),
         settings.get_opt(NAME)
     )?;
     let mut cluster = Cluster::empty();
+    for namespace in &namespaces {
+        cluster.put_namespace(namespace);
+    }
     for service in &services {
         cluster.put_service(service);
     }

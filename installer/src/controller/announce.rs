@@ -8,6 +8,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use serde::{Deserialize, Serialize};
+use skycap_core::config::PluginConfig;
 
 use crate::{
     compile::Compilation,
@@ -40,11 +41,15 @@ pub struct Summary {
 
 impl Summary {
     fn new(compilation: &Compilation, report: &Report, bytes: usize) -> Self {
-        let config = compilation.config.clone().unwrap_or_default();
+        let none = PluginConfig::default();
+        let config = compilation.config.as_ref().unwrap_or(&none);
         let count = |severity| report.problems.iter().filter(|p| p.severity == severity).count();
         let refused = count(Severity::Refused);
         Self {
-            generation: compilation.generation(),
+            generation: compilation
+                .config
+                .as_ref()
+                .map_or_else(String::new, |c| c.generation.to_string()),
             enabled: compilation.config.is_some() && config.enabled,
             dispatch: config.dispatch.to_string(),
             keys: config.keys.len(),

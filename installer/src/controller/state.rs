@@ -8,7 +8,7 @@ use std::{collections::HashSet, mem};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Service},
+    core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{Resource, core::DynamicObject, runtime::watcher::Event};
@@ -32,6 +32,8 @@ pub enum Change {
     Settings(Option<Box<ConfigMap>>),
     /// A Service.
     Service(Event<Service>),
+    /// A namespace, for its labels.
+    Namespace(Event<Namespace>),
     /// An EndpointSlice.
     Slice(Event<EndpointSlice>),
     /// One of skycap's own objects, or that it is gone.
@@ -48,6 +50,7 @@ pub struct State {
     fragments: Listing,
     services: Listing,
     slices: Listing,
+    namespaces: Listing,
     settings_known: bool,
     /// Which of skycap's own objects have been heard of.
     owned_known: HashSet<ObjectRef>,
@@ -72,6 +75,7 @@ impl State {
             fragments: Listing::default(),
             services: Listing::default(),
             slices: Listing::default(),
+            namespaces: Listing::default(),
             settings_known: false,
             owned_known: HashSet::new(),
             owned,
@@ -81,7 +85,7 @@ impl State {
     /// Whether every watch has listed all there is: no table is made before.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let listings = [&self.fragments, &self.services, &self.slices];
+        let listings = [&self.fragments, &self.services, &self.slices, &self.namespaces];
         listings.iter().all(|listing| listing.complete)
             && self.settings_known
             && self.owned_known.len() == self.owned
@@ -115,6 +119,14 @@ impl State {
                 |cluster, slice| cluster.put_slice(&slice),
                 |cluster, slice| cluster.remove_slice(&slice),
                 Cluster::retain_slices,
+            ),
+            Change::Namespace(event) => fold(
+                &mut self.namespaces,
+                event,
+                &mut input.cluster,
+                |cluster, namespace| cluster.put_namespace(&namespace),
+                |cluster, namespace| cluster.remove_namespace(&namespace),
+                Cluster::retain_namespaces,
             ),
             Change::Settings(map) => {
                 let first = !mem::replace(&mut self.settings_known, true);

@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Service},
+    core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -35,6 +35,8 @@ pub(super) fn start(
     tasks.spawn(forward(services, events.clone(), Change::Service));
     let slices = watcher(Api::<EndpointSlice>::all(client.clone()), <_>::default());
     tasks.spawn(forward(slices, events.clone(), Change::Slice));
+    let namespaces = watcher(Api::<Namespace>::all(client.clone()), <_>::default());
+    tasks.spawn(forward(namespaces, events.clone(), Change::Namespace));
     let settings = watcher::watch_object(Api::namespaced(client.clone(), NAMESPACE), NAME);
     let settings = settings.map(|event| event.map(|map: Option<ConfigMap>| map.map(Box::new)));
     tasks.spawn(forward(settings, events.clone(), Change::Settings));

@@ -102,7 +102,8 @@ async fn wait_for(
             }
         }
         ensure!(Instant::now() < deadline, "the table does not come");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // To look costs the API server as much as the change itself.
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
 
@@ -134,7 +135,8 @@ async fn fill(cluster: &Cluster) -> anyhow::Result<()> {
         services.iter().map(|name| {
             json!({
                 "metadata": {"name": name},
-                "spec": {"ports": [{"name": "http", "port": 80}]},
+                // Without an address: to allocate twenty thousand takes the API server minutes.
+                "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80}]},
             })
         }),
     )
