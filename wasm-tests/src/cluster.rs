@@ -1,6 +1,6 @@
 //! A cluster without nodes: a real etcd and a real kube-apiserver, with Istio's and the Gateway
-//! API's CRDs. There is no kubelet and no controller-manager: what they would write (endpoints,
-//! the status of a Deployment) a test writes itself.
+//! API's CRDs. There is no kubelet: what it would write (endpoints, the status of a Deployment) a
+//! test writes itself.
 
 mod controller;
 mod obtain;
@@ -53,6 +53,7 @@ pub struct Cluster {
     port: u16,
     etcd: Option<Child>,
     apiserver: Option<Child>,
+    controller_manager: Option<Child>,
 }
 
 impl Cluster {
@@ -82,6 +83,7 @@ impl Cluster {
             port,
             etcd: None,
             apiserver: None,
+            controller_manager: None,
         };
         cluster.start_etcd()?;
         cluster.start_apiserver().await?;
@@ -249,6 +251,24 @@ impl Cluster {
         tokio::time::timeout(PATIENCE, ready).await.map_err(|_| {
             anyhow::anyhow!("kube-apiserver is not ready:\n{}", self.log("apiserver.log"))
         })?
+    }
+
+    /// Starts kube-controller-manager, with its namespace controller and no other.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn start_namespace_controller(&mut self) -> anyhow::Result<()> {
+        let folder = self.folder.path();
+        let mut command = Command::new(&self.parts.controller_manager);
+        command
+            .arg(format!("--kubeconfig={}", self.kubeconfig(ADMIN)?.display()))
+            .arg(format!("--cert-dir={}", folder.join("manager-certs").display()))
+            .arg(format!("--secure-port={}", free_port()?))
+            .args(["--controllers=namespace-controller", "--leader-elect=false"])
+            .args(["--bind-address=127.0.0.1"]);
+        let log = folder.join("controller-manager.log");
+        self.controller_manager = Some(spawn(&mut command, &log)?);
+        Ok(())
     }
 
     /// A client that speaks by this token.

@@ -5,10 +5,8 @@ mod kubernetes;
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
     core::DynamicObject,
 };
 use kubernetes::{Fixture, run, sandbox};
@@ -137,12 +135,12 @@ fn a_fragment_flaps() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_namespace_is_emptied() -> anyhow::Result<()> {
-    // Deleting a namespace is the namespace controller's work (kube-controller-manager), which
-    // deletes its objects kind by kind, each by one collection (namespaced_resources_deleter.go).
+fn a_namespace_is_deleted() -> anyhow::Result<()> {
     routed(async |fixture, _| {
-        let maps = Api::<ConfigMap>::namespaced(fixture.cluster.client.clone(), "shop");
-        let _ = maps.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        fixture.cluster.start_namespace_controller()?;
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+        fixture.delete_object(&namespace).await?;
         fixture.has_key("pr-1", false, "its sandboxes are gone").await?;
         fixture.is_settled("after the end").await
     })

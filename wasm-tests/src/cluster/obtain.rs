@@ -20,6 +20,8 @@ pub struct Parts {
     pub etcd: PathBuf,
     /// kube-apiserver.
     pub apiserver: PathBuf,
+    /// kube-controller-manager.
+    pub controller_manager: PathBuf,
     /// Files of CustomResourceDefinitions: Istio's, and the Gateway API's standard channel.
     pub crds: Vec<PathBuf>,
 }
@@ -40,6 +42,11 @@ pub fn obtain() -> anyhow::Result<Parts> {
     Ok(Parts {
         etcd: build("etcd", "etcd", "go.etcd.io/etcd/server/v3")?,
         apiserver: build("kubernetes", "kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")?,
+        controller_manager: build(
+            "kubernetes",
+            "kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+        )?,
         crds: vec![
             istio.join("manifests/charts/base/files/crd-all.gen.yaml"),
             crd("httproutes"),

@@ -45,7 +45,7 @@ pub async fn control_plane() -> anyhow::Result<Measured> {
     latencies.sort();
     let change_cpu = (controller.cpu()? - cpu) / u32::try_from(2 * CHANGES)?;
     let resident = controller.resident_kib()? / 1024;
-    let explain = explain(&cluster).await?;
+    let (explain, compile) = (explain(&cluster).await?, compile()?);
     let row = |name: &str, value: String| Row { name: name.into(), values: vec![value] };
     let milliseconds = |time: Duration| format!("{} ms", time.as_millis());
     let median = latencies.get(latencies.len() / 2).copied().unwrap_or_default();
@@ -64,6 +64,7 @@ pub async fn control_plane() -> anyhow::Result<Measured> {
             row("one fragment switched: until the mesh has it, median of 20", milliseconds(median)),
             row("one fragment switched: the controller's CPU", milliseconds(change_cpu)),
             row("skycap explain, from the mesh's table", milliseconds(explain)),
+            row("skycap compile, of as many ConfigMaps in a file", milliseconds(compile)),
         ],
     })
 }
@@ -122,6 +123,25 @@ async fn explain(cluster: &Cluster) -> anyhow::Result<Duration> {
         "{text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    Ok(took)
+}
+
+fn compile() -> anyhow::Result<Duration> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("sandboxes.yaml");
+    let map = |n| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: pr-{n}\n  namespace: shop\n  \
+             labels: {{skycap.dev/kind: sandbox}}\ndata:\n  routes: |\n    cart: cart-pr-{n}\n    \
+             pricing: pricing-pr-{n}\n"
+        )
+    };
+    std::fs::write(&file, (0..SANDBOXES).map(map).collect::<String>())?;
+    let begun = Instant::now();
+    let mut command = std::process::Command::new(program());
+    let output = command.args(["compile", "-o", "plugin-config", "-f"]).arg(&file).output()?;
+    let took = begun.elapsed();
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(took)
 }
 
