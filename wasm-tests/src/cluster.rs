@@ -38,7 +38,7 @@ use crate::client;
 
 pub use self::{
     controller::{Controller, build_program, program},
-    obtain::{Parts, obtain},
+    obtain::{Parts, faketime, obtain},
 };
 
 /// A running cluster; it ends when it is dropped.

@@ -5,6 +5,7 @@ mod kubernetes;
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     api::{DeleteParams, Patch, PatchParams},
     core::DynamicObject,
@@ -12,7 +13,7 @@ use kube::{
 use kubernetes::{Fixture, run, sandbox};
 use serde_json::json;
 use skycap::{api, install::CONTROLLER, objects::PluginKind};
-use skycap_tests::cluster::Controller;
+use skycap_tests::cluster::{Controller, faketime};
 
 /// A cluster in which `pr-1` is routed, by a controller that runs.
 fn routed(
@@ -143,6 +144,34 @@ fn a_namespace_is_deleted() -> anyhow::Result<()> {
         fixture.delete_object(&namespace).await?;
         fixture.has_key("pr-1", false, "its sandboxes are gone").await?;
         fixture.is_settled("after the end").await
+    })
+}
+
+#[test]
+fn the_clock_jumps() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let clock = fixture.cluster.folder().join("clock");
+        let jump = |seconds: &str| std::fs::write(&clock, format!("{seconds}\n"));
+        jump("+0")?;
+        let (library, file) = (faketime()?.display().to_string(), clock.display().to_string());
+        let env = [
+            ("LD_PRELOAD", library.as_str()),
+            ("FAKETIME_TIMESTAMP_FILE", file.as_str()),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let controller = Controller::start(&fixture.cluster, "one", &env).await?;
+        let expires = Timestamp::now() + SignedDuration::from_mins(10);
+        let data = json!({"routes": "cart: cart-pr-1", "expires": expires.to_string()});
+        fixture.apply(&sandbox("pr-1", data)).await?;
+        fixture.has_key("pr-1", true, "ten minutes before its end").await?;
+        jump("+1200")?;
+        fixture.has_key("pr-1", false, "its end is passed by a jump").await?;
+        jump("-600")?;
+        fixture.has_key("pr-1", true, "and lies ahead again").await?;
+        anyhow::ensure!(controller.metric("skycap_controller_leader").await? == 1.0, "led on");
+        fixture.apply(&pr(2)).await?;
+        fixture.has_key("pr-2", true, "and goes on").await
     })
 }
 

@@ -55,6 +55,36 @@ pub fn obtain() -> anyhow::Result<Parts> {
     })
 }
 
+/// libfaketime, which gives a program a wall clock of its own: the system's, else Debian's package
+/// unpacked into the cache, which wants no root.
+///
+/// # Errors
+/// When there is none and it cannot be had, with what to install.
+pub fn faketime() -> anyhow::Result<PathBuf> {
+    let library =
+        format!("usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
+    let unpacked = workspace::cache()?.join("libfaketime");
+    let places = [Path::new("/").join(&library), unpacked.join(&library)];
+    if let Some(place) = places.iter().find(|place| place.is_file()) {
+        return Ok(place.clone());
+    }
+    fs::create_dir_all(&unpacked)?;
+    let wanted = "cannot get libfaketime; install it (on Debian `apt-get install libfaketime`)";
+    let mut download = Command::new("apt-get");
+    download.current_dir(&unpacked).args(["download", "libfaketime"]);
+    if run(&mut download).is_err() {
+        // A fresh machine has no lists of packages yet.
+        run(Command::new("apt-get").arg("update")).context(wanted)?;
+        run(&mut download).context(wanted)?;
+    }
+    let package = fs::read_dir(&unpacked)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .context(wanted)?;
+    run(Command::new("dpkg").arg("-x").arg(package).arg(&unpacked)).context(wanted)?;
+    Ok(unpacked.join(library))
+}
+
 fn build(part: &str, binary: &str, package: &str) -> anyhow::Result<PathBuf> {
     let folder = pinned(part);
     let version = Generation::of(&fs::read(folder.join("go.sum"))?);

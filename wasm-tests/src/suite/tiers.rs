@@ -99,6 +99,7 @@ impl Tier {
 /// nobody's, and nothing that they start is reached from outside.
 fn kubernetes() -> Result<Tally, Skip> {
     cluster::obtain()?;
+    cluster::faketime()?;
     cluster::build_program()?;
     let mut args = vec!["--package", "skycap-tests"];
     for test in ["cluster", "commands", "admission", "telemetry", "faults", "rights"] {
