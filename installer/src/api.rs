@@ -12,7 +12,8 @@ use kube::{
 };
 
 use crate::{
-    objects::{MANAGER, ObjectRef, PluginKind},
+    istio::PluginKind,
+    objects::{MANAGER, ObjectRef},
     plan::{Live, Plan, Step},
 };
 

@@ -13,7 +13,7 @@ use skycap_core::config::Dispatch;
 use crate::{
     cluster::{Name, name_of},
     compile::Compilation,
-    objects::TABLE_LIMIT,
+    istio::TABLE_LIMIT,
     problem::{Problem, Severity},
     report::State,
 };

@@ -1,6 +1,6 @@
 //! `skycap controller`: keeps the table in the mesh what the cluster's ConfigMaps say.
 //!
-//! 1. [`watches`] turns what happens in the cluster into events;
+//! 1. `watches` turns what happens in the cluster into events;
 //! 2. [`state`] folds them into the input of a compile;
 //! 3. this module waits until they calm down (50 ms without one, 1 s at most), compiles, plans and
 //!    executes: only as the leader ([`lease`]), and only what differs from what is there;
@@ -40,7 +40,8 @@ use self::{
 };
 use crate::{
     compile::{Compilation, compile},
-    objects::{self, Mesh, Object, ObjectRef},
+    istio::Mesh,
+    objects::{Object, ObjectRef},
     plan::Plan,
     settings::NAMESPACE,
 };
@@ -109,7 +110,7 @@ fn owned(mesh: &Mesh) -> Vec<ObjectRef> {
         api_version: "v1".into(),
         kind: "ConfigMap".into(),
         namespace: Some(NAMESPACE.into()),
-        name: objects::STATUS.into(),
+        name: announce::STATUS.into(),
     };
     mesh.references().into_iter().chain([status]).collect()
 }

@@ -8,9 +8,11 @@
 use serde_json::{Value, json};
 
 use crate::{
+    controller::announce::STATUS,
     controller::lease,
     fragments::KIND_LABEL,
-    objects::{DISPATCH_ROUTE, MANAGED_BY, MANAGER, Mesh, Object, PLUGIN, PluginKind, STATUS},
+    istio::{DISPATCH_ROUTE, Mesh, PLUGIN, PluginKind},
+    objects::{MANAGED_BY, MANAGER, Object},
     settings::{NAME, NAMESPACE},
 };
 

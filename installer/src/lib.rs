@@ -1,14 +1,18 @@
-//! The library of the command `skycap`: how ConfigMaps become a routing table.
+//! The library of the command `skycap`: how ConfigMaps become a routing table, and how the table
+//! comes into the mesh.
 //!
 //! One ConfigMap's way from kubectl to the table:
-//! 1. [`manifests`] reads files into documents, each with the file and the line where it begins;
-//! 2. [`fragments`] parses a labelled ConfigMap into a sandbox or a group, [`settings`] the one
-//!    with the settings; what is malformed is refused with the field's name;
+//! 1. it comes from a file ([`manifests`]) or from a watch ([`controller`]);
+//! 2. [`fragments`] parses a labelled one into a sandbox or a group, [`settings`] the one with the
+//!    settings; what is malformed is refused with the field's name. [`input`] keeps what is parsed;
 //! 3. [`compile`] turns fragments, settings, Services and EndpointSlices into a
 //!    [`PluginConfig`](skycap_core::config::PluginConfig), the type that the filter itself reads;
-//! 4. [`report`] says for every fragment what became of it.
+//!    [`report`] says for every fragment what became of it;
+//! 4. [`istio`] turns the table into objects, [`plan`] compares them with what is there, and
+//!    [`api`] writes what differs.
 //!
-//! All but the reading of files is pure: the same input and the same time give the same bytes.
+//! Steps 2 and 3 and the plan are pure: the same input and the same time give the same bytes.
+//! [`commands`] has what people type; [`explain`], [`check`] and [`status`] what they read.
 #![forbid(unsafe_code)]
 
 pub mod admission;
@@ -26,6 +30,7 @@ mod flatten;
 pub mod fragments;
 pub mod input;
 pub mod install;
+pub mod istio;
 pub mod manifests;
 pub mod objects;
 pub mod plan;

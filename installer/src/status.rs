@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{controller::announce::Summary, objects::TABLE_LIMIT, problem::Problem, report};
+use crate::{controller::announce::Summary, istio::TABLE_LIMIT, problem::Problem, report};
 
 /// What there is to say of an installation.
 #[derive(Debug, Clone, Serialize)]

@@ -29,7 +29,8 @@ use kube::{
 use serde_json::{Value, json};
 use skycap::{
     api, install,
-    objects::{Mesh, Object, PluginKind},
+    istio::{Mesh, PluginKind},
+    objects::Object,
     settings,
 };
 use tokio::process::{Child, Command};

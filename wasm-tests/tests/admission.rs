@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubernetes::{Fixture, run};
 use serde_json::{Value, json};
-use skycap::{fragments::Fragment, fragments::Origin, objects::PluginKind, settings::Settings};
+use skycap::{fragments::Fragment, fragments::Origin, istio::PluginKind, settings::Settings};
 
 #[test]
 fn malformed_fragments_are_refused_at_apply() -> anyhow::Result<()> {

@@ -11,7 +11,8 @@ use kubernetes::{Fixture, run, sandbox};
 use serde_json::json;
 use skycap::{
     install::{CONTROLLER, Installation},
-    objects::{Object, PluginKind},
+    istio::PluginKind,
+    objects::Object,
     settings::NAMESPACE,
 };
 use skycap_tests::cluster::Controller;

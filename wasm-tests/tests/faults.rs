@@ -12,7 +12,7 @@ use kube::{
 };
 use kubernetes::{Fixture, run, sandbox};
 use serde_json::json;
-use skycap::{api, install::CONTROLLER, objects::PluginKind};
+use skycap::{api, install::CONTROLLER, istio::PluginKind};
 use skycap_tests::cluster::{Controller, faketime};
 
 /// A cluster in which `pr-1` is routed, by a controller that runs.

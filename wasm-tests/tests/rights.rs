@@ -12,10 +12,7 @@ use kube::{
 use kubernetes::{Fixture, endpoints, run, sandbox, service, settings};
 use serde_json::{Value, json};
 use skycap::{
-    api,
-    controller::lease,
-    install::Installation,
-    objects::{Object, PluginKind},
+    api, controller::lease, install::Installation, istio::PluginKind, objects::Object,
     settings::NAMESPACE,
 };
 use skycap_tests::cluster::Controller;

@@ -22,7 +22,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::Span,
 };
 use serde_json::json;
-use skycap::objects::PluginKind;
+use skycap::istio::PluginKind;
 use skycap_tests::cluster::Controller;
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};

@@ -12,8 +12,10 @@ use super::{Format, install::Target};
 use crate::{
     api,
     cli::Globals,
-    controller::{announce::Summary, lease},
-    objects,
+    controller::{
+        announce::{STATUS, Summary},
+        lease,
+    },
     report::Report,
     settings::NAMESPACE,
     status::{Office, Status as Answer},
@@ -73,12 +75,9 @@ pub(crate) async fn read_report(client: &Client) -> anyhow::Result<Report> {
 
 async fn read(client: &Client) -> anyhow::Result<(Summary, Report)> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let status = maps.get_opt(objects::STATUS).await.context("cannot read the report")?;
+    let status = maps.get_opt(STATUS).await.context("cannot read the report")?;
     let data = status.and_then(|map| map.data).with_context(|| {
-        format!(
-            "no report in {NAMESPACE}/{}: install skycap, or run `skycap sync`",
-            objects::STATUS
-        )
+        format!("no report in {NAMESPACE}/{STATUS}: install skycap, or run `skycap sync`")
     })?;
     let text = |name: &str| data.get(name).map(String::as_str).unwrap_or_default();
     let broken = "the report is of another version of skycap; use the same for both";

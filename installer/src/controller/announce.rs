@@ -8,13 +8,15 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use skycap_core::config::PluginConfig;
 
 use crate::{
     compile::Compilation,
-    objects::{self, MANAGER, Object},
+    objects::{MANAGER, Object, owned},
     problem::{Problem, Severity},
     report::Report,
+    settings::NAMESPACE,
 };
 
 /// The table in numbers, as the status ConfigMap holds it.
@@ -61,14 +63,22 @@ impl Summary {
     }
 }
 
-/// The status ConfigMap. It says no time of its own, so that nothing is written when nothing has
+/// The status ConfigMap. One that is too large keeps its problems and counts, and as many fragments
+/// as there is room for. It says no time of its own, so that nothing is written when nothing has
 /// changed; when it last changed is in its managed fields.
 ///
 /// # Errors
 /// As `serde_json`.
 pub fn status(compilation: &Compilation, report: &Report, bytes: usize) -> anyhow::Result<Object> {
-    let summary = Summary::new(compilation, report, bytes);
-    objects::status(report, &serde_json::to_value(summary)?)
+    let summary = serde_json::to_string(&Summary::new(compilation, report, bytes))?;
+    let mut json = serde_json::to_string(report)?;
+    if json.len() > STATUS_LIMIT {
+        let mut report = report.clone();
+        report.truncate(report.fragments.len() * STATUS_LIMIT / json.len() / 2);
+        json = serde_json::to_string(&report)?;
+    }
+    let data = json!({"data": {"summary.json": summary, "report.json": json}});
+    owned("v1", "ConfigMap", NAMESPACE, STATUS, data)
 }
 
 /// Publishes a Warning Event when a fragment is refused, once until the reason changes.
@@ -127,3 +137,7 @@ impl Announcer {
 
 /// Bytes of an Event's note that the API server takes.
 const NOTE_LIMIT: usize = 1_024;
+/// The name of the status ConfigMap.
+pub const STATUS: &str = "skycap-status";
+/// Bytes of the report in it, of which a ConfigMap takes 1 MiB.
+const STATUS_LIMIT: usize = 512 << 10;

@@ -14,7 +14,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use skycap::{api, objects::PluginKind};
+use skycap::{api, istio::PluginKind};
 use skycap_core::config::PluginConfig;
 
 use super::{Measured, Row};

@@ -142,8 +142,12 @@ impl Bootstrap {
             "match": {"prefix": "/"},
             "route": {"cluster": service.cluster(), "timeout": "0s"},
         });
-        let routes: Vec<_> =
-            self.dispatch_route.then(dispatch_route).into_iter().chain([default]).collect();
+        let routes: Vec<_> = self
+            .dispatch_route
+            .then(skycap::istio::dispatch_route)
+            .into_iter()
+            .chain([default])
+            .collect();
         json!({
             "name": format!("{host}:{}", service.port),
             "domains": [
@@ -155,16 +159,6 @@ impl Bootstrap {
             "routes": routes,
         })
     }
-}
-
-fn dispatch_route() -> Value {
-    let header = skycap_core::dispatch::CLUSTER_HEADER;
-    json!({
-        "name": "skycap",
-        "match": {"prefix": "/", "headers": [{"name": header, "present_match": true}]},
-        "route": {"cluster_header": header, "timeout": "0s"},
-        "request_headers_to_remove": [header],
-    })
 }
 
 fn cluster(service: &Service) -> Value {

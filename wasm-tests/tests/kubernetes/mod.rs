@@ -17,8 +17,9 @@ use skycap::{
     api,
     commands::sync,
     compile::compile,
-    controller::announce::Summary,
-    objects::{self, Mesh, Object, PluginKind},
+    controller::announce::{STATUS, Summary},
+    istio::{Mesh, PluginKind},
+    objects::Object,
     settings::NAMESPACE,
 };
 use skycap_core::config::PluginConfig;
@@ -77,14 +78,14 @@ impl Fixture {
 
     pub(crate) async fn summary(&self) -> anyhow::Result<Summary> {
         let maps = Api::<ConfigMap>::namespaced(self.cluster.client.clone(), NAMESPACE);
-        let status = maps.get(objects::STATUS).await?;
+        let status = maps.get(STATUS).await?;
         Ok(serde_json::from_str(&status.data.unwrap_or_default()["summary.json"])?)
     }
 
     /// The text of the report.
     pub(crate) async fn report(&self) -> anyhow::Result<String> {
         let maps = Api::<ConfigMap>::namespaced(self.cluster.client.clone(), NAMESPACE);
-        let status = maps.get(objects::STATUS).await?;
+        let status = maps.get(STATUS).await?;
         Ok(status.data.unwrap_or_default()["report.json"].clone())
     }
 
@@ -147,7 +148,7 @@ impl Fixture {
         }
         let maps = Api::<ConfigMap>::namespaced(client.clone(), "shop");
         let _ = maps.delete_collection(&params, &all).await?;
-        let status = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": objects::STATUS, "namespace": NAMESPACE}});
+        let status = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": STATUS, "namespace": NAMESPACE}});
         let _ = self.delete_object(&status).await;
         for reference in self.mesh.references() {
             let _ = api::api(client, &reference).delete(&reference.name, &params).await;

@@ -1,0 +1,180 @@
+//! What a compiled table becomes on Istio: the plugin with the table in its `pluginConfig`, and the
+//! EnvoyFilter with the dispatch route.
+
+use serde_json::{Value, json};
+use skycap_core::dispatch::{CLUSTER_HEADER, Dispatch};
+
+use crate::{
+    compile::Compilation,
+    objects::{Object, ObjectRef, PLUGIN_CONFIG, owned},
+    plan::Live,
+};
+
+/// Where the mesh wants skycap's objects, and where it gets the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mesh {
+    /// Istio's root namespace, where a plugin holds for all workloads.
+    pub root_namespace: String,
+    /// Which of Istio's two kinds of plugin the cluster serves.
+    pub plugin: PluginKind,
+    /// Where Istio's agent gets the module: `oci://…`, `https://…` or `file:///…`.
+    pub module_url: String,
+}
+
+/// Istio's kinds of plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum PluginKind {
+    /// From Istio 1.12 on
+    WasmPlugin,
+    /// From Istio 1.30 on, in its extended channel
+    TrafficExtension,
+}
+
+impl Mesh {
+    /// What the cluster must hold for this compilation. Where the settings are refused, only the
+    /// report: the table that is in place stays.
+    ///
+    /// # Errors
+    /// [`TooLarge`], and then the last good table stays.
+    pub fn objects(&self, compilation: &Compilation) -> anyhow::Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        if let Some(config) = &compilation.config {
+            let table = serde_json::to_value(config)?;
+            let plugin = self.plugin(table)?;
+            let bytes = plugin.bytes();
+            if bytes > TABLE_LIMIT {
+                return Err(TooLarge { bytes }.into());
+            }
+            if config.dispatch == Dispatch::ClusterHeader {
+                objects.push(self.dispatch_route()?);
+            }
+            objects.push(plugin);
+        }
+        Ok(objects)
+    }
+
+    /// Everything that this mesh may ever hold, for `uninstall` and for what a changed dispatch
+    /// leaves behind.
+    #[must_use]
+    pub fn references(&self) -> Vec<ObjectRef> {
+        let (plugin_version, plugin_kind) = self.plugin.kind();
+        let reference = |api_version: &str, kind: &str, name: &str| ObjectRef {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: Some(self.root_namespace.clone()),
+            name: name.into(),
+        };
+        vec![
+            reference(plugin_version, plugin_kind, PLUGIN),
+            reference(ENVOY_FILTER.0, ENVOY_FILTER.1, DISPATCH_ROUTE),
+        ]
+    }
+
+    /// The table in the plugin, as it is in the cluster.
+    #[must_use]
+    pub fn table_of<'a>(&self, live: &'a Live) -> Option<&'a Value> {
+        let (api_version, kind) = self.plugin.kind();
+        let is_plugin =
+            |reference: &&ObjectRef| reference.kind == kind && reference.api_version == api_version;
+        let spec = &live.get(self.references().iter().find(is_plugin)?)?.data["spec"];
+        match self.plugin {
+            PluginKind::WasmPlugin => spec.get(PLUGIN_CONFIG),
+            PluginKind::TrafficExtension => spec.get("wasm")?.get(PLUGIN_CONFIG),
+        }
+    }
+
+    /// The plugin, fail-open: a mesh without skycap serves the baseline, one that fails closed
+    /// serves nobody.
+    fn plugin(&self, config: Value) -> anyhow::Result<Object> {
+        let (api_version, kind) = self.plugin.kind();
+        let wasm = json!({
+            "url": self.module_url,
+            "pluginName": PLUGIN,
+            "failStrategy": "FAIL_OPEN",
+            PLUGIN_CONFIG: config,
+        });
+        let mut spec = match self.plugin {
+            PluginKind::WasmPlugin => wasm,
+            PluginKind::TrafficExtension => json!({"wasm": wasm}),
+        };
+        spec["match"] = json!([{"mode": "CLIENT"}]);
+        owned(api_version, kind, &self.root_namespace, PLUGIN, json!({"spec": spec}))
+    }
+
+    /// The dispatch route, first in every virtual host of sidecars and gateways (istio: pilot's
+    /// `INSERT_FIRST` of an `HTTP_ROUTE`). Its retries are Istio's default ones.
+    fn dispatch_route(&self) -> anyhow::Result<Object> {
+        let patch = |context: &str| {
+            json!({
+                "applyTo": "HTTP_ROUTE",
+                "match": {"context": context},
+                "patch": {"operation": "INSERT_FIRST", "value": dispatch_route()},
+            })
+        };
+        let patches = [patch("SIDECAR_OUTBOUND"), patch("GATEWAY")];
+        let spec = json!({"spec": {"configPatches": patches}});
+        owned(ENVOY_FILTER.0, ENVOY_FILTER.1, &self.root_namespace, DISPATCH_ROUTE, spec)
+    }
+}
+
+impl PluginKind {
+    /// The plugin's group, version and kind.
+    #[must_use]
+    pub const fn kind(self) -> (&'static str, &'static str) {
+        match self {
+            Self::WasmPlugin => ("extensions.istio.io/v1alpha1", "WasmPlugin"),
+            Self::TrafficExtension => ("extensions.istio.io/v1alpha1", "TrafficExtension"),
+        }
+    }
+}
+
+/// The route that takes a request to the cluster that its dispatch header names.
+#[must_use]
+pub fn dispatch_route() -> Value {
+    json!({
+        "name": "skycap",
+        "match": {
+            "prefix": "/",
+            "headers": [{"name": CLUSTER_HEADER, "present_match": true}],
+        },
+        "route": {
+            "cluster_header": CLUSTER_HEADER,
+            "timeout": "0s",
+            // Istio's default for HTTP (istio: pilot/pkg/networking/core/route/retry `DefaultPolicy`).
+            "retry_policy": {
+                "num_retries": 2,
+                "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
+                "retry_host_predicate": [{
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                    },
+                }],
+                "host_selection_retry_max_attempts": 5,
+            },
+        },
+        "request_headers_to_remove": [CLUSTER_HEADER],
+    })
+}
+
+/// A table that the API server would not take.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the table has {bytes} bytes, expected at most {TABLE_LIMIT} (etcd's limit of a request less \
+     Kubernetes' own share); the last good one stays: end sandboxes, or give targets names that \
+     contain their key"
+)]
+pub struct TooLarge {
+    /// The size of the plugin with the table, as JSON.
+    pub bytes: usize,
+}
+
+/// The name of the plugin.
+pub const PLUGIN: &str = "skycap";
+/// The name of the EnvoyFilter.
+pub const DISPATCH_ROUTE: &str = "skycap-dispatch";
+const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");
+/// Bytes of the plugin with the table, as JSON. etcd takes requests of 1.5 MiB, and the API server
+/// writes each key twice: once in the object and once in its managed fields.
+pub const TABLE_LIMIT: usize = 700 << 10;
