@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fragments::KIND_LABEL,
-    install::object,
+    objects::object,
     settings::{NAME, NAMESPACE},
 };
 

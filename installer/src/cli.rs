@@ -3,9 +3,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
+    Globals, Usage,
     check::Check,
     compile::Compile,
     controller::Controller,
@@ -26,18 +27,6 @@ pub struct Cli {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
-}
-
-/// What holds for every command that speaks to a cluster.
-#[derive(Debug, clap::Args)]
-pub struct Globals {
-    /// The context of the kubeconfig [default: the current one, or the Pod's own cluster]
-    #[arg(long, global = true, value_name = "NAME")]
-    pub context: Option<String>,
-    /// The namespace of what is named [default: default]
-    #[arg(short, long, global = true, value_name = "NAME", default_value = "default")]
-    #[arg(hide_default_value = true)]
-    pub namespace: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,8 +56,8 @@ impl Cli {
         let Self { globals, command } = self;
         match command {
             Command::Compile(compile) => compile.run(),
-            Command::Completions(completions) => completions.run(),
-            Command::Man(man) => man.run(),
+            Command::Completions(completions) => completions.run(Self::command()),
+            Command::Man(man) => man.run(Self::command()),
             Command::Render(render) => render.run(),
             Command::Status(status) => block_on(status.run(&globals)),
             Command::List(list) => block_on(list.run(&globals)),
@@ -83,11 +72,6 @@ impl Cli {
         }
     }
 }
-
-/// A mistake in what was typed, as opposed to what a cluster or a file refuses.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(pub String);
 
 /// The exit code for an error: 2 for wrong usage, 1 for everything else.
 #[must_use]

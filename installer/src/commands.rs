@@ -16,6 +16,23 @@ use serde::Serialize;
 
 use crate::report::Report;
 
+/// What holds for every command that speaks to a cluster.
+#[derive(Debug, clap::Args)]
+pub struct Globals {
+    /// The context of the kubeconfig [default: the current one, or the Pod's own cluster]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace of what is named [default: default]
+    #[arg(short, long, global = true, value_name = "NAME", default_value = "default")]
+    #[arg(hide_default_value = true)]
+    pub namespace: String,
+}
+
+/// A mistake in what was typed, as opposed to what a cluster or a file refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
 /// How to print what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {

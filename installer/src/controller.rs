@@ -77,6 +77,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     tracing::info!(identity, %listen, "started");
     let reconciler = Reconciler {
         state: State::new(owned.len()),
+        wanted: Vec::new(),
         schedule: Schedule::default(),
         announcer: Announcer::new(client.clone()),
         client,
@@ -119,6 +120,8 @@ struct Reconciler {
     client: Client,
     mesh: Mesh,
     owned: Vec<ObjectRef>,
+    /// What the last round wanted.
+    wanted: Vec<Object>,
     state: State,
     schedule: Schedule,
     announcer: Announcer,
@@ -160,6 +163,14 @@ impl Reconciler {
     }
 
     fn take(&mut self, change: Change) {
+        // Most of what happens to skycap's own objects is skycap's own doing.
+        if let Change::Owned(reference, Some(live)) = &change
+            && let Some(wanted) = self.wanted.iter().find(|w| w.reference() == *reference)
+            && wanted.is_in_place(live)
+        {
+            self.state.take(change, Timestamp::now());
+            return;
+        }
         if self.state.take(change, Timestamp::now()) {
             self.schedule.note(Instant::now());
         }
@@ -182,6 +193,7 @@ impl Reconciler {
             changed = tracing::field::Empty,
         );
         let compilation = compile(&self.state.input, now);
+        let compiled = begun.elapsed();
         let valid_until = compilation.valid_until;
         let result = async { if leads { self.write(&compilation).await } else { Ok(0) } }
             .instrument(span.clone())
@@ -193,7 +205,8 @@ impl Reconciler {
                 self.metrics.observe(&compilation, took, writes);
                 if writes > 0 {
                     let rows = compilation.config.as_ref().map_or(0, |config| config.keys.len());
-                    tracing::info!(parent: &span, rows, writes, ms = took.as_millis(), "written");
+                    let (compiled, ms) = (compiled.as_millis(), took.as_millis());
+                    tracing::info!(parent: &span, rows, writes, compiled, ms, "written");
                 }
             }
             Err(error) => {
@@ -220,8 +233,8 @@ impl Reconciler {
         // Without a table the one in place stays, and with it all that it needs.
         let unwanted = if wanted.is_empty() { &[] } else { self.owned.as_slice() };
         let status = announce::status(compilation, &report, bytes)?;
-        let wanted: Vec<_> = wanted.into_iter().chain([status]).collect();
-        let plan = Plan::new(wanted, unwanted, &self.state.live);
+        self.wanted = wanted.into_iter().chain([status]).collect();
+        let plan = Plan::new(self.wanted.clone(), unwanted, &self.state.live);
         let keys = compilation.config.as_ref().map_or(0, |config| config.keys.len());
         // As i64: OpenTelemetry has no other integers.
         for (name, count) in [("bytes", bytes), ("rows", keys), ("writes", plan.steps.len())] {

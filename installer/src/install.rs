@@ -12,7 +12,7 @@ use crate::{
     controller::lease,
     fragments::KIND_LABEL,
     istio::{DISPATCH_ROUTE, Mesh, PLUGIN, PluginKind},
-    objects::{MANAGED_BY, MANAGER, Object},
+    objects::{Object, object},
     settings::{NAME, NAMESPACE},
 };
 
@@ -191,27 +191,6 @@ fn role(kind: &str, namespace: Option<&str>, rules: &[Value]) -> [Value; 2] {
         object(&version, kind, namespace, CONTROLLER, json!({"rules": rules})),
         object(&version, &format!("{kind}Binding"), namespace, CONTROLLER, bound),
     ]
-}
-
-pub(crate) fn object(
-    api_version: &str,
-    kind: &str,
-    namespace: Option<&str>,
-    name: &str,
-    body: Value,
-) -> Value {
-    let mut object = json!({
-        "apiVersion": api_version,
-        "kind": kind,
-        "metadata": {"name": name, "labels": {MANAGED_BY: MANAGER}},
-    });
-    if let Some(namespace) = namespace {
-        object["metadata"]["namespace"] = namespace.into();
-    }
-    if let (Value::Object(object), Value::Object(body)) = (&mut object, body) {
-        object.extend(body);
-    }
-    object
 }
 
 fn selector() -> Value {

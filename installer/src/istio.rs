@@ -6,7 +6,7 @@ use skycap_core::dispatch::{CLUSTER_HEADER, Dispatch};
 
 use crate::{
     compile::Compilation,
-    objects::{Object, ObjectRef, PLUGIN_CONFIG, owned},
+    objects::{Object, ObjectRef, PLUGIN_CONFIG, object},
     plan::Live,
 };
 
@@ -99,7 +99,8 @@ impl Mesh {
             PluginKind::TrafficExtension => json!({"wasm": wasm}),
         };
         spec["match"] = json!([{"mode": "CLIENT"}]);
-        owned(api_version, kind, &self.root_namespace, PLUGIN, json!({"spec": spec}))
+        let namespace = Some(self.root_namespace.as_str());
+        Object::new(object(api_version, kind, namespace, PLUGIN, json!({"spec": spec})))
     }
 
     /// The dispatch route, first in every virtual host of sidecars and gateways (istio: pilot's
@@ -114,7 +115,8 @@ impl Mesh {
         };
         let patches = [patch("SIDECAR_OUTBOUND"), patch("GATEWAY")];
         let spec = json!({"spec": {"configPatches": patches}});
-        owned(ENVOY_FILTER.0, ENVOY_FILTER.1, &self.root_namespace, DISPATCH_ROUTE, spec)
+        let namespace = Some(self.root_namespace.as_str());
+        Object::new(object(ENVOY_FILTER.0, ENVOY_FILTER.1, namespace, DISPATCH_ROUTE, spec))
     }
 }
 

@@ -101,23 +101,27 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
-/// An object with skycap's mark.
-pub(crate) fn owned(
+/// The JSON of an object with skycap's mark and the fields of `body`; kinds of the whole cluster
+/// have no namespace.
+pub(crate) fn object(
     api_version: &str,
     kind: &str,
-    namespace: &str,
+    namespace: Option<&str>,
     name: &str,
     body: Value,
-) -> anyhow::Result<Object> {
+) -> Value {
     let mut object = json!({
         "apiVersion": api_version,
         "kind": kind,
-        "metadata": {"namespace": namespace, "name": name, "labels": {MANAGED_BY: MANAGER}},
+        "metadata": {"name": name, "labels": {MANAGED_BY: MANAGER}},
     });
+    if let Some(namespace) = namespace {
+        object["metadata"]["namespace"] = namespace.into();
+    }
     if let (Value::Object(object), Value::Object(body)) = (&mut object, body) {
         object.extend(body);
     }
-    Object::new(object)
+    object
 }
 
 /// Whether `live` has all of `wanted`: objects may have more fields, everything else is equal.

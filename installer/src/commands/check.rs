@@ -17,7 +17,7 @@ use super::{Format, sync};
 use crate::{
     api,
     check::{Surroundings, check},
-    cli::Globals,
+    commands::Globals,
     compile::compile,
     input::Input,
     manifests::Manifests,

@@ -7,7 +7,7 @@ use clap::Args;
 use super::install::Target;
 use crate::{
     api,
-    cli::Globals,
+    commands::Globals,
     controller::{self, Options},
 };
 

@@ -11,7 +11,7 @@ use skycap_core::config::PluginConfig;
 use super::{Format, install::Target, status::read_report};
 use crate::{
     api,
-    cli::{Globals, Usage},
+    commands::{Globals, Usage},
     compile::compile,
     curl::CurlCommand,
     explain::{AskedRequest, explain},

@@ -15,7 +15,7 @@ use kube::{Api, Client};
 use super::print;
 use crate::{
     api,
-    cli::Globals,
+    commands::Globals,
     install::{CONTROLLER, File, Installation},
     istio::{Mesh, PluginKind},
     objects::{Object, ObjectRef},

@@ -3,11 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::print;
-use crate::cli::Cli;
 
 /// Print the completions for a shell
 #[derive(Debug, Args)]
@@ -27,19 +26,19 @@ pub struct Man {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self, mut skycap: Command) -> anyhow::Result<ExitCode> {
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "skycap", &mut text);
+        clap_complete::generate(self.shell, &mut skycap, "skycap", &mut text);
         print(String::from_utf8(text)?.trim_end())?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Man {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self, skycap: Command) -> anyhow::Result<ExitCode> {
         let folder = &self.folder;
         std::fs::create_dir_all(folder)
-            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+            .and_then(|()| clap_mangen::generate_to(skycap, folder))
             .with_context(|| format!("cannot write man pages into `{}`", folder.display()))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use super::{Format, install::Target};
 use crate::{
     api,
-    cli::Globals,
+    commands::Globals,
     controller::{
         announce::{STATUS, Summary},
         lease,

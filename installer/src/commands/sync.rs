@@ -13,8 +13,8 @@ use kube::{Api, Client, api::ListParams};
 use super::{install::Target, print, tell};
 use crate::{
     api,
-    cli::Globals,
     cluster::Cluster,
+    commands::Globals,
     compile::compile,
     controller::announce,
     fragments::KIND_LABEL,

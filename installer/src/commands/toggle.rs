@@ -14,7 +14,7 @@ use serde_json::json;
 use super::print;
 use crate::{
     api,
-    cli::{Globals, Usage},
+    commands::{Globals, Usage},
     fragments::KIND_LABEL,
     objects::MANAGER,
     settings::{NAME, NAMESPACE},

@@ -13,7 +13,7 @@ use skycap_core::config::PluginConfig;
 
 use crate::{
     compile::Compilation,
-    objects::{MANAGER, Object, owned},
+    objects::{MANAGER, Object, object},
     problem::{Problem, Severity},
     report::Report,
     settings::NAMESPACE,
@@ -78,7 +78,7 @@ pub fn status(compilation: &Compilation, report: &Report, bytes: usize) -> anyho
         json = serde_json::to_string(&report)?;
     }
     let data = json!({"data": {"summary.json": summary, "report.json": json}});
-    owned("v1", "ConfigMap", NAMESPACE, STATUS, data)
+    Object::new(object("v1", "ConfigMap", Some(NAMESPACE), STATUS, data))
 }
 
 /// Publishes a Warning Event when a fragment is refused, once until the reason changes.

@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use tokio::process::{Child, Command};
 
-use super::{Cluster, free_port, spawn};
+use super::{
+    Cluster,
+    processes::{free_port, spawn},
+};
 use crate::{client, progress::Step, workspace};
 
 /// A running controller; it is killed when it is dropped.
