@@ -177,6 +177,6 @@ pub const PLUGIN: &str = "skycap";
 /// The name of the EnvoyFilter.
 pub const DISPATCH_ROUTE: &str = "skycap-dispatch";
 const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");
-/// Bytes of the plugin with the table, as JSON. etcd takes requests of 1.5 MiB, and the API server
-/// writes each key twice: once in the object and once in its managed fields.
-pub const TABLE_LIMIT: usize = 700 << 10;
+/// Bytes of the plugin with the table, as JSON. etcd takes requests of 1.5 MiB; the rest is for what
+/// Kubernetes and others write beside it.
+pub const TABLE_LIMIT: usize = 1200 << 10;

@@ -40,7 +40,7 @@ fn a_refused_fragment_is_1_and_the_rest_is_printed() -> std::io::Result<()> {
     let bad = bad.display().to_string();
     let output = skycap(&["compile", "-f", &examples(), &bad, "-o", "plugin-config"])?;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("\"pr-123\""));
+    assert!(text(&output.stdout).contains("pr-123:0"));
     let said = text(&output.stderr);
     assert!(said.starts_with(&format!("refused default/bad ({bad}:1): data.a: ")), "{said}");
     let report = skycap(&["compile", "-f", &bad, "-o", "report", "--format", "json"])?;

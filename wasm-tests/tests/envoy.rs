@@ -23,7 +23,7 @@ const TABLE: &str = r#"{"version":"1.0","explain":"on","carriers":[{"baggage":"s
         {"service":"frontend.shop","to":"frontend-{key}"},
         {"service":"cart.shop","to":"cart-{key}","unavailable":true},
         {"service":"cart.shop","to":"pricing-pr-2","toPort":8080}],
-    "keys":{"pr-1":[0],"pr-2":[2,1],"gone":[3],"nowhere":[0],"other-port":[4]}}"#;
+    "keys":"pr-1:0 pr-2:2,1 gone:3 nowhere:0 other-port:4"}"#;
 
 /// An Envoy with four services behind it, each of which answers with its name.
 struct Fixture {

@@ -99,7 +99,7 @@ fn another_edits_and_deletes_what_is_skycaps() -> anyhow::Result<()> {
         let plugin = &fixture.mesh.references()[0];
         let api = api::api(&fixture.cluster.client, plugin);
         for edit in [
-            json!({"spec": {"pluginConfig": {"keys": {"evil": [0]}}}}),
+            json!({"spec": {"pluginConfig": {"keys": "evil:0"}}}),
             json!({"spec": {"failStrategy": "FAIL_CLOSE"}}),
         ] {
             let patch = Patch::Merge(edit);

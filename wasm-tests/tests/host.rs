@@ -7,7 +7,7 @@ use skycap_tests::{
 };
 
 const TABLE: &str = r#"{"version":"1.0","explain":"on","carriers":[{"baggage":"sandbox"}],
-    "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":{"pr-1":[0]}}"#;
+    "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":"pr-1:0"}"#;
 const ROUTED: &str = "outbound|80||cart-pr-1.shop.svc.cluster.local";
 
 fn wasm() -> anyhow::Result<Vec<u8>> {
@@ -178,8 +178,8 @@ fn a_request_keeps_its_budget() -> anyhow::Result<()> {
 
 /// A table of so many sandboxes, which all replace the cart.
 fn table(sandboxes: usize) -> String {
-    let keys: Vec<String> = (0..sandboxes).map(|n| format!("\"pr-{n}\":[0]")).collect();
-    TABLE.replace("\"pr-1\":[0]", &keys.join(",")).replace("\"on\"", "\"off\"")
+    let keys: Vec<String> = (0..sandboxes).map(|n| format!("pr-{n}:0")).collect();
+    TABLE.replace("pr-1:0", &keys.join(" ")).replace("\"on\"", "\"off\"")
 }
 
 /// Linear memory never shrinks, so this is the peak: the table, and the JSON that it came from.
@@ -213,7 +213,7 @@ fn a_thousand_tables_take_no_more_than_two() -> anyhow::Result<()> {
 const ALL_CARRIERS: &str = r#"{"version":"1.0","explain":"on","carriers":[{"baggage":"sandbox"},
     {"tracestate":"sandbox"},{"header":"x-tenant","inject":true},{"cookie":"sandbox"},
     {"query":"sandbox"},{"host":"{key}.example.com","inject":true}],
-    "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":{"pr-1":[0]}}"#;
+    "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":"pr-1:0"}"#;
 
 const CALLS: [&str; 17] = [
     "proxy_add_header_map_value",

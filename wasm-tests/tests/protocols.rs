@@ -14,7 +14,7 @@ use tonic::{metadata::MetadataValue, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 const TABLE: &str = r#"{"version":"1.0","carriers":[{"baggage":"sandbox"}],
-    "routes":[{"service":"app.shop","to":"app-{key}"}],"keys":{"pr-1":[0]}}"#;
+    "routes":[{"service":"app.shop","to":"app-{key}"}],"keys":"pr-1:0"}"#;
 
 /// An Envoy in front of `app` and `app-pr-1`.
 async fn start(

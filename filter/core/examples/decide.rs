@@ -43,11 +43,11 @@ fn main() -> ExitCode {
     let (Ok(rows), Ok(times)) = (rows.parse::<usize>(), times.parse::<usize>()) else {
         return usage();
     };
-    let keys: Vec<_> = (0..rows).map(|row| format!("\"pr-{row}\":[0]")).collect();
+    let keys: Vec<_> = (0..rows).map(|row| format!("pr-{row}:0")).collect();
     let json = format!(
         "{{\"version\":\"1.0\",\"routes\":[{{\"service\":\"cart.shop\",\"to\":\"cart-{{key}}\"}}],\
-         \"keys\":{{{}}}}}",
-        keys.join(",")
+         \"keys\":\"{}\"}}",
+        keys.join(" ")
     );
     let Ok(table) = Table::from_json(json.as_bytes()) else { return ExitCode::FAILURE };
     let request = Baggage(baggage);

@@ -8,9 +8,9 @@
 //! {"version": "1.0", "generation": "6d1f0c9a22b4",
 //!  "carriers": [{"baggage": "sandbox"}],
 //!  "routes": [{"service": "cart.shop", "to": "cart-{key}"}],
-//!  "keys": {"pr-123": [0]}}
+//!  "keys": "pr-123:0 pr-124:0"}
 //! ```
-//! A key lists its routes by their place in `routes`, and a target that follows the key's name is
+//! A key lists its routes by their place in `routes` ([`Keys`]), and a target that follows the key's name is
 //! written with `{key}`: so a hundred thousand sandboxes of one Service share one route, and each
 //! costs the bytes of its key and one number.
 //!

@@ -13,7 +13,7 @@ pub enum ConfigError {
         found: usize,
     },
     /// A key stands twice in `keys`.
-    #[error("`keys.{key}` is there twice; merge the two")]
+    #[error("`keys`, `{key}`: is there twice; merge the two")]
     DuplicateKey {
         /// The key.
         key: String,
@@ -27,7 +27,7 @@ pub enum ConfigError {
         source: serde_json::Error,
     },
     /// A key lists a route that is not there.
-    #[error("`keys.{key}`: there is no route {route}, expected less than {routes}")]
+    #[error("`keys`, `{key}`: there is no route {route}, expected less than {routes}")]
     NoSuchRoute {
         /// The key.
         key: String,

@@ -4,16 +4,21 @@ use core::{fmt, ops::Range};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, MapAccess, Visitor},
+    de::{Error, Visitor},
 };
-use serde_json::value::RawValue;
 
-use crate::key::RoutingKey;
+use crate::key::{InvalidKey, RoutingKey};
 
-/// For each key, the numbers of its routes. In JSON: `{"pr-1": [0, 3], "pr-2": [0]}`.
+/// For each key, the numbers of its routes.
 ///
 /// Flat, because a hundred thousand little allocations cost more than what they hold: a key takes
 /// its own bytes and eight more, a route four.
+///
+/// In JSON one string: `"pr-1:0,3 pr-2:0"`, a space between two keys, no byte of which can stand
+/// in a key. An object would be the obvious form, and is what this was at first. But for
+/// server-side apply an object of ten thousand keys is ten thousand fields with an owner each: a
+/// write took the API server half a second and came back with a megabyte of `managedFields`. A
+/// string is one field, so also nobody else's key can be left among ours.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Keys {
     text: String,
@@ -79,18 +84,33 @@ impl Keys {
         rows.find(|(_, route)| beyond(route)).map(|(key, route)| (key.into(), *route))
     }
 
-    /// No keys, with room for those of `json`: arrays that grow by doubling would leave linear
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn parse(text: &str) -> Result<Self, InvalidKeys<'_>> {
+        let mut keys = Self::with_room_for(text);
+        for entry in text.split(' ').filter(|_| !text.is_empty()) {
+            let (key, routes) = entry.split_once(':').ok_or(InvalidKeys::Entry(entry))?;
+            let key = key.parse().map_err(|error| InvalidKeys::Key(key, error))?;
+            for route in routes.split(',').filter(|_| !routes.is_empty()) {
+                let number = route.parse().map_err(|_| InvalidKeys::Route(key, route))?;
+                keys.routes.push(number);
+            }
+            keys.push(&key, &[]);
+        }
+        keys.text.shrink_to_fit();
+        Ok(keys)
+    }
+
+    /// No keys, with room for those of `text`: arrays that grow by doubling would leave linear
     /// memory, which never shrinks, at twice of what they need.
-    fn with_room_for(json: &str) -> Self {
-        let count = |mark: u8| json.bytes().filter(|byte| *byte == mark).count();
-        // Neither mark can stand in a key.
-        let (keys, routes) = (count(b':'), count(b',').saturating_add(1));
-        // What is around a key and its one route is `"":[0],`.
-        let text = json.len().saturating_sub(keys.saturating_mul(6));
+    fn with_room_for(text: &str) -> Self {
+        let count = |mark: u8| text.bytes().filter(|byte| *byte == mark).count();
+        let keys = count(b':');
+        // What is around a key and its one route is `:0 `.
+        let bytes = text.len().saturating_sub(keys.saturating_mul(3)).saturating_add(1);
         Self {
-            text: String::with_capacity(text),
+            text: String::with_capacity(bytes),
             ends: Vec::with_capacity(keys),
-            routes: Vec::with_capacity(routes),
+            routes: Vec::with_capacity(keys.saturating_add(count(b','))),
         }
     }
 
@@ -122,68 +142,51 @@ impl<'a> FromIterator<(&'a RoutingKey, &'a [u32])> for Keys {
     }
 }
 
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (key, routes)) in self.iter().enumerate() {
+            write!(f, "{}{key}:", if place == 0 { "" } else { " " })?;
+            for (place, route) in routes.iter().enumerate() {
+                write!(f, "{}{route}", if place == 0 { "" } else { "," })?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Serialize for Keys {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Keys {
-    /// Reads JSON only: past the wrappers that track a path, which would allocate for every key.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = <&RawValue>::deserialize(deserializer)?.get();
-        let keys = Self::with_room_for(json);
-        let mut json = serde_json::Deserializer::from_str(json);
-        json.deserialize_map(KeysVisitor(keys)).map_err(D::Error::custom)
+        deserializer.deserialize_str(KeysVisitor)
     }
 }
 
-/// Fills the keys that it holds.
-struct KeysVisitor(Keys);
+struct KeysVisitor;
 
-impl<'de> Visitor<'de> for KeysVisitor {
+impl Visitor<'_> for KeysVisitor {
     type Value = Keys;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of routing keys, each with an array of route numbers")
+        f.write_str("a string of routing keys with their route numbers, as `pr-1:0,3 pr-2:0`")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-        let Self(mut keys) = self;
-        while let Some(key) = map.next_key::<RoutingKey>()? {
-            map.next_value_seed(RoutesSeed(&mut keys.routes))
-                .map_err(|error| A::Error::custom(format_args!("of key `{key}`: {error}")))?;
-            keys.text.push_str(key.as_str());
-            keys.close();
-        }
-        keys.text.shrink_to_fit();
-        keys.routes.shrink_to_fit();
-        Ok(keys)
+    fn visit_str<E: Error>(self, text: &str) -> Result<Keys, E> {
+        Keys::parse(text).map_err(E::custom)
     }
 }
 
-/// Appends an array of numbers to the flat one, without a Vec between.
-struct RoutesSeed<'a>(&'a mut Vec<u32>);
-
-impl<'de> serde::de::DeserializeSeed<'de> for RoutesSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RoutesSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of route numbers")
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(route) = seq.next_element()? {
-            self.0.push(route);
-        }
-        Ok(())
-    }
+/// What is wrong with the text of a table's keys.
+#[derive(Debug, thiserror::Error)]
+enum InvalidKeys<'a> {
+    #[error("`{0}`: expected a routing key, a colon and route numbers, as `pr-1:0,3`")]
+    Entry(&'a str),
+    #[error("`{0}` {1}")]
+    Key(&'a str, InvalidKey),
+    #[error("`{1}` of key `{0}` is no route number")]
+    Route(RoutingKey, &'a str),
 }

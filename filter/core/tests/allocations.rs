@@ -30,7 +30,7 @@ impl Request for Baggage {
 fn no_key_no_allocation() {
     let json =
         br#"{"version":"1.0","carriers":[{"baggage":"sandbox"},{"tracestate":"s"},{"query":"s"}],
-        "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":{"pr-1":[0]}}"#;
+        "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":"pr-1:0"}"#;
     let table = Table::from_json(json).unwrap();
     for (baggage, reason) in [
         (&b""[..], Reason::NoKey),

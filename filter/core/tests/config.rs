@@ -9,7 +9,7 @@ const GOOD: &str = r#"{"version":"1.0","generation":"0123456789ab","enabled":tru
     "dispatch":"authority","explain":"token:abc","clusterDomain":"example.org",
     "carriers":[{"baggage":"sandbox"},{"header":"X-Tenant","inject":true}],
     "routes":[{"service":"cart.shop","port":80,"to":"cart-{key}","toPort":8080,"unavailable":true}],
-    "keys":{"pr-1":[0],"pr-2":[0]}}"#;
+    "keys":"pr-1:0 pr-2:0"}"#;
 
 /// What the table says of [`GOOD`] with `from` written as `to`.
 fn refusal(from: &str, to: &str) -> String {
@@ -79,25 +79,23 @@ fn each_refusal_names_its_place() {
             "`routes.0.weight`",
             "no field",
         ),
-        ("\"pr-1\":[0]", "\"pr 1\":[0]", "`keys`", "`pr 1` has a byte outside"),
-        ("\"pr-1\":[0]", "\"\":[0]", "`keys`", "is empty"),
-        ("\"pr-1\":[0]", "\"pr-1\":[-1]", "`keys`", "of key `pr-1`"),
-        ("\"pr-1\":[0]", "\"pr-1\":[0,1]", "`keys.pr-1`", "there is no route 1"),
-        ("\"pr-1\":[0]", "\"pr-2\":[0]", "`keys.pr-2`", "there twice"),
-        (
-            "\"keys\":{\"pr-1\":[0],\"pr-2\":[0]}",
-            "\"keys\":[]",
-            "`keys`",
-            "an object of routing keys",
-        ),
+        ("pr-1:0", "pr/1:0", "`keys`", "`pr/1` has a byte outside"),
+        ("pr-1:0", ":0", "`keys`", "is empty"),
+        ("pr-1:0", "pr-1", "`keys`", "`pr-1`: expected a routing key, a colon"),
+        ("pr-1:0 ", "pr-1:0  ", "`keys`", "``: expected a routing key, a colon"),
+        ("pr-1:0", "pr-1:-1", "`keys`", "`-1` of key `pr-1`"),
+        ("pr-1:0", "pr-1:0,", "`keys`", "`` of key `pr-1`"),
+        ("pr-1:0", "pr-1:0,1", "`keys`, `pr-1`", "there is no route 1"),
+        ("pr-1:0", "pr-2:0", "`keys`, `pr-2`", "there twice"),
+        ("\"pr-1:0 pr-2:0\"", "[]", "`keys`", "a string of routing keys"),
         (
             "\"version\":\"1.0\"",
             "\"version\":\"1.0\",\"version\":\"1.0\"",
             "",
             "duplicate field `version`",
         ),
-        ("\"pr-2\":[0]}}", "\"pr-2\":[0]}} x", "pluginConfig", "trailing characters"),
-        ("\"pr-2\":[0]}}", "\"pr-2\":[0]}", "", "EOF"),
+        ("pr-2:0\"}", "pr-2:0\"} x", "pluginConfig", "trailing characters"),
+        ("pr-2:0\"}", "pr-2:0\"", "", "EOF"),
     ] {
         let said = refusal(from, to);
         assert!(said.contains(place) && said.contains(expected), "`{to}`: {said}");

@@ -51,11 +51,11 @@ impl Request for Asked {
 #[expect(clippy::expect_used, reason = "a table that does not parse is a broken test")]
 /// A table of so many sandboxes, which all replace the cart, with these fields beside.
 fn table(sandboxes: usize, fields: &str) -> Table {
-    let keys: Vec<_> = (0..sandboxes).map(|n| format!("\"pr-{n}\":[0]")).collect();
+    let keys: Vec<_> = (0..sandboxes).map(|n| format!("pr-{n}:0")).collect();
     let json = format!(
         "{{\"version\":\"1.0\",{fields}\"routes\":[{{\"service\":\"cart.shop\",\"to\":\"cart-{{key}}\"}}],\
-         \"keys\":{{{}}}}}",
-        keys.join(",")
+         \"keys\":\"{}\"}}",
+        keys.join(" ")
     );
     Table::from_json(json.as_bytes()).expect("a good table")
 }

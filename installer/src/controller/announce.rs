@@ -140,4 +140,4 @@ const NOTE_LIMIT: usize = 1_024;
 /// The name of the status ConfigMap.
 pub const STATUS: &str = "skycap-status";
 /// Bytes of the report in it, of which a ConfigMap takes 1 MiB.
-const STATUS_LIMIT: usize = 512 << 10;
+const STATUS_LIMIT: usize = 192 << 10;

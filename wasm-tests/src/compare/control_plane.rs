@@ -44,7 +44,6 @@ pub async fn control_plane() -> anyhow::Result<Measured> {
     }
     latencies.sort();
     let change_cpu = (controller.cpu()? - cpu) / u32::try_from(2 * CHANGES)?;
-    anstream::eprintln!("{}", controller.log());
     let resident = controller.resident_kib()? / 1024;
     let (explain, compile) = (explain(&cluster).await?, compile()?);
     let row = |name: &str, value: String| Row { name: name.into(), values: vec![value] };

@@ -134,11 +134,11 @@ fn skycap_variants(module: &Path, rows: usize) -> Vec<Variant> {
 
 /// A table whose sandboxes all replace the cart.
 pub(super) fn table(dispatch: &str, rows: usize) -> String {
-    let keys: Vec<_> = (0..rows).map(|row| format!("\"pr-{row}\":[0]")).collect();
+    let keys: Vec<_> = (0..rows).map(|row| format!("pr-{row}:0")).collect();
     format!(
         "{{\"version\":\"1.0\",\"dispatch\":\"{dispatch}\",\"routes\":[{{\"service\":\"cart.shop\",\
-         \"to\":\"cart-{{key}}\"}}],\"keys\":{{{}}}}}",
-        keys.join(",")
+         \"to\":\"cart-{{key}}\"}}],\"keys\":\"{}\"}}",
+        keys.join(" ")
     )
 }
 

@@ -15,7 +15,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
             {"header":"x-tenant","inject":true},{"cookie":"s"},{"query":"s"},{"host":"{key}.example.com"}],
             "routes":[{"service":"cart.shop","to":"cart-{key}"},
                 {"service":"cart.shop","port":81,"to":"x","toPort":82,"unavailable":true}],
-            "keys":{"pr-1":[0,1]}}"#,
+            "keys":"pr-1:0,1"}"#,
     )
     .expect("a good table")
 });
