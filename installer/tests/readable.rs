@@ -56,14 +56,14 @@ fn status_reads_well() -> std::io::Result<()> {
         text: "`yes` is no toggle, expected `\"true\"` or `\"false\"`".into(),
     };
     let status = Status {
-        in_mesh: Some("24e251d17ca3".into()),
+        in_mesh: Some("4049a2f932b6".into()),
         plugin: "WasmPlugin istio-system/skycap".into(),
         controller: Some(Office {
             holder: "skycap-controller-7d9f-x2".into(),
             renewed_seconds_ago: 1,
         }),
         summary: Summary {
-            generation: "24e251d17ca3".into(),
+            generation: "4049a2f932b6".into(),
             enabled: true,
             dispatch: "cluster-header".into(),
             keys: 3,

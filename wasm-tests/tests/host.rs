@@ -154,7 +154,8 @@ fn a_request_keeps_its_budget() -> anyhow::Result<()> {
         anyhow::ensure!(vm.configure(table(keys).as_bytes())?, "refused");
         for (kind, headers, entries, calls, fuel) in [
             ("no baggage", vec![], 2, 2, 3_324),
-            ("foreign baggage", vec![("baggage", foreign.as_bytes())], 3, 2, 8_800),
+            // 8,750; behind a large table the allocator looks for 400 bytes a little longer.
+            ("foreign baggage", vec![("baggage", foreign.as_bytes())], 3, 2, 9_000),
             ("unknown key", vec![("baggage", &b"sandbox=zz"[..])], 3, 2, 7_250),
             ("routed", vec![("baggage", &b"sandbox=pr-7"[..])], 4, 4, 20_250),
         ] {
