@@ -12,7 +12,11 @@ use kube::{
 };
 use kubernetes::{Fixture, run, sandbox};
 use serde_json::json;
-use skycap::{api, install::CONTROLLER, istio::PluginKind};
+use skycap::{
+    api,
+    install::CONTROLLER,
+    istio::{PluginKind, TABLE_LIMIT},
+};
 use skycap_tests::cluster::{Controller, faketime};
 
 /// A cluster in which `pr-1` is routed, by a controller that runs.
@@ -207,20 +211,24 @@ fn a_table_is_too_large_for_the_api_server() -> anyhow::Result<()> {
         // Targets with names of their own, so that no two sandboxes share a route.
         let huge = |name: &str, end: &str| {
             let long = "x".repeat(36);
-            let routes: Vec<_> = (0..4_500).map(|n| format!("s{n}: {long}-{n}-{end}")).collect();
+            let routes: Vec<_> = (0..5_500).map(|n| format!("s{n}: {long}-{n}-{end}")).collect();
             sandbox(name, json!({"routes": routes.join("\n"), "onUnavailable": "fail"}))
         };
-        fixture.apply(&huge("huge-1", "a")).await?;
-        fixture.has_key("huge-1", true, "one fits").await?;
+        for (name, end) in [("huge-1", "a"), ("huge-2", "b")] {
+            fixture.apply(&huge(name, end)).await?;
+            fixture.has_key(name, true, "two fit").await?;
+        }
+        let bytes = fixture.summary().await?.bytes;
+        anyhow::ensure!(bytes * 10 > TABLE_LIMIT * 8, "{bytes} bytes are far from the limit");
         let before = fixture.changes().await?;
-        fixture.apply(&huge("huge-2", "b")).await?;
+        fixture.apply(&huge("huge-3", "c")).await?;
         fixture
             .until("a report", async |f| Ok(f.report().await?.contains("the last good one stays")))
             .await?;
         fixture.has_key("pr-1", true, "the last good table stays").await?;
-        fixture.has_key("huge-2", false, "and no half of the new one").await?;
+        fixture.has_key("huge-3", false, "and no half of the new one").await?;
         anyhow::ensure!(fixture.changes().await? == before, "something was written");
-        for name in ["huge-1", "huge-2"] {
+        for name in ["huge-1", "huge-2", "huge-3"] {
             fixture.delete(name).await?;
         }
         fixture.is_settled("when it fits again").await?;
