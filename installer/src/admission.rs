@@ -62,8 +62,8 @@ fn validations() -> Value {
             "data: expected of `key`, `members`, `enabled`, `ttl`, `expires`".into(),
         ),
         (
-            format!("!variables.isSettings || {}", keys("'enabled', 'dispatch', 'carriers', 'onUnavailable', 'explain', 'clusterDomain', 'namespaces'")),
-            "data: expected of `enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `namespaces`".into(),
+            format!("!variables.isSettings || {}", keys("'enabled', 'dispatch', 'carriers', 'onUnavailable', 'explain', 'clusterDomain', 'mesh', 'namespaces'")),
+            "data: expected of `enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `mesh`, `namespaces`".into(),
         ),
         (toggle, "data.enabled: expected \"true\" or \"false\"".into()),
         (
@@ -73,6 +73,10 @@ fn validations() -> Value {
         (
             one_of("dispatch", &["cluster-header", "authority", "header"]),
             "data.dispatch: expected `cluster-header`, `authority` or `header`".into(),
+        ),
+        (
+            matches("mesh", MESHES),
+            "data.mesh: expected of `istio`, `linkerd`, `gateway-api`, with commas between".into(),
         ),
         (
             matches("key", KEY),
@@ -122,5 +126,7 @@ fn matches(name: &str, pattern: &str) -> String {
 
 const POLICY: &str = "skycap-fragments";
 const KEY: &str = r"^\\s*[A-Za-z0-9._~-]{1,64}\\s*$";
+const MESHES: &str =
+    r"^\\s*(istio|linkerd|gateway-api)\\s*(,\\s*(istio|linkerd|gateway-api)\\s*)*$";
 const ONE: &str = "[A-Za-z0-9._~-]{1,64}";
 const LIST_SPACE: &str = r"\\s*";

@@ -16,8 +16,8 @@ use crate::{manifests::DEFAULT_NAMESPACE, selector::NamespaceSelector};
 /// table depends on, so that an event that changes nothing else is seen to change nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// The TCP ports of each Service; `None` when nothing is known of Services.
-    services: Option<HashMap<Name, BTreeSet<u16>>>,
+    /// Each Service; `None` when nothing is known of Services.
+    services: Option<HashMap<Name, ServiceFacts>>,
     /// For each Service its slices with a ready endpoint; `None` when nothing is known of them.
     ready: Option<HashMap<Name, BTreeSet<String>>>,
     /// The labels of each namespace; `None` when nothing is known of namespaces.
@@ -26,6 +26,19 @@ pub struct Cluster {
 
 /// Namespace and name.
 pub type Name = (String, String);
+
+/// What is kept of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// Its TCP ports.
+    pub ports: BTreeSet<u16>,
+    /// Whether it has no ClusterIP (or is a mere name), so that no mesh routes by it.
+    pub headless: bool,
+    /// The `appProtocol` of the ports that have one.
+    pub app_protocols: BTreeMap<u16, String>,
+    /// Linkerd's annotation `config.linkerd.io/opaque-ports`, as it stands.
+    pub opaque_ports: Option<String>,
+}
 
 impl Cluster {
     /// Indexes Services and EndpointSlices. Where there is none of a kind, all is well with it.
@@ -64,6 +77,12 @@ impl Cluster {
     /// The TCP ports of a Service, or `None` when there is no such Service.
     #[must_use]
     pub fn ports(&self, namespace: &str, name: &str) -> Option<&BTreeSet<u16>> {
+        self.service(namespace, name).map(|service| &service.ports)
+    }
+
+    /// What is known of a Service, or `None` when there is no such Service.
+    #[must_use]
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&ServiceFacts> {
         self.services.as_ref()?.get(&(namespace.to_owned(), name.to_owned()))
     }
 
@@ -107,9 +126,9 @@ impl Cluster {
 
     /// Takes a Service as it is now; gives whether that changes anything.
     pub fn put_service(&mut self, service: &Service) -> bool {
-        let (name, ports) = (name_of(&service.metadata), ports_of(service));
+        let (name, facts) = (name_of(&service.metadata), ServiceFacts::of(service));
         let Some(services) = &mut self.services else { return false };
-        services.insert(name, ports.clone()).as_ref() != Some(&ports)
+        services.insert(name, facts.clone()).as_ref() != Some(&facts)
     }
 
     /// Forgets a Service; gives whether it was there.
@@ -168,11 +187,28 @@ pub(crate) fn name_of(metadata: &ObjectMeta) -> Name {
     (namespace.into(), metadata.name.clone().unwrap_or_default())
 }
 
-fn ports_of(service: &Service) -> BTreeSet<u16> {
-    let spec = service.spec.as_ref();
-    let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
-    let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|name| name == "TCP"));
-    tcp.filter_map(|port| u16::try_from(port.port).ok()).collect()
+impl ServiceFacts {
+    fn of(service: &Service) -> Self {
+        let spec = service.spec.as_ref();
+        let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+        let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|name| name == "TCP"));
+        let tcp = tcp.filter_map(|port| Some((u16::try_from(port.port).ok()?, port)));
+        let (mut numbers, mut app_protocols) = (BTreeSet::new(), BTreeMap::new());
+        for (number, port) in tcp {
+            numbers.insert(number);
+            app_protocols.extend(port.app_protocol.clone().map(|protocol| (number, protocol)));
+        }
+        let is = |field: Option<&String>, value: &str| field.is_some_and(|field| field == value);
+        let annotations = service.metadata.annotations.as_ref();
+        Self {
+            ports: numbers,
+            headless: is(spec.and_then(|spec| spec.cluster_ip.as_ref()), "None")
+                || is(spec.and_then(|spec| spec.type_.as_ref()), "ExternalName"),
+            app_protocols,
+            opaque_ports: annotations
+                .and_then(|a| a.get("config.linkerd.io/opaque-ports").cloned()),
+        }
+    }
 }
 
 fn service_of(slice: &EndpointSlice) -> Option<Name> {

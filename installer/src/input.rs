@@ -11,7 +11,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use crate::{
     cluster::{Cluster, Name, name_of},
     fragments::{Fragment, Origin},
+    gateway_api::policies::Policies,
     manifests::Manifests,
+    meshes::Meshes,
     problem::{Problem, Severity},
     settings::Settings,
 };
@@ -28,6 +30,8 @@ pub struct Input {
     settings: Result<Settings, Problem>,
     /// Services and endpoints.
     pub cluster: Cluster,
+    /// What others say of Services, for meshes of the Gateway API.
+    pub policies: Policies,
     /// What was refused before it could be parsed.
     problems: Vec<Problem>,
 }
@@ -40,7 +44,11 @@ impl Input {
         for namespace in &manifests.namespaces {
             cluster.put_namespace(namespace);
         }
-        let mut input = Self { problems: manifests.problems.clone(), ..Self::empty(cluster) };
+        let mut input = Self {
+            policies: manifests.policies.clone(),
+            problems: manifests.problems.clone(),
+            ..Self::empty(cluster)
+        };
         let mut seen = HashSet::new();
         for (source, map) in &manifests.config_maps {
             let origin = Origin::of(map, source);
@@ -63,8 +71,13 @@ impl Input {
     /// No fragment, default settings, and this cluster.
     #[must_use]
     pub fn empty(cluster: Cluster) -> Self {
-        let (fragments, problems) = (BTreeMap::new(), Vec::new());
-        Self { fragments, settings: Ok(Settings::default()), cluster, problems }
+        Self {
+            fragments: BTreeMap::new(),
+            settings: Ok(Settings::default()),
+            cluster,
+            policies: Policies::default(),
+            problems: Vec::new(),
+        }
     }
 
     /// Takes a ConfigMap as it is now; gives whether that changes anything.
@@ -116,6 +129,12 @@ impl Input {
     /// The settings, unless they are refused.
     pub(crate) fn settings(&self) -> Option<&Settings> {
         self.settings.as_ref().ok()
+    }
+
+    /// Which meshes get the table; where the settings are refused, none is to be touched.
+    #[must_use]
+    pub fn meshes(&self) -> Meshes {
+        self.settings().map(|settings| settings.meshes.clone()).unwrap_or_default()
     }
 
     /// Everything that is refused.

@@ -8,7 +8,7 @@
 //! 3. [`compile`] turns fragments, settings, Services and EndpointSlices into a
 //!    [`PluginConfig`](skycap_core::config::PluginConfig), the type that the filter itself reads;
 //!    [`report`] says for every fragment what became of it;
-//! 4. [`istio`] turns the table into objects, [`plan`] compares them with what is there, and
+//! 4. [`istio`] and [`gateway_api`] turn the table into objects, [`plan`] compares them with what is there, and
 //!    [`api`] writes what differs.
 //!
 //! Steps 2 and 3 and the plan are pure: the same input and the same time give the same bytes.
@@ -28,10 +28,12 @@ mod expiry;
 pub mod explain;
 mod flatten;
 pub mod fragments;
+pub mod gateway_api;
 pub mod input;
 pub mod install;
 pub mod istio;
 pub mod manifests;
+pub mod meshes;
 pub mod objects;
 pub mod plan;
 pub mod problem;

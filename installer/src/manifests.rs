@@ -9,10 +9,14 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
+use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::problem::{Problem, Severity};
+use crate::{
+    gateway_api::policies::{Policies, PolicyKind},
+    problem::{Problem, Severity},
+};
 
 /// The documents that skycap reads; documents of other kinds are passed over.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +29,8 @@ pub struct Manifests {
     pub endpoint_slices: Vec<EndpointSlice>,
     /// Namespaces. None at all means that nothing is known of their labels.
     pub namespaces: Vec<Namespace>,
+    /// HTTPRoutes, GRPCRoutes and ServiceProfiles of others.
+    pub policies: Policies,
     /// Istio's VirtualServices, as JSON.
     pub virtual_services: Vec<Value>,
     /// Istio's Sidecars, as JSON.
@@ -108,6 +114,13 @@ impl Manifests {
             "Service" => typed(value).map(|service| self.services.push(service)),
             "EndpointSlice" => typed(value).map(|slice| self.endpoint_slices.push(slice)),
             "Namespace" => typed(value).map(|namespace| self.namespaces.push(namespace)),
+            "HTTPRoute" | "GRPCRoute" | "ServiceProfile" => {
+                typed(value).map(|object: DynamicObject| {
+                    if let Some(kind) = PolicyKind::of(&object) {
+                        self.policies.put(kind, &object);
+                    }
+                })
+            }
             "VirtualService" => {
                 self.virtual_services.push(value);
                 Ok(())

@@ -101,6 +101,13 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
+/// Whether an object bears skycap's mark: no other is ever deleted, and no other HTTPRoute written.
+#[must_use]
+pub fn is_owned(live: &DynamicObject) -> bool {
+    let labels = live.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == MANAGER)
+}
+
 /// The JSON of an object with skycap's mark and the fields of `body`; kinds of the whole cluster
 /// have no namespace.
 pub(crate) fn object(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kube::core::DynamicObject;
 use similar::TextDiff;
 
-use crate::objects::{MANAGED_BY, MANAGER, Object, ObjectRef, PLUGIN_CONFIG};
+use crate::objects::{Object, ObjectRef, PLUGIN_CONFIG, is_owned};
 
 /// The objects of a cluster that a plan is about, as they are now.
 pub type Live = BTreeMap<ObjectRef, DynamicObject>;
@@ -86,12 +86,6 @@ impl std::fmt::Display for Plan {
         }
         Ok(())
     }
-}
-
-/// Whether an object bears skycap's mark: no other is ever deleted.
-fn is_owned(live: &DynamicObject) -> bool {
-    let labels = live.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == MANAGER)
 }
 
 /// The lines of YAML that change, with one line around each; of a large object the first forty.

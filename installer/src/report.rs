@@ -111,6 +111,12 @@ impl Report {
         self.problems.sort();
     }
 
+    /// Adds what was found when the table was put into a mesh's terms.
+    pub fn add(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
+        self.problems.sort();
+    }
+
     /// Keeps no more than `fragments` of the fragments and 500 problems, and counts the others.
     pub fn truncate(&mut self, fragments: usize) {
         self.omitted += self.fragments.len().saturating_sub(fragments);

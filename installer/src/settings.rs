@@ -10,6 +10,7 @@ use skycap_core::{
 use crate::{
     fragments::{Data, OnUnavailable, Origin, parse_bool},
     manifests::yaml_error,
+    meshes::Meshes,
     problem::{Fault, Problem, Severity},
     selector::NamespaceSelector,
 };
@@ -21,6 +22,8 @@ pub struct Settings {
     pub config: PluginConfig,
     /// What a sandbox that does not say it gets.
     pub on_unavailable: OnUnavailable,
+    /// Which meshes get the table.
+    pub meshes: Meshes,
     /// Which namespaces take part; all of them where it says nothing.
     pub namespaces: NamespaceSelector,
 }
@@ -59,11 +62,13 @@ fn parse(mut data: Data) -> Result<Settings, Fault> {
         ..PluginConfig::default()
     };
     let on_unavailable = data.take("onUnavailable", str::parse)?.unwrap_or_default();
+    let meshes = data.take("mesh", str::parse)?.unwrap_or_default();
     let namespaces = data.take("namespaces", str::parse)?.unwrap_or_default();
     data.close(
-        "`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `namespaces`",
+        "`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `mesh`, \
+         `namespaces`",
     )?;
-    Ok(Settings { config, on_unavailable, namespaces })
+    Ok(Settings { config, on_unavailable, meshes, namespaces })
 }
 
 fn carriers(yaml: &str) -> Result<Vec<Carrier>, String> {

@@ -16,13 +16,22 @@
 //! `\xNN` in a header is a byte. `cluster` and `virtualHost` say what Envoy picked, where that is
 //! not what `to` says. `baseline` means that nothing at all changes, but for a dispatch header
 //! that a client sent, which goes; `expectHeaders` names further lines that the request must have.
+//! `httpRoutes` says what a mesh of the Gateway API does, where that is something else, and why.
 
-use std::{borrow::Cow, fmt, fs, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fmt, fs, path::Path};
 
 use anyhow::{Context as _, bail, ensure};
 use jiff::Timestamp;
 use serde::Deserialize;
-use skycap::{compile::compile, input::Input, manifests::Manifests};
+use serde_json::json;
+use skycap::{
+    cluster::Cluster,
+    compile::compile,
+    gateway_api::{HttpRoutes, policies::Policies},
+    input::Input,
+    manifests::Manifests,
+    meshes::Meshes,
+};
 use skycap_core::{
     config::PluginConfig,
     decision::decide,
@@ -34,6 +43,7 @@ use skycap_core::{
 
 use crate::{
     host::{Proxy, View},
+    mesh::{Answer, Mesh, Route},
     workspace,
 };
 
@@ -69,6 +79,21 @@ struct Case {
     virtual_host: Option<String>,
     #[serde(default)]
     expect_headers: Vec<String>,
+    #[serde(default)]
+    http_routes: Option<Differs>,
+}
+
+/// What HTTPRoutes do where they cannot do as the filter does.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Differs {
+    /// What is to be seen on Linkerd, if it is not what the filter does.
+    linkerd: Option<String>,
+    /// The same for other meshes.
+    gateway_api: Option<String>,
+    /// Why.
+    #[serde(rename = "because")]
+    _because: String,
 }
 
 /// What was seen of a request.
@@ -113,6 +138,59 @@ impl Scenario {
         self.run(dispatch, |view| decide_in(&mut proxy, view))
     }
 
+    /// Runs the requests by the HTTPRoutes of the same table. What Envoy picked has no meaning
+    /// there, so cases about that are left out.
+    ///
+    /// # Errors
+    /// When the scenario itself is broken.
+    pub fn run_on(&self, mesh: Mesh) -> anyhow::Result<Vec<String>> {
+        let config = PluginConfig::from_json(self.table()?.as_bytes())?;
+        let cluster = self.cluster()?;
+        let routes = HttpRoutes::new(&config, &cluster, &Policies::default(), &Meshes::default());
+        let mut failures = Vec::new();
+        for case in self.requests.iter().filter(|case| case.says_no_more_than_to()) {
+            let (service, port) = case.destination()?;
+            let found = Route::of(&routes.objects, service, port, 0)?;
+            let seen = match mesh.answer(&found, &case.view()?)? {
+                Answer::Service => "baseline".to_owned(),
+                Answer::NotFound => "404".to_owned(),
+                Answer::Rule { backends, .. } if backends == [case.to.clone()] => "baseline".into(),
+                Answer::Rule { backends, .. } => backends.join(" "),
+            };
+            let differs = case.http_routes.as_ref().and_then(|differs| match mesh {
+                Mesh::Linkerd => differs.linkerd.as_ref(),
+                Mesh::GatewayApi => differs.gateway_api.as_ref(),
+            });
+            ensure!(differs != Some(&case.expect), "{}: it does not differ", case.about);
+            let expected = differs.unwrap_or(&case.expect);
+            // A target that is away is still the backend, and the mesh answers with a 5xx.
+            let is_away = expected == "503" && !["baseline", "404"].contains(&seen.as_str());
+            if seen != *expected && !is_away {
+                failures.push(format!("{}: expected {expected}, but saw {seen}", case.about));
+            }
+        }
+        Ok(failures)
+    }
+
+    /// The scenario's Services, or where it has none those that its requests are for.
+    fn cluster(&self) -> anyhow::Result<Cluster> {
+        let manifests = self.manifests();
+        if !manifests.services.is_empty() {
+            return Ok(Cluster::new(&manifests.services, &manifests.endpoint_slices));
+        }
+        let mut ports = BTreeMap::<_, Vec<_>>::new();
+        for case in &self.requests {
+            let (service, port) = case.destination()?;
+            ports.entry(service).or_default().push(json!({"port": port}));
+        }
+        let services = ports.into_iter().filter_map(|(service, ports)| {
+            let (name, namespace) = service.split_once('.')?;
+            let metadata = json!({"name": name, "namespace": namespace});
+            Some(serde_json::from_value(json!({"metadata": metadata, "spec": {"ports": ports}})))
+        });
+        Ok(Cluster::new(&services.collect::<Result<Vec<_>, _>>()?, &[]))
+    }
+
     /// How many requests there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -125,9 +203,14 @@ impl Scenario {
         self.requests.is_empty()
     }
 
-    fn table(&self) -> anyhow::Result<String> {
+    fn manifests(&self) -> Manifests {
         let mut manifests = Manifests::default();
         manifests.add(&self.config_maps, "configMaps");
+        manifests
+    }
+
+    fn table(&self) -> anyhow::Result<String> {
+        let manifests = self.manifests();
         let now = self.now.unwrap_or_else(|| Timestamp::constant(1_795_000_000, 0));
         let compilation = compile(&Input::new(&manifests, now), now);
         ensure!(!compilation.report.refuses(), "refused: {:?}", compilation.report.problems);
@@ -177,6 +260,10 @@ impl Case {
     fn destination(&self) -> anyhow::Result<(&str, u16)> {
         split_port(&self.to)
             .with_context(|| format!("`{}` is no `service.namespace:port`", self.to))
+    }
+
+    fn says_no_more_than_to(&self) -> bool {
+        self.cluster.is_none() && self.virtual_host.is_none()
     }
 
     fn expected(&self, view: &View, dispatch: Dispatch) -> anyhow::Result<Seen> {

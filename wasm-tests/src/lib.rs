@@ -7,7 +7,8 @@
 //! | [`envoy`] | a real Envoy, configured as istiod would |
 //! | [`shop`] | three small services that propagate baggage, each with its own sidecar |
 //! | [`cluster`] | a real etcd and kube-apiserver, and the controller as a process |
-//! | [`case`] | the case table, which runs natively and through the module |
+//! | [`case`] | the case table, which runs natively, through the module, and as HTTPRoutes |
+//! | [`mesh`] | how Linkerd and other meshes of the Gateway API pick a rule: a model, with its sources |
 //! | [`suite`] | the tiers of `cargo suite` |
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ pub mod cluster;
 pub mod compare;
 pub mod envoy;
 pub mod host;
+pub mod mesh;
 pub mod module;
 pub mod picture;
 pub mod progress;

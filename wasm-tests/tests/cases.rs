@@ -1,6 +1,7 @@
-//! The case table, natively and through the built module: the same cases, the same answers.
+//! The case table, natively, through the built module and as HTTPRoutes: the same cases, the same
+//! answers.
 
-use skycap_tests::{case, module};
+use skycap_tests::{case, mesh::Mesh, module};
 
 #[test]
 fn cases_hold_natively() -> anyhow::Result<()> {
@@ -11,6 +12,16 @@ fn cases_hold_natively() -> anyhow::Result<()> {
 fn cases_hold_in_the_module() -> anyhow::Result<()> {
     let wasm = std::fs::read(module::build()?)?;
     run(|scenario| scenario.run_in(&wasm))
+}
+
+#[test]
+fn cases_hold_on_linkerd() -> anyhow::Result<()> {
+    run(|scenario| scenario.run_on(Mesh::Linkerd))
+}
+
+#[test]
+fn cases_hold_on_other_meshes_of_the_gateway_api() -> anyhow::Result<()> {
+    run(|scenario| scenario.run_on(Mesh::GatewayApi))
 }
 
 fn run(run: impl Fn(&case::Scenario) -> anyhow::Result<Vec<String>>) -> anyhow::Result<()> {

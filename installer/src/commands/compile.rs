@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{Format, print, tell};
 use crate::{
     compile::{Compilation, compile},
+    gateway_api::HttpRoutes,
     input::Input,
     manifests::Manifests,
 };
@@ -16,7 +17,8 @@ use crate::{
 /// Compile ConfigMaps into a routing table, without a cluster
 ///
 /// Reads the ConfigMaps labelled `skycap.dev/kind`, the settings `skycap-system/skycap`, and, where
-/// there are any, Services and EndpointSlices. Without a Service all are taken to exist, without an
+/// there are any, Services, EndpointSlices, and the HTTPRoutes, GRPCRoutes and ServiceProfiles of
+/// others. Without a Service all are taken to exist, without an
 /// EndpointSlice all are taken to be ready. What is refused or of no effect is told on stderr.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap compile -f deploy/examples -o report")]
@@ -39,6 +41,8 @@ pub struct Compile {
 enum Output {
     /// The JSON that goes into `pluginConfig`
     PluginConfig,
+    /// The HTTPRoutes for Linkerd and other meshes of the Gateway API, as YAML
+    GatewayApi,
     /// What every fragment routes, what was refused or warned of, and why
     Report,
 }
@@ -48,7 +52,8 @@ impl Compile {
         let Self { paths, output, format, now } = self;
         let now = now.unwrap_or_else(Timestamp::now);
         let input = Input::new(&Manifests::read(&paths)?, now);
-        let Compilation { config, report, .. } = compile(&input, now);
+        let Compilation { config, mut report, .. } = compile(&input, now);
+        let meshes = input.meshes();
         match output {
             Output::PluginConfig => {
                 tell(&report);
@@ -56,7 +61,20 @@ impl Compile {
                     print(&config.into_json().context("cannot write the table as JSON")?)?;
                 }
             }
+            Output::GatewayApi => {
+                let config = config.unwrap_or_default();
+                let routes = HttpRoutes::new(&config, &input.cluster, &input.policies, &meshes);
+                report.add(routes.problems);
+                tell(&report);
+                let texts: Result<Vec<_>, _> =
+                    routes.objects.iter().map(serde_saphyr::to_string).collect();
+                print(texts.context("cannot write YAML")?.join("---\n").trim_end())?;
+            }
             Output::Report => {
+                if let Some(config) = config.filter(|_| meshes.take_http_routes()) {
+                    let routes = HttpRoutes::new(&config, &input.cluster, &input.policies, &meshes);
+                    report.add(routes.problems);
+                }
                 // The table has the problems already.
                 if format != Format::Table {
                     tell(&report);
