@@ -1,17 +1,18 @@
 //! The API server: how it is found, how a plan's objects are read, and how the plan is executed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::DynamicObject,
     discovery,
 };
 
 use crate::{
+    gateway_api::{acceptance::Acceptance, policies::PolicyKind},
     istio::PluginKind,
     objects::{MANAGER, ObjectRef},
     plan::{Live, Plan, Step},
@@ -58,32 +59,65 @@ pub async fn read(client: &Client, references: &[ObjectRef]) -> anyhow::Result<L
 pub async fn plugin_kind(client: &Client) -> anyhow::Result<PluginKind> {
     for kind in [PluginKind::TrafficExtension, PluginKind::WasmPlugin] {
         let (api_version, name) = kind.kind();
-        let (group, version) = api_version.split_once('/').unwrap_or_default();
-        let gvk = kube::core::GroupVersionKind::gvk(group, version, name);
-        match discovery::pinned_kind(client, &gvk).await {
-            Ok(_) => return Ok(kind),
-            Err(kube::Error::Discovery(_)) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(error).context("cannot ask the API server for its kinds"),
+        if serves(client, api_version, name).await? {
+            return Ok(kind);
         }
     }
     anyhow::bail!("the cluster serves no WasmPlugin and no TrafficExtension: install Istio first")
 }
 
+/// Whether the cluster serves a kind.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn serves(client: &Client, api_version: &str, kind: &str) -> anyhow::Result<bool> {
+    let (group, version) = api_version.split_once('/').unwrap_or_default();
+    let kind = kube::core::GroupVersionKind::gvk(group, version, kind);
+    match discovery::pinned_kind(client, &kind).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Discovery(_)) => Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error).context("cannot ask the API server for its kinds"),
+    }
+}
+
 impl Plan {
     /// Executes the steps in order, and calls `before` ahead of each.
+    ///
+    /// A mesh is given time to take each new HTTPRoute: Linkerd's controller goes through all that
+    /// are pending at each change, and 80 at once took it five times as long as one by one.
     ///
     /// # Errors
     /// The first step that fails; the ones before it are done, and a new plan goes on from there.
     pub async fn execute(&self, client: &Client, before: impl Fn(&Step)) -> anyhow::Result<()> {
+        let mut somebody_answers = true;
         for step in &self.steps {
             before(step);
-            execute(client, step)
-                .await
-                .with_context(|| format!("cannot write {}", step.reference()))?;
+            let reference = step.reference();
+            let context = || format!("cannot write {reference}");
+            execute(client, step).await.with_context(context)?;
+            let is_route = reference.kind == PolicyKind::HttpRoute.names().1;
+            if is_route && somebody_answers && matches!(step, Step::Create(_)) {
+                somebody_answers = is_answered(client, &reference).await.with_context(context)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Waits until a mesh says something of an HTTPRoute; `false` where none does in time.
+async fn is_answered(client: &Client, route: &ObjectRef) -> Result<bool, kube::Error> {
+    // By `list`, which is a right that the controller has anyway.
+    let this = ListParams::default().fields(&format!("metadata.name={}", route.name));
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    while Instant::now() < deadline {
+        let found = api(client, route).list(&this).await?;
+        if found.iter().any(|route| Acceptance::of(route) != Acceptance::Pending) {
+            return Ok(true);
+        }
+        tokio::time::sleep(ANSWER_POLL).await;
+    }
+    Ok(false)
 }
 
 async fn execute(client: &Client, step: &Step) -> Result<(), kube::Error> {
@@ -117,5 +151,7 @@ pub fn api(client: &Client, reference: &ObjectRef) -> Api<DynamicObject> {
     }
 }
 
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_POLL: Duration = Duration::from_millis(50);
 /// How long a request to the API server may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

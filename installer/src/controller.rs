@@ -19,13 +19,14 @@ pub mod state;
 pub mod telemetry;
 mod watches;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use kube::Client;
+use kube::{Client, runtime::watcher::Event};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 use tracing::Instrument as _;
@@ -41,15 +42,17 @@ use self::{
 use crate::{
     compile::{Compilation, compile},
     istio::Mesh,
-    objects::{Object, ObjectRef},
-    plan::Plan,
-    settings::NAMESPACE,
+    meshes::Meshes,
+    objects::{Object, ObjectRef, reference_of},
+    wanted::{Wanted, named_objects},
 };
 
 /// What a controller is told.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the mesh wants its objects.
+    /// Which meshes skycap is installed for: it has rights for these.
+    pub meshes: Meshes,
+    /// Where Istio wants its objects, if it is among them.
     pub mesh: Mesh,
     /// This replica's name, no other's.
     pub identity: String,
@@ -62,7 +65,7 @@ pub struct Options {
 /// # Errors
 /// When it cannot start; whatever fails later is tried again.
 pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
-    let Options { mesh, identity, listen } = options;
+    let Options { meshes, mesh, identity, listen } = options;
     let metrics = Arc::new(Metrics::default());
     let telemetry = telemetry::start(&metrics, &identity)?;
     let health = Arc::new(Health::default());
@@ -71,28 +74,35 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let (leads, leading) = watch::channel(false);
     let candidate = Candidate::new(client.clone(), identity.clone());
     let office = tokio::spawn(candidate.run(leads, stopped.clone()));
-    let owned = owned(&mesh);
+    let owned = named_objects(&meshes, &mesh);
     let (events, changes) = mpsc::channel(1024);
-    let watches = watches::start(&client, &owned, &events);
+    let mut watches = watches::start(&client, &owned, &events);
     tracing::info!(identity, %listen, "started");
+    let (policies, wants_policies) = oneshot::channel();
     let reconciler = Reconciler {
-        state: State::new(owned.len()),
-        wanted: Vec::new(),
+        state: State::new(owned.len(), meshes.take_http_routes()),
+        wanted: BTreeMap::new(),
+        more: false,
+        policies: Some(policies),
         schedule: Schedule::default(),
         announcer: Announcer::new(client.clone()),
-        client,
+        client: client.clone(),
+        meshes,
         mesh,
-        owned,
         metrics,
         health,
     };
     let mut work = tokio::spawn(reconciler.run(changes, leading));
+    let mut wants_policies = std::pin::pin!(wants_policies.fuse());
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        ended = &mut work => ended??,
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            Ok(()) = &mut wants_policies => watches.start_policies(&client, &events),
+            ended = &mut work => break ended??,
+        }
     }
     tracing::info!("stopping");
     // First the work and then the Lease: who is no longer leader must not write.
@@ -105,23 +115,16 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Skycap's own objects that change with the table.
-fn owned(mesh: &Mesh) -> Vec<ObjectRef> {
-    let status = ObjectRef {
-        api_version: "v1".into(),
-        kind: "ConfigMap".into(),
-        namespace: Some(NAMESPACE.into()),
-        name: announce::STATUS.into(),
-    };
-    mesh.references().into_iter().chain([status]).collect()
-}
-
 struct Reconciler {
     client: Client,
+    meshes: Meshes,
     mesh: Mesh,
-    owned: Vec<ObjectRef>,
+    /// To be told once that a mesh wants the watches of policies.
+    policies: Option<oneshot::Sender<()>>,
     /// What the last round wanted.
-    wanted: Vec<Object>,
+    wanted: BTreeMap<ObjectRef, Object>,
+    /// Whether the last round left something to the next.
+    more: bool,
     state: State,
     schedule: Schedule,
     announcer: Announcer,
@@ -146,6 +149,9 @@ impl Reconciler {
                     while let Ok(change) = changes.try_recv() {
                         self.take(change);
                     }
+                    if self.state.wants_policies() {
+                        self.policies.take().map(|policies| policies.send(()));
+                    }
                 }
                 changed = leading.changed() => {
                     changed?;
@@ -164,14 +170,15 @@ impl Reconciler {
 
     fn take(&mut self, change: Change) {
         // Most of what happens to skycap's own objects is skycap's own doing.
-        if let Change::Owned(reference, Some(live)) = &change
-            && let Some(wanted) = self.wanted.iter().find(|w| w.reference() == *reference)
-            && wanted.is_in_place(live)
-        {
-            self.state.take(change, Timestamp::now());
-            return;
-        }
-        if self.state.take(change, Timestamp::now()) {
+        let live = match &change {
+            Change::Owned(reference, Some(live)) => Some((reference.clone(), live.as_ref())),
+            Change::Policy(_, Event::Apply(live)) => Some((reference_of(live), live)),
+            _ => None,
+        };
+        let is_own_doing = live.is_some_and(|(reference, live)| {
+            self.wanted.get(&reference).is_some_and(|wanted| wanted.is_in_place(live))
+        });
+        if self.state.take(change, Timestamp::now()) && !is_own_doing {
             self.schedule.note(Instant::now());
         }
     }
@@ -202,6 +209,9 @@ impl Reconciler {
         match result {
             Ok(writes) => {
                 self.schedule.done(now, valid_until);
+                if mem::take(&mut self.more) {
+                    self.schedule.note(Instant::now());
+                }
                 self.metrics.observe(&compilation, took, writes);
                 if writes > 0 {
                     let rows = compilation.config.as_ref().map_or(0, |config| config.keys.len());
@@ -220,21 +230,12 @@ impl Reconciler {
     /// Writes what differs, and tells what came of it; gives the number of writes.
     async fn write(&mut self, compilation: &Compilation) -> anyhow::Result<usize> {
         let span = tracing::Span::current();
-        let mut report = compilation.report.clone();
-        let wanted = match self.mesh.objects(compilation) {
-            Ok(wanted) => wanted,
-            Err(error) => {
-                report.refuse_table(&format!("{error:#}"));
-                Vec::new()
-            }
-        };
-        let bytes = wanted.iter().map(Object::bytes).max().unwrap_or(0);
+        let live = &self.state.live;
+        let wanted = Wanted::new(&self.meshes, &self.mesh, &self.state.input, compilation, live)?;
+        let Wanted { ref report, bytes, .. } = wanted;
         self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        // Without a table the one in place stays, and with it all that it needs.
-        let unwanted = if wanted.is_empty() { &[] } else { self.owned.as_slice() };
-        let status = announce::status(compilation, &report, bytes)?;
-        self.wanted = wanted.into_iter().chain([status]).collect();
-        let plan = Plan::new(self.wanted.clone(), unwanted, &self.state.live);
+        let (plan, is_all) = wanted.plan(live).first(HTTP_ROUTES_PER_ROUND);
+        self.wanted = wanted.objects.iter().map(|o| (o.reference(), o.clone())).collect();
         let keys = compilation.config.as_ref().map_or(0, |config| config.keys.len());
         // As i64: OpenTelemetry has no other integers.
         for (name, count) in [("bytes", bytes), ("rows", keys), ("writes", plan.steps.len())] {
@@ -245,10 +246,16 @@ impl Reconciler {
         tokio::time::timeout(ROUND_TIMEOUT, plan.execute(&self.client, |_| {})).await.map_err(
             |_| anyhow::anyhow!("the API server does not answer in {ROUND_TIMEOUT:?}"),
         )??;
-        self.announcer.tell(&report).await;
+        self.announcer.tell(report).await;
+        if !is_all {
+            self.more = true;
+        }
         Ok(plan.steps.len())
     }
 }
 
+/// HTTPRoutes that one round may write: a mesh takes its time for each, and who leads has to look
+/// up again and again whether it still does.
+const HTTP_ROUTES_PER_ROUND: usize = 16;
 /// How long the writes of one round may take together.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(20);

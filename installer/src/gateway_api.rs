@@ -17,6 +17,7 @@
 //! What cannot be said so that every mesh does the same is refused with a report, and then nothing
 //! is said of that Service and port.
 
+pub mod acceptance;
 mod adapter;
 pub mod expression;
 pub mod packing;

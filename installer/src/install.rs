@@ -2,8 +2,8 @@
 //! `deploy/` is what it writes.
 //!
 //! Rights are the least that work, and a test takes each away in turn: the controller reads
-//! ConfigMaps, Services and EndpointSlices everywhere, writes Events, and beyond that writes four
-//! objects, each by its name.
+//! ConfigMaps, Services and EndpointSlices everywhere, writes Events, and beyond that on Istio four
+//! objects, each by its name, and on other meshes HTTPRoutes.
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::{
     controller::lease,
     fragments::KIND_LABEL,
     istio::{DISPATCH_ROUTE, Mesh, PLUGIN, PluginKind},
+    meshes::{MeshKind, Meshes},
     objects::{Object, object},
     settings::{NAME, NAMESPACE},
 };
@@ -19,7 +20,9 @@ use crate::{
 /// What an installation is made of.
 #[derive(Debug, Clone)]
 pub struct Installation {
-    /// The mesh that the controller is told of.
+    /// The meshes that get the table.
+    pub meshes: Meshes,
+    /// Where Istio wants its objects, if it is among them.
     pub mesh: Mesh,
     /// The controller's image.
     pub image: String,
@@ -43,7 +46,7 @@ impl Installation {
             (
                 "settings.yaml",
                 "What holds for all sandboxes; all of it is optional.",
-                vec![settings()],
+                vec![settings(&self.meshes)],
             ),
             (
                 "controller.yaml",
@@ -68,11 +71,23 @@ impl Installation {
         };
         let root = self.mesh.root_namespace.as_str();
         let read = json!(["list", "watch"]);
-        let everywhere = vec![
+        let mut everywhere = vec![
             json!({"apiGroups": [""], "resources": ["configmaps", "namespaces", "services"], "verbs": read}),
             json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read}),
             json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}),
         ];
+        if self.meshes.take_http_routes() {
+            let group = "gateway.networking.k8s.io";
+            // Their names are made of what they are for, so no name can restrict it.
+            let verbs = json!(["list", "watch", "create", "patch", "delete"]);
+            everywhere.extend([
+                json!({"apiGroups": [group], "resources": ["httproutes"], "verbs": verbs}),
+                json!({"apiGroups": [group], "resources": ["grpcroutes"], "verbs": read}),
+            ]);
+        }
+        if self.meshes.has(MeshKind::Linkerd) {
+            everywhere.push(json!({"apiGroups": ["linkerd.io"], "resources": ["serviceprofiles"], "verbs": read}));
+        }
         // A name cannot restrict `create`: the object has none yet.
         let own = vec![
             json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}),
@@ -81,7 +96,11 @@ impl Installation {
             json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [lease::NAME], "verbs": ["get", "update"]}),
         ];
         let verbs = json!(["list", "watch", "patch", "delete"]);
-        let plugin_verbs = json!(["list", "watch", "patch"]);
+        // The plugin goes only when the settings leave Istio for another mesh.
+        let plugin_verbs = match self.meshes.take_http_routes() {
+            true => verbs.clone(),
+            false => json!(["list", "watch", "patch"]),
+        };
         let mesh = vec![
             json!({"apiGroups": ["extensions.istio.io"], "resources": [plugin], "verbs": ["create"]}),
             json!({"apiGroups": ["extensions.istio.io"], "resources": [plugin], "resourceNames": [PLUGIN], "verbs": plugin_verbs}),
@@ -89,13 +108,12 @@ impl Installation {
             json!({"apiGroups": ["networking.istio.io"], "resources": ["envoyfilters"], "resourceNames": [DISPATCH_ROUTE], "verbs": verbs}),
         ];
         let account = object("v1", "ServiceAccount", Some(NAMESPACE), CONTROLLER, json!({}));
-        let roles = [
-            ("ClusterRole", None, everywhere),
-            ("Role", Some(NAMESPACE), own),
-            ("Role", Some(root), mesh),
-        ];
-        let roles =
-            roles.into_iter().flat_map(|(kind, namespace, rules)| role(kind, namespace, &rules));
+        let istio = self.meshes.has(MeshKind::Istio).then_some(("Role", Some(root), mesh));
+        let roles = [("ClusterRole", None, everywhere), ("Role", Some(NAMESPACE), own)];
+        let roles = roles
+            .into_iter()
+            .chain(istio)
+            .flat_map(|(kind, namespace, rules)| role(kind, namespace, &rules));
         std::iter::once(account).chain(roles).collect()
     }
 
@@ -103,16 +121,19 @@ impl Installation {
         let Mesh { root_namespace, module_url, plugin } = &self.mesh;
         let probe =
             |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 5});
+        // Told and not found out: its rights are for these alone.
+        let mut args = vec!["controller".to_owned(), format!("--mesh={}", self.meshes)];
+        if self.meshes.has(MeshKind::Istio) {
+            args.extend([
+                format!("--istio-namespace={root_namespace}"),
+                format!("--module-url={module_url}"),
+                format!("--plugin={}", plugin.kind().1),
+            ]);
+        }
         let container = json!({
             "name": "controller",
             "image": self.image,
-            "args": [
-                "controller",
-                format!("--istio-namespace={root_namespace}"),
-                format!("--module-url={module_url}"),
-                // Told and not found out: its rights are for this kind alone.
-                format!("--plugin={}", plugin.kind().1),
-            ],
+            "args": args,
             "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
             "ports": [{"name": "http", "containerPort": 8080}],
             "livenessProbe": probe("/healthz"),
@@ -161,9 +182,10 @@ fn namespace() -> Value {
     namespace
 }
 
-fn settings() -> Value {
+fn settings(meshes: &Meshes) -> Value {
     let data = json!({
         "enabled": "true",
+        "mesh": meshes.to_string(),
         "dispatch": "cluster-header",
         "carriers": "- baggage: sandbox\n",
         "onUnavailable": "baseline",

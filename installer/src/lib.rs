@@ -8,7 +8,8 @@
 //! 3. [`compile`] turns fragments, settings, Services and EndpointSlices into a
 //!    [`PluginConfig`](skycap_core::config::PluginConfig), the type that the filter itself reads;
 //!    [`report`] says for every fragment what became of it;
-//! 4. [`istio`] and [`gateway_api`] turn the table into objects, [`plan`] compares them with what is there, and
+//! 4. [`istio`] and [`gateway_api`] turn the table into objects, [`wanted`] joins them, [`plan`]
+//!    compares them with what is there, and
 //!    [`api`] writes what differs.
 //!
 //! Steps 2 and 3 and the plan are pure: the same input and the same time give the same bytes.
@@ -43,3 +44,4 @@ mod routes;
 pub mod selector;
 pub mod settings;
 pub mod status;
+pub mod wanted;

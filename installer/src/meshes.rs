@@ -24,6 +24,18 @@ impl Meshes {
         self.0.contains(&kind)
     }
 
+    /// Those that are not among `others`.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        Self(self.0.difference(&others.0).copied().collect())
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether one of them takes HTTPRoutes.
     #[must_use]
     pub fn take_http_routes(&self) -> bool {
@@ -54,7 +66,7 @@ impl std::str::FromStr for Meshes {
 impl std::fmt::Display for Meshes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.0.iter().map(|kind| kind.name()).collect();
-        f.write_str(&names.join(", "))
+        f.write_str(&names.join(","))
     }
 }
 

@@ -40,9 +40,7 @@ impl Object {
     /// Which object it is.
     #[must_use]
     pub fn reference(&self) -> ObjectRef {
-        let TypeMeta { api_version, kind } = self.0.types.clone().unwrap_or_default();
-        let ObjectMeta { namespace, name, .. } = self.0.metadata.clone();
-        ObjectRef { api_version, kind, namespace, name: name.unwrap_or_default() }
+        reference_of(&self.0)
     }
 
     /// The bytes of its JSON.
@@ -86,9 +84,23 @@ impl ObjectRef {
     /// How the API server calls this kind.
     #[must_use]
     pub fn resource(&self) -> kube::core::ApiResource {
-        let (group, version) = self.api_version.split_once('/').unwrap_or(("", &self.api_version));
-        kube::core::ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &self.kind))
+        resource(&self.api_version, &self.kind)
     }
+}
+
+/// Which object this is.
+#[must_use]
+pub fn reference_of(object: &DynamicObject) -> ObjectRef {
+    let TypeMeta { api_version, kind } = object.types.clone().unwrap_or_default();
+    let ObjectMeta { namespace, name, .. } = object.metadata.clone();
+    ObjectRef { api_version, kind, namespace, name: name.unwrap_or_default() }
+}
+
+/// How the API server calls a kind.
+#[must_use]
+pub fn resource(api_version: &str, kind: &str) -> kube::core::ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    kube::core::ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 impl std::fmt::Display for ObjectRef {

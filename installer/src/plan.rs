@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use kube::core::DynamicObject;
 use similar::TextDiff;
 
-use crate::objects::{Object, ObjectRef, PLUGIN_CONFIG, is_owned};
+use crate::{
+    gateway_api::policies::PolicyKind,
+    objects::{Object, ObjectRef, PLUGIN_CONFIG, is_owned},
+};
 
 /// The objects of a cluster that a plan is about, as they are now.
 pub type Live = BTreeMap<ObjectRef, DynamicObject>;
@@ -43,7 +46,25 @@ impl Plan {
         let ends = unwanted.iter().filter(|reference| {
             !names.contains(reference) && live.get(reference).is_some_and(is_owned)
         });
-        Self { steps: writes.chain(ends.cloned().map(Step::Delete)).collect() }
+        let mut steps: Vec<_> = writes.chain(ends.cloned().map(Step::Delete)).collect();
+        // A key that moves to another HTTPRoute is in both for a moment, and never in none: what is
+        // new comes before what shrinks.
+        steps.sort_by_key(|step| match step {
+            Step::Update(object, _) if object.reference().kind == HTTP_ROUTE => 1,
+            Step::Create(_) | Step::Update(..) => 0,
+            Step::Delete(_) => 2,
+        });
+        Self { steps }
+    }
+
+    /// The first steps, with no more than so many HTTPRoutes among them, and whether that is all.
+    #[must_use]
+    pub fn first(mut self, http_routes: usize) -> (Self, bool) {
+        let is_route = |step: &Step| step.reference().kind == HTTP_ROUTE;
+        let mut routes = self.steps.iter().enumerate().filter(|(_, step)| is_route(step));
+        let end = routes.nth(http_routes).map(|(place, _)| place);
+        self.steps.truncate(end.unwrap_or(usize::MAX));
+        (self, end.is_none())
     }
 
     /// Whether nothing is to be written.
@@ -125,4 +146,6 @@ fn restrict(live: &serde_json::Value, wanted: &serde_json::Value) -> serde_json:
     }
 }
 
+/// The kind of which there are many.
+const HTTP_ROUTE: &str = PolicyKind::HttpRoute.names().1;
 const DIFF_LINES: usize = 40;

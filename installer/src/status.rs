@@ -2,22 +2,73 @@
 
 use serde::Serialize;
 
-use crate::{controller::announce::Summary, istio::TABLE_LIMIT, problem::Problem, report};
+use crate::{
+    controller::announce::Summary,
+    gateway_api::acceptance::Acceptance,
+    istio::TABLE_LIMIT,
+    plan::Live,
+    problem::{Problem, Severity},
+    report,
+};
 
 /// What there is to say of an installation.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// The generation of the table in the mesh; `None` where the plugin is not there.
-    pub in_mesh: Option<String>,
-    /// The plugin's kind and name.
-    pub plugin: String,
+    /// The plugin; `None` where the table is not for Istio.
+    pub plugin: Option<Plugin>,
+    /// The HTTPRoutes; `None` where the table is not for a mesh of the Gateway API.
+    pub http_routes: Option<TakenRoutes>,
     /// The replica that writes.
     pub controller: Option<Office>,
     /// The table as it was last compiled.
     pub summary: Summary,
     /// What is refused or warned of.
     pub problems: Vec<Problem>,
+}
+
+/// Istio's plugin.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plugin {
+    /// Its kind and name.
+    pub name: String,
+    /// The generation of the table in it; `None` where it is not there.
+    pub generation: Option<String>,
+}
+
+/// skycap's HTTPRoutes, as the meshes' controllers have taken them.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenRoutes {
+    /// How many are accepted.
+    pub accepted: usize,
+    /// How many nobody has said anything of.
+    pub pending: usize,
+    /// Those that are not taken, or not wholly.
+    pub refused: Vec<Problem>,
+}
+
+impl TakenRoutes {
+    /// Counts them.
+    #[must_use]
+    pub fn of(live: &Live) -> Self {
+        let mut taken = Self::default();
+        for (reference, object) in live {
+            match Acceptance::of(object) {
+                Acceptance::Accepted => taken.accepted += 1,
+                Acceptance::Pending => taken.pending += 1,
+                Acceptance::Refused(text) => taken.refused.push(Problem {
+                    severity: Severity::Warning,
+                    fragment: reference.to_string(),
+                    source: "cluster".into(),
+                    field: "status.parents".into(),
+                    text: format!("{text}; see `skycap check`"),
+                }),
+            }
+        }
+        taken
+    }
 }
 
 /// The replica that writes, by the Lease.
@@ -31,10 +82,11 @@ pub struct Office {
 }
 
 impl Status {
-    /// Whether nothing is refused, a controller leads, and its table is the mesh's.
+    /// Whether nothing is refused, a controller leads, and its table is the meshes'.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        self.summary.refused == 0 && self.leads() && self.is_current()
+        let taken = self.http_routes.as_ref().is_none_or(|routes| routes.refused.is_empty());
+        self.summary.refused == 0 && self.leads() && self.is_current() && taken
     }
 
     /// The answer for people.
@@ -49,8 +101,8 @@ impl Status {
         };
         let limit = TABLE_LIMIT / 1024;
         let size = format!("{keys} keys in {} of {limit} KiB", bytes.div_ceil(1024));
-        let mesh = match &self.in_mesh {
-            None => format!("MISSING: there is no {}", self.plugin),
+        let in_mesh = |plugin: &Plugin| match &plugin.generation {
+            None => format!("MISSING: there is no {}", plugin.name),
             Some(generation) if self.is_current() => format!("{generation}, as compiled"),
             Some(generation) if self.summary.generation.is_empty() => {
                 format!("{generation}, the last good one: the settings or the table are refused")
@@ -71,16 +123,21 @@ impl Status {
             }
         };
         let counts = format!("{fragments}, {refused} refused, {warnings} warnings");
-        let rows = [
-            ("routing", routing),
-            ("table", size),
-            ("in the mesh", mesh),
-            ("plugin", self.plugin.clone()),
-            ("controller", controller),
-            ("fragments", counts),
-        ];
-        let rows = rows.map(|(name, value)| format!("{name:<12} {value}"));
-        let problems = report::problems(&self.problems).map(|table| format!("\n\n{table}"));
+        let mut rows = vec![("routing", routing), ("table", size)];
+        if let Some(plugin) = &self.plugin {
+            rows.extend([("in the mesh", in_mesh(plugin)), ("plugin", plugin.name.clone())]);
+        }
+        let mut problems = self.problems.clone();
+        if let Some(TakenRoutes { accepted, pending, refused }) = &self.http_routes {
+            let refusals = refused.len();
+            let routes = format!("{accepted} accepted, {pending} pending, {refusals} not taken");
+            rows.push(("HTTPRoutes", routes));
+            problems.extend(refused.iter().cloned());
+        }
+        rows.extend([("controller", controller), ("fragments", counts)]);
+        let rows: Vec<_> =
+            rows.into_iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
+        let problems = report::problems(&problems).map(|table| format!("\n\n{table}"));
         rows.join("\n") + &problems.unwrap_or_default()
     }
 
@@ -89,7 +146,9 @@ impl Status {
     }
 
     fn is_current(&self) -> bool {
-        self.in_mesh.as_ref() == Some(&self.summary.generation)
+        let is_compiled =
+            |plugin: &Plugin| plugin.generation.as_ref() == Some(&self.summary.generation);
+        self.plugin.as_ref().is_none_or(is_compiled)
     }
 }
 

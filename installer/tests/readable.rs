@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Command};
 use skycap::{
     controller::announce::Summary,
     problem::{Problem, Severity},
-    status::{Office, Status},
+    status::{Office, Plugin, Status},
 };
 
 fn root() -> &'static Path {
@@ -56,8 +56,11 @@ fn status_reads_well() -> std::io::Result<()> {
         text: "`yes` is no toggle, expected `\"true\"` or `\"false\"`".into(),
     };
     let status = Status {
-        in_mesh: Some("4049a2f932b6".into()),
-        plugin: "WasmPlugin istio-system/skycap".into(),
+        plugin: Some(Plugin {
+            name: "WasmPlugin istio-system/skycap".into(),
+            generation: Some("4049a2f932b6".into()),
+        }),
+        http_routes: None,
         controller: Some(Office {
             holder: "skycap-controller-7d9f-x2".into(),
             renewed_seconds_ago: 1,

@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use skycap::{
     api, install,
     istio::{Mesh, PluginKind},
+    meshes::Meshes,
     objects::Object,
     settings,
 };
@@ -48,6 +49,8 @@ pub struct Cluster {
     pub client: Client,
     /// Which of Istio's kinds skycap writes.
     pub plugin: PluginKind,
+    /// Which meshes skycap is installed for.
+    pub meshes: Meshes,
     parts: Parts,
     folder: tempfile::TempDir,
     etcd_port: u16,
@@ -78,6 +81,7 @@ impl Cluster {
         let mut cluster = Self {
             client: Client::try_from(Config::new("http://127.0.0.1:1".parse()?))?,
             plugin,
+            meshes: Meshes::default(),
             parts,
             folder,
             etcd_port,
@@ -119,7 +123,8 @@ impl Cluster {
     /// As the API server says.
     pub async fn install(&self) -> anyhow::Result<()> {
         let mesh = mesh(self.plugin);
-        let installation = install::Installation { mesh, image: "skycap".into() };
+        let installation =
+            install::Installation { meshes: self.meshes.clone(), mesh, image: "skycap".into() };
         for (_, _, objects) in installation.files() {
             for object in objects {
                 self.apply(&object).await?;
@@ -148,6 +153,17 @@ impl Cluster {
         });
         fs::write(&path, config.to_string())?;
         Ok(path)
+    }
+
+    /// Puts the oldest version of the Gateway API's routes in the place of the newest.
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn install_oldest_routes(&self) -> anyhow::Result<()> {
+        for path in &self.parts.oldest_routes {
+            self.install_crds(path).await?;
+        }
+        Ok(())
     }
 
     /// A token of the controller's ServiceAccount, by TokenRequest.

@@ -95,7 +95,11 @@ fn what_is_rendered_is_what_is_installed() -> anyhow::Result<()> {
         let url = ["--module-url", "file:///skycap.wasm"];
         let text = fixture.skycap(&[&rendered[..], &url[..]].concat()).await?;
         let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text)?;
-        let installation = Installation { mesh: fixture.mesh.clone(), image: "skycap".into() };
+        let installation = Installation {
+            meshes: fixture.cluster.meshes.clone(),
+            mesh: fixture.mesh.clone(),
+            image: "skycap".into(),
+        };
         let objects: Vec<_> = documents.into_iter().map(Object::new).collect::<Result<_, _>>()?;
         anyhow::ensure!(objects == installation.objects()?, "render differs from install");
         Ok(())
@@ -118,7 +122,11 @@ async fn become_available(fixture: &Fixture) -> anyhow::Result<()> {
 }
 
 async fn nothing_is_left(fixture: &Fixture) -> anyhow::Result<()> {
-    let installation = Installation { mesh: fixture.mesh.clone(), image: String::new() };
+    let installation = Installation {
+        meshes: fixture.cluster.meshes.clone(),
+        mesh: fixture.mesh.clone(),
+        image: String::new(),
+    };
     let references = installation.objects()?.iter().map(Object::reference).collect::<Vec<_>>();
     let references = [references, fixture.mesh.references()].concat();
     let live = skycap::api::read(&fixture.cluster.client, &references).await?;

@@ -107,7 +107,11 @@ async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
 }
 
 fn roles(fixture: &Fixture) -> anyhow::Result<Vec<Value>> {
-    let installation = Installation { mesh: fixture.mesh.clone(), image: "skycap".into() };
+    let installation = Installation {
+        meshes: fixture.cluster.meshes.clone(),
+        mesh: fixture.mesh.clone(),
+        image: "skycap".into(),
+    };
     let objects = installation.objects()?.into_iter();
     let is_role = |object: &Object| object.reference().kind.ends_with("Role");
     objects.filter(is_role).map(|object| Ok(serde_json::to_value(object)?)).collect()

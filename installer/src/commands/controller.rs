@@ -28,9 +28,9 @@ impl Controller {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { target, listen, identity } = self;
         let client = api::connect(globals.context.as_deref()).await?;
-        let mesh = target.mesh(&client).await?;
+        let (meshes, mesh) = target.meshes(&client).await?;
         let identity = identity.unwrap_or_else(|| format!("skycap-{}", std::process::id()));
-        controller::run(client, Options { mesh, identity, listen }).await?;
+        controller::run(client, Options { meshes, mesh, identity, listen }).await?;
         Ok(ExitCode::SUCCESS)
     }
 }

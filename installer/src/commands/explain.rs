@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::Client;
 use skycap_core::config::PluginConfig;
 
-use super::{Format, install::Target, status::read_report};
+use super::{Format, install::Target, status::read_report, sync};
 use crate::{
     api,
     commands::{Globals, Usage},
@@ -17,6 +17,7 @@ use crate::{
     explain::{AskedRequest, explain},
     input::Input,
     manifests::Manifests,
+    meshes::MeshKind,
 };
 
 /// Tell why a request goes where it goes, step by step
@@ -72,9 +73,14 @@ impl Explain {
     }
 }
 
-/// The table that is in the mesh.
+/// The table that is in the mesh; where no plugin has one, it is compiled as the controller does.
 async fn table(client: &Client, target: Target) -> anyhow::Result<PluginConfig> {
-    let mesh = target.mesh(client).await?;
+    let (meshes, mesh) = target.meshes(client).await?;
+    if !meshes.has(MeshKind::Istio) {
+        let now = Timestamp::now();
+        let compilation = compile(&sync::read(client, now).await?, now);
+        return compilation.config.context("there is no table: the settings are refused");
+    }
     let live = api::read(client, &mesh.references()).await?;
     let config = mesh
         .table_of(&live)

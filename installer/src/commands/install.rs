@@ -9,24 +9,29 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::{Api, Client};
 
-use super::print;
+use super::{print, sync::read_policies};
 use crate::{
     api,
     commands::Globals,
+    gateway_api::policies::PolicyKind,
     install::{CONTROLLER, File, Installation},
     istio::{Mesh, PluginKind},
+    meshes::{MeshKind, Meshes},
     objects::{Object, ObjectRef},
     plan::{Plan, Step},
     progress::Progress,
-    settings::{NAME, NAMESPACE},
+    settings::{NAME, NAMESPACE, Settings},
 };
 
-/// Where the mesh wants its objects, and where it gets the module.
+/// Which meshes, where Istio wants its objects, and where it gets the module.
 #[derive(Debug, Clone, Args)]
 pub struct Target {
+    /// The meshes, with commas between [default: those of the cluster's settings, else istio]
+    #[arg(long = "mesh", value_enum, value_name = "MESH", value_delimiter = ',')]
+    meshes: Vec<MeshKind>,
     /// Istio's root namespace
     #[arg(long, value_name = "NAME", default_value = "istio-system")]
     istio_namespace: String,
@@ -39,13 +44,19 @@ pub struct Target {
 }
 
 impl Target {
-    /// The mesh, with the kind of plugin that was asked for or that the cluster serves.
-    pub(crate) async fn mesh(self, client: &Client) -> anyhow::Result<Mesh> {
+    /// The meshes that were asked for or that the settings name; and where Istio wants its objects,
+    /// with the kind of plugin that was asked for or that the cluster serves.
+    pub(crate) async fn meshes(self, client: &Client) -> anyhow::Result<(Meshes, Mesh)> {
+        let meshes = match self.meshes.as_slice() {
+            [] => read_settings(client).await?.map(|s| s.meshes).unwrap_or_default(),
+            given => given.iter().copied().collect(),
+        };
         let plugin = match self.plugin {
             Some(plugin) => plugin,
-            None => api::plugin_kind(client).await?,
+            None if meshes.has(MeshKind::Istio) => api::plugin_kind(client).await?,
+            None => PluginKind::WasmPlugin,
         };
-        Ok(self.with(plugin))
+        Ok((meshes, self.with(plugin)))
     }
 
     fn with(self, plugin: PluginKind) -> Mesh {
@@ -54,7 +65,7 @@ impl Target {
     }
 }
 
-/// Install skycap into a cluster with Istio, or bring an installation up to date
+/// Install skycap into a cluster with a mesh, or bring an installation up to date
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap install --dry-run")]
 pub struct Install {
@@ -101,8 +112,9 @@ impl Install {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { target, image, dry_run, wait } = self;
         let client = api::connect(globals.context.as_deref()).await?;
-        let mesh = target.mesh(&client).await?;
-        let wanted = Installation { mesh, image }.objects()?;
+        let (meshes, mesh) = target.meshes(&client).await?;
+        preflight(&client, &meshes).await?;
+        let wanted = Installation { meshes: meshes.clone(), mesh, image }.objects()?;
         let references: Vec<_> = wanted.iter().map(Object::reference).collect();
         let live = api::read(&client, &references).await?;
         // Settings are the user's once they are there.
@@ -115,6 +127,13 @@ impl Install {
             return Ok(ExitCode::SUCCESS);
         }
         execute(&plan, &client).await?;
+        if let Some(settings) = read_settings(&client).await?.filter(|s| s.meshes != meshes) {
+            anstream::eprintln!(
+                "the settings say `mesh: {}`, and are yours; when you want the table on others: kubectl \
+                 -n {NAMESPACE} patch configmap {NAME} --type merge -p '{{\"data\":{{\"mesh\":\"{meshes}\"}}}}'",
+                settings.meshes
+            );
+        }
         if wait > 0 {
             wait_for_controller(&client, Duration::from_secs(wait)).await?;
         }
@@ -126,10 +145,15 @@ impl Uninstall {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { target, dry_run } = self;
         let client = api::connect(globals.context.as_deref()).await?;
-        let mesh = target.mesh(&client).await?;
-        let installed = Installation { mesh: mesh.clone(), image: String::new() }.objects()?;
+        let (meshes, mesh) = target.meshes(&client).await?;
+        let installed =
+            Installation { meshes: meshes.clone(), mesh: mesh.clone(), image: String::new() };
+        let installed = installed.objects()?;
         let installed: Vec<_> = installed.iter().map(Object::reference).collect();
-        let references = order_of_removal(&installed, &mesh.references());
+        let mut routing = if meshes.has(MeshKind::Istio) { mesh.references() } else { Vec::new() };
+        let (_, own) = read_policies(&client).await?;
+        routing.extend(own.into_keys());
+        let references = order_of_removal(&installed, &routing);
         let live = api::read(&client, &references).await?;
         let plan = Plan::new(Vec::new(), &references, &live);
         print(&plan.to_string())?;
@@ -155,7 +179,11 @@ impl Render {
         let Self { target, image, to } = self;
         // Without a cluster to ask: what every Istio since 1.12 serves.
         let plugin = target.plugin.unwrap_or(PluginKind::WasmPlugin);
-        let installation = Installation { mesh: target.with(plugin), image };
+        let meshes = match target.meshes.as_slice() {
+            [] => Meshes::default(),
+            given => given.iter().copied().collect(),
+        };
+        let installation = Installation { meshes, mesh: target.with(plugin), image };
         let files = installation.files();
         match to {
             None => {
@@ -186,6 +214,32 @@ fn write(folder: &Path, files: &[File]) -> anyhow::Result<()> {
 fn text((_, about, objects): &File) -> anyhow::Result<String> {
     let texts: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
     Ok(format!("# {about}\n{}", texts?.join("---\n")))
+}
+
+/// What a mesh needs before skycap can route on it.
+async fn preflight(client: &Client, meshes: &Meshes) -> anyhow::Result<()> {
+    if !meshes.take_http_routes() {
+        return Ok(());
+    }
+    let (api_version, name) = PolicyKind::HttpRoute.names();
+    anyhow::ensure!(
+        api::serves(client, api_version, name).await?,
+        "the cluster serves no {name} of {api_version}: install the Gateway API's CRDs (Linkerd takes \
+         those of Gateway API 1.1 to 1.5), then run this again"
+    );
+    let (profile_version, profile) = PolicyKind::ServiceProfile.names();
+    anyhow::ensure!(
+        !meshes.has(MeshKind::Linkerd) || api::serves(client, profile_version, profile).await?,
+        "the cluster serves no {profile} of {profile_version}: install Linkerd first"
+    );
+    Ok(())
+}
+
+/// The cluster's settings, if there are good ones.
+async fn read_settings(client: &Client) -> anyhow::Result<Option<Settings>> {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
+    let map = maps.get_opt(NAME).await.context("cannot read the settings")?;
+    Ok(map.and_then(|map| Settings::parse(&map, "cluster").ok()))
 }
 
 fn is_settings(reference: &ObjectRef) -> bool {

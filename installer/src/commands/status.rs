@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::{Api, Client};
 
-use super::{Format, install::Target};
+use super::{Format, install::Target, sync::read_policies};
 use crate::{
     api,
     commands::Globals,
@@ -16,9 +16,11 @@ use crate::{
         announce::{STATUS, Summary},
         lease,
     },
+    istio::Mesh,
+    meshes::MeshKind,
     report::Report,
     settings::NAMESPACE,
-    status::{Office, Status as Answer},
+    status::{Office, Plugin, Status as Answer, TakenRoutes},
 };
 
 /// Show whether requests are routed, by which table, and what is wrong
@@ -43,13 +45,19 @@ impl Status {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { output, target } = self;
         let client = api::connect(globals.context.as_deref()).await?;
-        let mesh = target.mesh(&client).await?;
-        let live = api::read(&client, &mesh.references()).await?;
-        let in_mesh = mesh.table_of(&live).and_then(|table| table["generation"].as_str());
+        let (meshes, mesh) = target.meshes(&client).await?;
+        let plugin = match meshes.has(MeshKind::Istio) {
+            true => Some(read_plugin(&client, &mesh).await?),
+            false => None,
+        };
+        let http_routes = match meshes.take_http_routes() {
+            true => Some(TakenRoutes::of(&read_policies(&client).await?.1)),
+            false => None,
+        };
         let (summary, report) = read(&client).await?;
         let answer = Answer {
-            in_mesh: in_mesh.map(str::to_owned),
-            plugin: mesh.references().first().map(ToString::to_string).unwrap_or_default(),
+            plugin,
+            http_routes,
             controller: read_office(&client).await?,
             summary,
             problems: report.problems,
@@ -85,6 +93,14 @@ async fn read(client: &Client) -> anyhow::Result<(Summary, Report)> {
         serde_json::from_str(text("summary.json")).context(broken)?,
         serde_json::from_str(text("report.json")).context(broken)?,
     ))
+}
+
+async fn read_plugin(client: &Client, mesh: &Mesh) -> anyhow::Result<Plugin> {
+    let references = mesh.references();
+    let live = api::read(client, &references).await?;
+    let generation = mesh.table_of(&live).and_then(|table| table["generation"].as_str());
+    let name = references.first().map(ToString::to_string).unwrap_or_default();
+    Ok(Plugin { name, generation: generation.map(str::to_owned) })
 }
 
 async fn read_office(client: &Client) -> anyhow::Result<Option<Office>> {

@@ -2,13 +2,18 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{Api, Client, api::ListParams};
+use kube::{
+    Api, Client,
+    api::ListParams,
+    core::{DynamicObject, TypeMeta},
+};
 
 use super::{install::Target, print, tell};
 use crate::{
@@ -16,13 +21,14 @@ use crate::{
     cluster::Cluster,
     commands::Globals,
     compile::compile,
-    controller::announce,
     fragments::KIND_LABEL,
+    gateway_api::policies::{Policies, PolicyKind},
     input::Input,
     manifests::Manifests,
-    objects::Object,
-    plan::Plan,
+    objects::{is_owned, reference_of, resource},
+    plan::Live,
     settings::{NAME, NAMESPACE},
+    wanted::{Wanted, named_objects},
 };
 
 /// Compile the table and write it to the mesh, once
@@ -46,23 +52,25 @@ impl Sync {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { paths, dry_run, target } = self;
         let client = api::connect(globals.context.as_deref()).await?;
-        let mesh = target.mesh(&client).await?;
+        let (meshes, mesh) = target.meshes(&client).await?;
         let now = Timestamp::now();
-        let input = match paths.as_slice() {
+        let mut input = match paths.as_slice() {
             [] => read(&client, now).await?,
             paths => Input::new(&Manifests::read(paths)?, now),
         };
+        let mut live = api::read(&client, &named_objects(&meshes, &mesh)).await?;
+        if meshes.take_http_routes() {
+            let (policies, own) = read_policies(&client).await?;
+            live.extend(own);
+            if paths.is_empty() {
+                input.policies = policies;
+            }
+        }
         let compilation = compile(&input, now);
-        let report = &compilation.report;
+        let wanted = Wanted::new(&meshes, &mesh, &input, &compilation, &live)?;
+        let report = &wanted.report;
         tell(report);
-        let wanted = mesh.objects(&compilation)?;
-        let bytes = wanted.iter().map(Object::bytes).max().unwrap_or(0);
-        let unwanted = if wanted.is_empty() { Vec::new() } else { mesh.references() };
-        let status = announce::status(&compilation, report, bytes)?;
-        let wanted: Vec<_> = wanted.into_iter().chain([status]).collect();
-        let mut references: Vec<_> = wanted.iter().map(Object::reference).collect();
-        references.extend(unwanted.iter().cloned());
-        let plan = Plan::new(wanted, &unwanted, &api::read(&client, &references).await?);
+        let plan = wanted.plan(&live);
         print(&plan.to_string())?;
         if !dry_run {
             plan.execute(&client, |_| {}).await?;
@@ -107,4 +115,28 @@ pub async fn read(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
         input.put(map, "cluster", now);
     }
     Ok(input)
+}
+
+/// What others say of Services, and skycap's own HTTPRoutes.
+///
+/// # Errors
+/// As the API server says; a kind that it does not serve has no objects.
+pub async fn read_policies(client: &Client) -> anyhow::Result<(Policies, Live)> {
+    let (mut policies, mut live) = (Policies::default(), Live::new());
+    for kind in PolicyKind::ALL {
+        let (api_version, name) = kind.names();
+        let api = Api::<DynamicObject>::all_with(client.clone(), &resource(api_version, name));
+        let objects = match api.list(&ListParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => continue,
+            objects => objects.with_context(|| format!("cannot list {name}s"))?,
+        };
+        for mut object in objects {
+            object.types = Some(TypeMeta { api_version: api_version.into(), kind: name.into() });
+            policies.put(kind, &object);
+            if is_owned(&object) {
+                live.insert(reference_of(&object), object);
+            }
+        }
+    }
+    Ok((policies, live))
 }

@@ -4,7 +4,10 @@
 //! be parsed at each compile: here an object is parsed once, when its event comes, and an event
 //! that changes nothing that the table depends on ends here.
 
-use std::{collections::HashSet, mem};
+use std::{
+    collections::{BTreeMap, HashSet},
+    mem,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -16,8 +19,9 @@ use kube::{Resource, core::DynamicObject, runtime::watcher::Event};
 use crate::{
     cluster::{Cluster, Name, name_of},
     fragments::Origin,
+    gateway_api::policies::PolicyKind,
     input::Input,
-    objects::ObjectRef,
+    objects::{ObjectRef, is_owned},
     plan::Live,
     settings::Settings,
 };
@@ -36,6 +40,8 @@ pub enum Change {
     Namespace(Event<Namespace>),
     /// An EndpointSlice.
     Slice(Event<EndpointSlice>),
+    /// An object of the policies by which meshes of the Gateway API route, skycap's or another's.
+    Policy(PolicyKind, Event<DynamicObject>),
     /// One of skycap's own objects, or that it is gone.
     Owned(ObjectRef, Option<Box<DynamicObject>>),
 }
@@ -51,10 +57,12 @@ pub struct State {
     services: Listing,
     slices: Listing,
     namespaces: Listing,
+    policies: BTreeMap<PolicyKind, Listing>,
     settings_known: bool,
     /// Which of skycap's own objects have been heard of.
     owned_known: HashSet<ObjectRef>,
     owned: usize,
+    reads_policies: bool,
 }
 
 /// How far a watch has come. A watch that begins anew lists all there is, and what it does not
@@ -66,9 +74,10 @@ struct Listing {
 }
 
 impl State {
-    /// Nothing known yet; `owned` objects are to be heard of.
+    /// Nothing known yet; `owned` objects are to be heard of, and policies where skycap may read
+    /// them and a mesh of the settings wants them.
     #[must_use]
-    pub fn new(owned: usize) -> Self {
+    pub fn new(owned: usize, reads_policies: bool) -> Self {
         Self {
             input: Input::empty(Cluster::empty()),
             live: Live::new(),
@@ -76,19 +85,31 @@ impl State {
             services: Listing::default(),
             slices: Listing::default(),
             namespaces: Listing::default(),
+            policies: BTreeMap::new(),
             settings_known: false,
             owned_known: HashSet::new(),
             owned,
+            reads_policies,
         }
     }
 
     /// Whether every watch has listed all there is: no table is made before.
     #[must_use]
     pub fn is_complete(&self) -> bool {
+        let lists = |kind| self.policies.get(kind).is_some_and(|listing| listing.complete);
+        if self.wants_policies() && !PolicyKind::ALL.iter().all(lists) {
+            return false;
+        }
         let listings = [&self.fragments, &self.services, &self.slices, &self.namespaces];
         listings.iter().all(|listing| listing.complete)
             && self.settings_known
             && self.owned_known.len() == self.owned
+    }
+
+    /// Whether a mesh of the settings routes by HTTPRoutes, so that policies are to be watched.
+    #[must_use]
+    pub fn wants_policies(&self) -> bool {
+        self.reads_policies && self.settings_known && self.input.meshes().take_http_routes()
     }
 
     /// Takes an event; gives whether it may change the table, or what is written of it.
@@ -128,6 +149,31 @@ impl State {
                 |cluster, namespace| cluster.remove_namespace(&namespace),
                 Cluster::retain_namespaces,
             ),
+            Change::Policy(kind, event) => {
+                let listing = self.policies.entry(kind).or_default();
+                let mut state = (&mut self.live, &mut input.policies);
+                fold(
+                    listing,
+                    event,
+                    &mut state,
+                    |(live, policies), object| {
+                        let ours = put_own(live, kind, &object);
+                        policies.put(kind, &object) || ours
+                    },
+                    |(live, policies), object| {
+                        let ours = live.remove(&reference(kind, &name_of(object.meta()))).is_some();
+                        policies.remove(kind, &object) || ours
+                    },
+                    |(live, policies), names| {
+                        let (before, (_, kind_name)) = (live.len(), kind.names());
+                        live.retain(|of, _| {
+                            let name = (of.namespace.clone().unwrap_or_default(), of.name.clone());
+                            of.kind != kind_name || names.contains(&name)
+                        });
+                        policies.retain(kind, names) || live.len() != before
+                    },
+                )
+            }
             Change::Settings(map) => {
                 let first = !mem::replace(&mut self.settings_known, true);
                 let changed = match map {
@@ -145,6 +191,30 @@ impl State {
                 true
             }
         }
+    }
+}
+
+/// Keeps an HTTPRoute of skycap's own as it is now; gives whether that matters.
+fn put_own(live: &mut Live, kind: PolicyKind, object: &DynamicObject) -> bool {
+    let reference = reference(kind, &name_of(&object.metadata));
+    if !is_owned(object) {
+        return live.remove(&reference).is_some();
+    }
+    let before = live.insert(reference, object.clone());
+    // A mesh writes the status again and again.
+    before.is_none_or(|before| {
+        before.data["spec"] != object.data["spec"]
+            || before.metadata.labels != object.metadata.labels
+    })
+}
+
+fn reference(kind: PolicyKind, (namespace, name): &Name) -> ObjectRef {
+    let (api_version, kind) = kind.names();
+    ObjectRef {
+        api_version: api_version.into(),
+        kind: kind.into(),
+        namespace: Some(namespace.clone()),
+        name: name.clone(),
     }
 }
 

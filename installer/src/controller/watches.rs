@@ -1,5 +1,7 @@
 //! The watches: what happens in the cluster, as one stream of changes.
 
+use std::{mem, time::Duration};
+
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Service},
@@ -8,7 +10,10 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client,
     core::DynamicObject,
-    runtime::{WatchStreamExt as _, watcher},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -16,7 +21,8 @@ use super::state::Change;
 use crate::{
     api,
     fragments::KIND_LABEL,
-    objects::ObjectRef,
+    gateway_api::policies::PolicyKind,
+    objects::{ObjectRef, resource},
     settings::{NAME, NAMESPACE},
 };
 
@@ -51,6 +57,17 @@ pub(super) fn start(
     Watches(tasks)
 }
 
+impl Watches {
+    /// Starts those of the policies, once a mesh wants them.
+    pub(super) fn start_policies(&mut self, client: &Client, events: &mpsc::Sender<Change>) {
+        for kind in PolicyKind::ALL {
+            let (api_version, name) = kind.names();
+            let api = Api::all_with(client.clone(), &resource(api_version, name));
+            self.0.spawn(forward_policies(watcher(api, <_>::default()), events.clone(), kind));
+        }
+    }
+}
+
 /// The running watches.
 pub(super) struct Watches(JoinSet<()>);
 
@@ -59,6 +76,49 @@ impl Watches {
         self.0.abort_all();
     }
 }
+
+/// As [`forward`]; but a cluster need not serve all of these kinds, and one that it does not serve
+/// has no objects. It is asked again now and then.
+async fn forward_policies(
+    events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send,
+    sender: mpsc::Sender<Change>,
+    kind: PolicyKind,
+) {
+    let events = events.default_backoff();
+    let mut events = std::pin::pin!(events);
+    let mut served = true;
+    while let Some(event) = events.next().await {
+        let mut again = Duration::ZERO;
+        let changes = match event {
+            Ok(event) => {
+                served |= matches!(event, Event::InitDone);
+                vec![event]
+            }
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
+                if status.code == 404 =>
+            {
+                if mem::replace(&mut served, false) {
+                    tracing::info!(kind = kind.names().1, "the cluster does not serve it");
+                }
+                again = UNSERVED_RETRY;
+                vec![Event::Init, Event::InitDone]
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "a watch broke, beginning anew");
+                continue;
+            }
+        };
+        for event in changes {
+            if sender.send(Change::Policy(kind, event)).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(again).await;
+    }
+}
+
+/// How soon a kind that is served now is noticed.
+const UNSERVED_RETRY: Duration = Duration::from_secs(30);
 
 async fn forward<E>(
     events: impl Stream<Item = Result<E, watcher::Error>> + Send,

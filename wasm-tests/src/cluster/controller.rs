@@ -56,6 +56,7 @@ impl Controller {
             .args(["controller", "--module-url=file:///skycap.wasm", "--identity", name])
             .args(["--listen", &address.to_string()])
             .args(["--plugin", cluster.plugin.kind().1])
+            .args(["--mesh", &cluster.meshes.to_string()])
             .env("KUBECONFIG", kubeconfig)
             .envs(env.iter().copied());
         Ok(Self { child: spawn(&mut command, &log)?, address, log })

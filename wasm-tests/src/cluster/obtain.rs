@@ -24,6 +24,8 @@ pub struct Parts {
     pub controller_manager: PathBuf,
     /// Files of CustomResourceDefinitions: Istio's, and the Gateway API's standard channel.
     pub crds: Vec<PathBuf>,
+    /// The Gateway API's routes of the oldest version that skycap writes.
+    pub oldest_routes: Vec<PathBuf>,
 }
 
 /// Builds what is not there yet: about ten minutes on two cores, once for all checkouts.
@@ -35,10 +37,13 @@ pub fn obtain() -> anyhow::Result<Parts> {
         .arg("version")
         .output()
         .context("there is no `go`; install Go 1.26 or newer")?;
-    let gateway_api = module_folder("kubernetes", "sigs.k8s.io/gateway-api")?;
     let istio = module_folder("istio", "istio.io/istio")?;
-    let standard = gateway_api.join("config/crd/standard");
-    let crd = |name: &str| standard.join(format!("gateway.networking.k8s.io_{name}.yaml"));
+    let routes = |part: &str| -> anyhow::Result<[PathBuf; 2]> {
+        let standard = module_folder(part, "sigs.k8s.io/gateway-api")?.join("config/crd/standard");
+        let crd = |name: &str| standard.join(format!("gateway.networking.k8s.io_{name}.yaml"));
+        Ok([crd("httproutes"), crd("grpcroutes")])
+    };
+    let [http_routes, grpc_routes] = routes("kubernetes")?;
     Ok(Parts {
         etcd: build("etcd", "etcd", "go.etcd.io/etcd/server/v3")?,
         apiserver: build("kubernetes", "kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")?,
@@ -49,9 +54,10 @@ pub fn obtain() -> anyhow::Result<Parts> {
         )?,
         crds: vec![
             istio.join("manifests/charts/base/files/crd-all.gen.yaml"),
-            crd("httproutes"),
-            crd("grpcroutes"),
+            http_routes,
+            grpc_routes,
         ],
+        oldest_routes: routes("gateway-api")?.into(),
     })
 }
 

@@ -102,7 +102,7 @@ fn kubernetes() -> Result<Tally, Skip> {
     cluster::faketime()?;
     cluster::build_program()?;
     let mut args = vec!["--package", "skycap-tests"];
-    for test in ["cluster", "commands", "admission", "telemetry", "faults", "rights"] {
+    for test in ["cluster", "commands", "admission", "telemetry", "faults", "routes", "rights"] {
         args.extend(["--test", test]);
     }
     run(&mut cargo(&[&["test", "--quiet", "--no-run"], &args[..]].concat()))?;

@@ -19,6 +19,7 @@ use skycap::{
     compile::compile,
     controller::announce::{STATUS, Summary},
     istio::{Mesh, PluginKind},
+    meshes::Meshes,
     objects::Object,
     settings::NAMESPACE,
 };
@@ -38,9 +39,19 @@ pub(crate) fn run(
     plugin: PluginKind,
     test: impl AsyncFnOnce(&mut Fixture) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    run_on(&Meshes::default(), plugin, test)
+}
+
+/// The same, with skycap installed for these meshes.
+pub(crate) fn run_on(
+    meshes: &Meshes,
+    plugin: PluginKind,
+    test: impl AsyncFnOnce(&mut Fixture) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let cluster = Cluster::start(plugin).await?;
+        let mut cluster = Cluster::start(plugin).await?;
+        cluster.meshes = meshes.clone();
         cluster.install().await?;
         let mut fixture = Fixture { cluster, mesh: mesh(plugin), patience: PATIENCE };
         let result = test(&mut fixture).await;
