@@ -7,12 +7,18 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams},
 };
-use kubernetes::{Fixture, endpoints, run, sandbox, service, settings};
+use kubernetes::{Fixture, endpoints, run, run_on, sandbox, service, settings};
 use serde_json::{Value, json};
 use skycap::{
-    api, controller::lease, install::Installation, istio::PluginKind, objects::Object,
+    api,
+    commands::sync,
+    controller::lease,
+    install::Installation,
+    istio::PluginKind,
+    meshes::{MeshKind, Meshes},
+    objects::Object,
     settings::NAMESPACE,
 };
 use skycap_tests::cluster::Controller;
@@ -21,27 +27,56 @@ use skycap_tests::cluster::Controller;
 fn no_right_is_there_for_nothing() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         fixture.patience = Duration::from_secs(15);
-        everything_works(fixture).await?;
-        fixture.patience = Duration::from_secs(3);
-        let roles = roles(fixture)?;
-        let mut rights = 0;
-        for role in &roles {
-            for (right, lesser) in lesser_roles(role) {
-                rights += 1;
-                fixture.apply(&lesser).await?;
-                let works = everything_works(fixture).await.is_ok();
-                fixture.apply(role).await?;
-                anyhow::ensure!(!works, "the right to {right} is not needed");
-            }
-        }
+        let rights = each_is_needed(fixture, |_| true, live).await?;
         anyhow::ensure!(rights > 15, "only {rights} rights were tried");
-        println!("{rights} rights, each of them needed");
         Ok(())
     })
 }
 
+#[test]
+fn nor_is_a_right_to_routes() -> anyhow::Result<()> {
+    let both = Meshes::from_iter([MeshKind::Istio, MeshKind::Linkerd]);
+    run_on(&both, PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        install_profiles(fixture).await?;
+        fixture.patience = Duration::from_secs(15);
+        let of_routes = ["httproutes", "grpcroutes", "serviceprofiles", "delete wasmplugins"];
+        let is_of_routes = |right: &str| of_routes.iter().any(|of| right.contains(of));
+        let rights = each_is_needed(fixture, is_of_routes, live_on_both).await?;
+        anyhow::ensure!(rights == 10, "{rights} rights were tried");
+        Ok(())
+    })
+}
+
+/// Takes each right that is asked for away in turn; gives how many there are.
+async fn each_is_needed(
+    fixture: &mut Fixture,
+    is_asked_for: impl Fn(&str) -> bool,
+    live: impl AsyncFn(&Fixture) -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    everything_works(fixture, &live).await?;
+    fixture.patience = Duration::from_secs(3);
+    let mut rights = 0;
+    for role in &roles(fixture)? {
+        for (right, lesser) in lesser_roles(role) {
+            if !is_asked_for(&right) {
+                continue;
+            }
+            rights += 1;
+            fixture.apply(&lesser).await?;
+            let works = everything_works(fixture, &live).await.is_ok();
+            fixture.apply(role).await?;
+            anyhow::ensure!(!works, "the right to {right} is not needed");
+        }
+    }
+    println!("{rights} rights, each of them needed");
+    Ok(rights)
+}
+
 /// All that the controller does, from nothing.
-async fn everything_works(fixture: &Fixture) -> anyhow::Result<()> {
+async fn everything_works(
+    fixture: &Fixture,
+    live: &impl AsyncFn(&Fixture) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     clean_up(fixture).await?;
     let controller = Controller::spawn(&fixture.cluster, "one", &[]).await?;
     if let Err(error) = live(fixture).await {
@@ -96,6 +131,86 @@ async fn live(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.until("an Event", async |f| Ok(!f.notes("bad").await?.is_empty())).await
 }
 
+/// What it does with HTTPRoutes, and when the settings leave Istio.
+async fn live_on_both(fixture: &Fixture) -> anyhow::Result<()> {
+    for name in ["cart", "cart-pr-1"] {
+        fixture.apply(&service(name)).await?;
+        fixture.apply(&endpoints(name, true)).await?;
+    }
+    fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+    fixture.apply(&settings(json!({"mesh": "istio, linkerd"}))).await?;
+    fixture.has_key("pr-1", true, "on Istio").await?;
+    has_routes(fixture, true, "on Linkerd").await?;
+    fixture.apply(&settings(json!({"mesh": "linkerd"}))).await?;
+    fixture.until("no plugin", async |f| Ok(f.plugin().await?.is_none())).await?;
+    // Each of the policies of others is noticed when it comes, and when it goes.
+    for other in others() {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        fixture.apply(&other).await?;
+        has_routes(fixture, false, "what keeps them from it").await?;
+        fixture.delete_object(&other).await?;
+        has_routes(fixture, true, "what kept them is gone").await?;
+    }
+    Ok(())
+}
+
+/// Policies with which a Service of Linkerd has none of skycap's HTTPRoutes.
+fn others() -> [Value; 3] {
+    let spec = json!({
+        "parentRefs": [{"group": "", "kind": "Service", "name": "cart"}],
+        "hostnames": ["cart.example.com"],
+        "rules": [{"backendRefs": [{"name": "cart", "port": 80}]}],
+    });
+    let route = |kind: &str| {
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": "theirs", "namespace": "shop"},
+            "spec": spec,
+        })
+    };
+    let profile = json!({
+        "apiVersion": "linkerd.io/v1alpha2",
+        "kind": "ServiceProfile",
+        "metadata": {"name": "cart.shop.svc.cluster.local", "namespace": "shop"},
+        "spec": {"routes": [{"name": "all", "condition": {"pathRegex": ".*"}}]},
+    });
+    [route("HTTPRoute"), route("GRPCRoute"), profile]
+}
+
+/// Waits until skycap has HTTPRoutes, or has none.
+async fn has_routes(fixture: &Fixture, wanted: bool, what: &str) -> anyhow::Result<()> {
+    fixture
+        .until(what, async |f| {
+            let (_, own) = sync::read_policies(&f.cluster.client).await?;
+            Ok(own.is_empty() != wanted)
+        })
+        .await
+}
+
+/// Linkerd's kind as far as the API server is concerned; its schema is in a Helm chart.
+async fn install_profiles(fixture: &Fixture) -> anyhow::Result<()> {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "serviceprofiles.linkerd.io"},
+        "spec": {
+            "group": "linkerd.io",
+            "names": {"kind": "ServiceProfile", "plural": "serviceprofiles"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1alpha2", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    });
+    fixture.apply(&crd).await?;
+    let client = &fixture.cluster.client;
+    fixture
+        .until("served", async |_| {
+            api::serves(client, "linkerd.io/v1alpha2", "ServiceProfile").await
+        })
+        .await
+}
+
 fn namespace(labels: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}})
 }
@@ -103,6 +218,14 @@ fn namespace(labels: Value) -> Value {
 async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.apply(&namespace(json!({}))).await?;
     fixture.apply(&settings(json!({}))).await?;
+    for other in others() {
+        drop(fixture.delete_object(&other).await);
+    }
+    let (_, own) = sync::read_policies(&fixture.cluster.client).await?;
+    for reference in own.keys() {
+        let api = api::api(&fixture.cluster.client, reference);
+        drop(api.delete(&reference.name, &DeleteParams::default()).await?);
+    }
     fixture.delete_everything().await
 }
 
@@ -141,7 +264,9 @@ fn lesser_roles(role: &Value) -> Vec<(String, Value)> {
                 changed.extend([others, this].into_iter().filter(is_some));
                 let mut role = role.clone();
                 role["rules"] = changed.into();
-                lesser.push((format!("{verb} {resource} by {}", role["kind"]), role));
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let right = [text(&verb), text(&resource), "by".into(), text(&role["kind"])];
+                lesser.push((right.join(" "), role));
             }
         }
     }
