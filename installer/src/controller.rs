@@ -41,6 +41,7 @@ use self::{
 };
 use crate::{
     compile::{Compilation, compile},
+    gateway_api::policies::PolicyKind,
     istio::Mesh,
     meshes::Meshes,
     objects::{Object, ObjectRef, reference_of},
@@ -78,9 +79,10 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let (events, changes) = mpsc::channel(1024);
     let mut watches = watches::start(&client, &owned, &events);
     tracing::info!(identity, %listen, "started");
+    let kinds = PolicyKind::on(&meshes);
     let (policies, wants_policies) = oneshot::channel();
     let reconciler = Reconciler {
-        state: State::new(owned.len(), meshes.take_http_routes()),
+        state: State::new(owned.len(), kinds),
         wanted: BTreeMap::new(),
         more: false,
         policies: Some(policies),
@@ -100,7 +102,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            Ok(()) = &mut wants_policies => watches.start_policies(&client, &events),
+            Ok(()) = &mut wants_policies => watches.start_policies(&client, kinds, &events),
             ended = &mut work => break ended??,
         }
     }

@@ -3,6 +3,7 @@
 //! test writes itself.
 
 mod controller;
+mod istiod;
 mod obtain;
 mod processes;
 
@@ -40,7 +41,8 @@ use self::processes::{free_port, write_keys};
 
 pub use self::{
     controller::{Controller, build_program, program},
-    obtain::{Parts, faketime, obtain},
+    istiod::local_address,
+    obtain::{Parts, faketime, istiod, obtain},
 };
 
 /// A running cluster; it ends when it is dropped.
@@ -49,6 +51,8 @@ pub struct Cluster {
     pub client: Client,
     /// Which of Istio's kinds skycap writes.
     pub plugin: PluginKind,
+    /// Where the sidecars get the module.
+    pub module_url: String,
     /// Which meshes skycap is installed for.
     pub meshes: Meshes,
     parts: Parts,
@@ -58,6 +62,8 @@ pub struct Cluster {
     etcd: Option<Child>,
     apiserver: Option<Child>,
     controller_manager: Option<Child>,
+    /// With the port of its xDS.
+    istiod: Option<(Child, u16)>,
 }
 
 impl Cluster {
@@ -81,6 +87,7 @@ impl Cluster {
         let mut cluster = Self {
             client: Client::try_from(Config::new("http://127.0.0.1:1".parse()?))?,
             plugin,
+            module_url: mesh(plugin).module_url,
             meshes: Meshes::default(),
             parts,
             folder,
@@ -89,6 +96,7 @@ impl Cluster {
             etcd: None,
             apiserver: None,
             controller_manager: None,
+            istiod: None,
         };
         cluster.start_etcd()?;
         cluster.start_apiserver().await?;

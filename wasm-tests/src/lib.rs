@@ -16,6 +16,7 @@ pub mod case;
 pub mod client;
 pub mod cluster;
 pub mod compare;
+pub mod echo;
 pub mod envoy;
 pub mod host;
 pub mod mesh;

@@ -62,7 +62,8 @@ pub struct State {
     /// Which of skycap's own objects have been heard of.
     owned_known: HashSet<ObjectRef>,
     owned: usize,
-    reads_policies: bool,
+    /// Those that skycap may read.
+    policy_kinds: &'static [PolicyKind],
 }
 
 /// How far a watch has come. A watch that begins anew lists all there is, and what it does not
@@ -74,10 +75,10 @@ struct Listing {
 }
 
 impl State {
-    /// Nothing known yet; `owned` objects are to be heard of, and policies where skycap may read
-    /// them and a mesh of the settings wants them.
+    /// Nothing known yet; `owned` objects are to be heard of, and policies of these kinds where a
+    /// mesh of the settings wants them.
     #[must_use]
-    pub fn new(owned: usize, reads_policies: bool) -> Self {
+    pub fn new(owned: usize, policy_kinds: &'static [PolicyKind]) -> Self {
         Self {
             input: Input::empty(Cluster::empty()),
             live: Live::new(),
@@ -89,7 +90,7 @@ impl State {
             settings_known: false,
             owned_known: HashSet::new(),
             owned,
-            reads_policies,
+            policy_kinds,
         }
     }
 
@@ -97,7 +98,7 @@ impl State {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let lists = |kind| self.policies.get(kind).is_some_and(|listing| listing.complete);
-        if self.wants_policies() && !PolicyKind::ALL.iter().all(lists) {
+        if self.wants_policies() && !self.policy_kinds.iter().all(lists) {
             return false;
         }
         let listings = [&self.fragments, &self.services, &self.slices, &self.namespaces];
@@ -109,7 +110,9 @@ impl State {
     /// Whether a mesh of the settings routes by HTTPRoutes, so that policies are to be watched.
     #[must_use]
     pub fn wants_policies(&self) -> bool {
-        self.reads_policies && self.settings_known && self.input.meshes().take_http_routes()
+        !self.policy_kinds.is_empty()
+            && self.settings_known
+            && self.input.meshes().take_http_routes()
     }
 
     /// Takes an event; gives whether it may change the table, or what is written of it.

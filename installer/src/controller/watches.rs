@@ -59,8 +59,13 @@ pub(super) fn start(
 
 impl Watches {
     /// Starts those of the policies, once a mesh wants them.
-    pub(super) fn start_policies(&mut self, client: &Client, events: &mpsc::Sender<Change>) {
-        for kind in PolicyKind::ALL {
+    pub(super) fn start_policies(
+        &mut self,
+        client: &Client,
+        kinds: &[PolicyKind],
+        events: &mpsc::Sender<Change>,
+    ) {
+        for kind in kinds.iter().copied() {
             let (api_version, name) = kind.names();
             let api = Api::all_with(client.clone(), &resource(api_version, name));
             self.0.spawn(forward_policies(watcher(api, <_>::default()), events.clone(), kind));

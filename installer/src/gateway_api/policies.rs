@@ -11,6 +11,7 @@ use skycap_core::config::ServiceName;
 
 use crate::{
     cluster::{Name, name_of},
+    meshes::{MeshKind, Meshes},
     objects,
 };
 
@@ -38,6 +39,16 @@ pub enum PolicyKind {
 impl PolicyKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::HttpRoute, Self::GrpcRoute, Self::ServiceProfile];
+
+    /// Those that have a say on these meshes.
+    #[must_use]
+    pub fn on(meshes: &Meshes) -> &'static [Self] {
+        match (meshes.has(MeshKind::Linkerd), meshes.take_http_routes()) {
+            (true, _) => &Self::ALL,
+            (false, true) => &[Self::HttpRoute, Self::GrpcRoute],
+            (false, false) => &[],
+        }
+    }
 
     /// Its API version and kind.
     #[must_use]

@@ -1,6 +1,9 @@
 //go:build tools
 
-// Package istio pins the Istio whose CRDs the tests install.
+// Package istio pins the Istio whose control plane and CRDs the tests run on.
 package istio
 
-import _ "istio.io/istio/manifests"
+import (
+	_ "istio.io/istio/manifests"
+	_ "istio.io/istio/pilot/cmd/pilot-discovery"
+)

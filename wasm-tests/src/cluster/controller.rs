@@ -53,7 +53,7 @@ impl Controller {
         let log = cluster.folder().join(format!("{name}.log"));
         let mut command = Command::new(program());
         command
-            .args(["controller", "--module-url=file:///skycap.wasm", "--identity", name])
+            .args(["controller", "--identity", name, "--module-url", &cluster.module_url])
             .args(["--listen", &address.to_string()])
             .args(["--plugin", cluster.plugin.kind().1])
             .args(["--mesh", &cluster.meshes.to_string()])

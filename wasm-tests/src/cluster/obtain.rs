@@ -61,6 +61,14 @@ pub fn obtain() -> anyhow::Result<Parts> {
     })
 }
 
+/// istiod: about nine minutes on two cores, once for all checkouts.
+///
+/// # Errors
+/// When there is no Go, or the build fails.
+pub fn istiod() -> anyhow::Result<PathBuf> {
+    build("istio", "pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery")
+}
+
 /// libfaketime, which gives a program a wall clock of its own: the system's, else Debian's package
 /// unpacked into the cache, which wants no root.
 ///

@@ -30,6 +30,8 @@ pub enum Tier {
     Envoy,
     /// The controller and the command on a real etcd and kube-apiserver.
     Cluster,
+    /// A real istiod between the controller and Envoy.
+    Istio,
     /// The core under random bytes, with nightly.
     Fuzz,
 }
@@ -56,6 +58,7 @@ impl Tier {
             Self::Module => "the built module in the in-process host",
             Self::Envoy => "the built module in real Envoys",
             Self::Cluster => "the controller and the command on a real etcd and kube-apiserver",
+            Self::Istio => "a real istiod between the controller and Envoy",
             Self::Fuzz => "the core under random bytes (10 s a target, 60 s with CI=true)",
         }
     }
@@ -82,6 +85,8 @@ impl Tier {
                     "cases",
                     "--test",
                     "host",
+                    "--test",
+                    "precedence",
                 ]))
             }
             Self::Envoy => {
@@ -89,7 +94,19 @@ impl Tier {
                 envoy::obtain()?;
                 Ok(test(&["--package", "skycap-tests", "--test", "envoy", "--test", "protocols"]))
             }
-            Self::Cluster => kubernetes(),
+            Self::Cluster => {
+                cluster::faketime()?;
+                let tests =
+                    ["cluster", "commands", "admission", "telemetry", "faults", "routes", "rights"];
+                kubernetes(&tests, 2)
+            }
+            Self::Istio => {
+                module::build()?;
+                envoy::obtain()?;
+                cluster::istiod()?;
+                // Every sidecar has the Services' own ports.
+                kubernetes(&["istio"], 1)
+            }
             Self::Fuzz => fuzz(),
         }
     }
@@ -97,17 +114,17 @@ impl Tier {
 
 /// Each test has a cluster of its own, and all of them a network namespace: their ports clash with
 /// nobody's, and nothing that they start is reached from outside.
-fn kubernetes() -> Result<Tally, Skip> {
+fn kubernetes(tests: &[&str], threads: usize) -> Result<Tally, Skip> {
     cluster::obtain()?;
-    cluster::faketime()?;
     cluster::build_program()?;
     let mut args = vec!["--package", "skycap-tests"];
-    for test in ["cluster", "commands", "admission", "telemetry", "faults", "routes", "rights"] {
+    for test in tests {
         args.extend(["--test", test]);
     }
     run(&mut cargo(&[&["test", "--quiet", "--no-run"], &args[..]].concat()))?;
+    let threads = threads.to_string();
     let mut command =
-        cargo(&[&["test", "--quiet"], &args[..], &["--", "--test-threads=2"]].concat());
+        cargo(&[&["test", "--quiet"], &args[..], &["--", "--test-threads", &threads]].concat());
     if let Some(runner) = network_namespace() {
         command.env(format!("CARGO_TARGET_{}_RUNNER", host_triple()?), runner);
     }

@@ -1,0 +1,236 @@
+//! Istio's own control plane between the controller and Envoy: a real istiod reads what skycap
+//! writes into a real API server, and configures a stock Envoy as a sidecar. The workloads are
+//! small servers of the test's.
+
+mod kubernetes;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
+use kubernetes::{Fixture, run_on, sandbox, service, settings};
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
+use serde_json::json;
+use skycap::{
+    istio::PluginKind,
+    meshes::{MeshKind, Meshes},
+};
+use skycap_core::baggage;
+use skycap_tests::{
+    client,
+    cluster::{Controller, local_address},
+    echo::Echo,
+    envoy, module,
+};
+
+#[test]
+fn the_filter_routes_behind_istiod() -> anyhow::Result<()> {
+    on_istio(PluginKind::WasmPlugin, async |fixture| {
+        let key = [("baggage", "a=b, sandbox=pr-1")];
+        for (about, host, headers, wanted) in [
+            ("no baggage", "cart.shop", &[][..], "cart cart.shop"),
+            ("the key", "cart.shop", &key, "cart-pr-1 cart.shop"),
+            (
+                "the whole name",
+                "cart.shop.svc.cluster.local",
+                &key,
+                "cart-pr-1 cart.shop.svc.cluster.local",
+            ),
+            ("an unknown key", "cart.shop", &[("baggage", "sandbox=pr-12")], "cart cart.shop"),
+            ("another Service", "pricing.shop", &key, "pricing pricing.shop"),
+            ("a forged header", "cart.shop", &[("x-skycap-cluster", PRICING)], "cart cart.shop"),
+            (
+                "forged, with a key",
+                "cart.shop",
+                &[("x-skycap-cluster", PRICING), key[0]],
+                "cart-pr-1 cart.shop",
+            ),
+        ] {
+            let seen = ask(host, headers).await?;
+            anyhow::ensure!(seen == wanted, "{about}: expected `{wanted}`, but saw `{seen}`");
+        }
+        let mut times = Vec::new();
+        for round in 0..20 {
+            let on = round % 2 == 1;
+            let data = json!({"routes": "cart: cart-pr-1", "enabled": on.to_string()});
+            let begun = Instant::now();
+            fixture.apply(&sandbox("pr-1", data)).await?;
+            answers(fixture, if on { "cart-pr-1" } else { "cart" }, "a toggle").await?;
+            times.push(begun.elapsed());
+        }
+        times.sort();
+        println!(
+            "from kubectl patch to effect behind istiod: median {:?}, last {:?}",
+            times[10], times[19]
+        );
+
+        fixture.apply(&endpoints("cart-pr-1", 9, false)?).await?;
+        answers(fixture, "cart", "no ready endpoint").await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn the_kill_switch_is_quick_and_a_controller_that_is_gone_changes_nothing() -> anyhow::Result<()> {
+    on_istio(PluginKind::TrafficExtension, async |fixture| {
+        let begun = Instant::now();
+        fixture.apply(&settings(json!({"enabled": "false"}))).await?;
+        answers(fixture, "cart", "the kill switch").await?;
+        let took = begun.elapsed();
+        println!("the kill switch behind istiod: {took:?}");
+        anyhow::ensure!(took < Duration::from_secs(2), "the kill switch took {took:?}");
+        fixture.apply(&settings(json!({}))).await?;
+        answers(fixture, "cart-pr-1", "switched on again").await?;
+        fixture.skycap(&["uninstall", "--mesh", "istio"]).await?;
+        answers(fixture, "cart", "uninstalled").await
+    })
+}
+
+#[test]
+fn http_routes_route_behind_istiod() -> anyhow::Result<()> {
+    let meshes = Meshes::from_iter([MeshKind::GatewayApi]);
+    run_on(&meshes, PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let _shop = open(fixture).await?;
+        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        fixture.apply(&sandbox("pr-2", json!({"routes": "cart: pricing"}))).await?;
+        // From the Service's namespace and from another one.
+        for namespace in ["shop", "web"] {
+            let sidecar = fixture.cluster.sidecar(&envoy::obtain()?, "client", namespace).await?;
+            answers(fixture, "cart-pr-1", "a sandbox").await?;
+            anyhow::ensure!(ask("cart.shop", &[]).await? == "cart cart.shop", "a baseline request");
+            drop(sidecar);
+        }
+        let _sidecar = fixture.cluster.sidecar(&envoy::obtain()?, "client", "shop").await?;
+        answers(fixture, "cart-pr-1", "a sandbox").await?;
+        re2_says_what_the_parser_says().await?;
+
+        // Somebody's own route: with a key it keeps its place and its filter.
+        let filter = json!({"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "host", "value": "theirs"}]}});
+        let theirs = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": {"name": "theirs", "namespace": "shop"},
+            "spec": {
+                "parentRefs": [{"group": "", "kind": "Service", "name": "cart"}],
+                "rules": [
+                    {"matches": [{"headers": [{"name": "x-canary", "value": "1"}]}], "filters": [filter], "backendRefs": [{"name": "pricing", "port": 80}]},
+                    {"backendRefs": [{"name": "cart", "port": 80}]},
+                ],
+            },
+        });
+        fixture.apply(&theirs).await?;
+        let canary = ("x-canary", "1");
+        let key = ("baggage", "sandbox=pr-1");
+        for (about, headers, wanted) in [
+            ("theirs", &[canary][..], "pricing theirs"),
+            ("theirs, with a key", &[canary, key], "cart-pr-1 theirs"),
+            ("the rest", &[], "cart cart.shop"),
+            ("the rest, with a key", &[key], "cart-pr-1 cart.shop"),
+        ] {
+            let holds = async |_: &Fixture| Ok(ask("cart.shop", headers).await? == wanted);
+            fixture.until(about, holds).await?;
+        }
+        let status = fixture.skycap(&["status"]).await?;
+        anyhow::ensure!(status.contains(" accepted, 0 pending, 0 not taken"), "{status}");
+        fixture.apply(&settings(json!({"mesh": "gateway-api", "enabled": "false"}))).await?;
+        answers(fixture, "cart", "the kill switch").await
+    })
+}
+
+/// Lines of baggage that nobody thought of, by the regular expressions in Envoy's RE2.
+async fn re2_says_what_the_parser_says() -> anyhow::Result<()> {
+    let pick = |of: &'static [&'static str]| proptest::sample::select(of);
+    let member = (
+        pick(&["sandbox", "sandbox", "xsandbox", "sandbo", "", " sandbox"]),
+        pick(&["=", "=", " = ", "", "\t="]),
+        pick(&["pr-1", "%70r%2d1", "pr-2", "", "a b", "%", "\"", " pr-1 ", "=", "pr-12", "%2"]),
+        pick(&["", "", ";p", " ; p=1;q", ";", " "]),
+    );
+    let member =
+        member.prop_map(|(name, equals, value, rest)| [name, equals, value, rest].concat());
+    let line = proptest::collection::vec(member, 0..5);
+    let mut runner = TestRunner::deterministic();
+    let (mut found, cases) = (0, 3_000);
+    for _ in 0..cases {
+        let line = line.new_tree(&mut runner).map_err(|reason| anyhow::anyhow!("{reason}"))?;
+        let line = line.current().join(",");
+        let key = baggage::find(line.as_bytes(), "sandbox").into_result().ok();
+        let wanted = match key.map(|key| key.to_string()).as_deref() {
+            Some("pr-1") => "cart-pr-1 cart.shop",
+            Some("pr-2") => "pricing cart.shop",
+            _ => "cart cart.shop",
+        };
+        found += usize::from(wanted != "cart cart.shop");
+        let seen = ask("cart.shop", &[("baggage", &line)]).await?;
+        anyhow::ensure!(seen == wanted, "`{line}`: expected `{wanted}`, but saw `{seen}`");
+    }
+    println!("{cases} lines of baggage in Envoy's RE2, {found} of them with a key");
+    anyhow::ensure!(found > 100, "only {found} lines had a key");
+    Ok(())
+}
+
+/// A shop in which `pr-1` is routed, by a controller, istiod and a sidecar.
+fn on_istio(
+    plugin: PluginKind,
+    test: impl AsyncFnOnce(&mut Fixture) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    run_on(&Meshes::default(), plugin, async |fixture: &mut Fixture| {
+        let module = module::build()?;
+        fixture.cluster.module_url = format!("file://{}", module.display());
+        let _shop = open(fixture).await?;
+        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        let _sidecar = fixture.cluster.sidecar(&envoy::obtain()?, "client", "shop").await?;
+        answers(fixture, "cart-pr-1", "a sandbox").await?;
+        test(fixture).await
+    })
+}
+
+/// Starts istiod and the workloads.
+async fn open(fixture: &mut Fixture) -> anyhow::Result<Vec<Echo>> {
+    fixture
+        .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "web"}}))
+        .await?;
+    let mut shop = Vec::new();
+    for name in ["cart", "cart-pr-1", "pricing"] {
+        let echo = Echo::start(name).await?;
+        fixture.apply(&service(name)).await?;
+        fixture.apply(&endpoints(name, echo.port, true)?).await?;
+        shop.push(echo);
+    }
+    fixture.cluster.start_istiod().await?;
+    Ok(shop)
+}
+
+/// Waits until a request for the cart with `pr-1` is answered by this workload.
+async fn answers(fixture: &Fixture, workload: &str, what: &str) -> anyhow::Result<()> {
+    let wanted = format!("{workload} cart.shop");
+    let holds =
+        async |_: &Fixture| Ok(ask("cart.shop", &[("baggage", "sandbox=pr-1")]).await? == wanted);
+    fixture.until(what, holds).await
+}
+
+/// What a workload answers to a request by the sidecar of port 80.
+async fn ask(host: &str, headers: &[(&str, &str)]) -> anyhow::Result<String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(HeaderName::try_from(*name)?, HeaderValue::try_from(*value)?);
+    }
+    let answer = client::send(SocketAddr::from(([127, 0, 0, 1], 80)), host, &map).await?;
+    Ok(answer.body)
+}
+
+fn endpoints(service: &str, port: u16, ready: bool) -> anyhow::Result<serde_json::Value> {
+    let mut slice = kubernetes::endpoints(service, ready);
+    slice["endpoints"][0]["addresses"] = json!([local_address()?]);
+    slice["ports"][0]["port"] = port.into();
+    Ok(slice)
+}
+
+const PRICING: &str = "outbound|80||pricing.shop.svc.cluster.local";
