@@ -13,7 +13,10 @@ use skycap_core::config::Dispatch;
 use crate::{
     cluster::{Name, name_of},
     compile::Compilation,
+    gateway_api::HttpRoutes,
+    input::Input,
     istio::TABLE_LIMIT,
+    meshes::MeshKind,
     problem::{Problem, Severity},
     report::State,
 };
@@ -31,13 +34,32 @@ pub struct Surroundings {
 
 /// All that is found, sorted: the compile's own problems and those of the surroundings.
 #[must_use]
-pub fn check(compilation: &Compilation, surroundings: &Surroundings) -> Vec<Problem> {
+pub fn check(
+    input: &Input,
+    compilation: &Compilation,
+    surroundings: &Surroundings,
+) -> Vec<Problem> {
+    let meshes = input.meshes();
+    let mut problems = compilation.report.problems.clone();
+    problems.extend(expired(compilation));
+    if meshes.has(MeshKind::Istio) {
+        problems.extend(on_istio(compilation, surroundings));
+    }
+    if let Some(config) = compilation.config.as_ref().filter(|_| meshes.take_http_routes()) {
+        let routes = HttpRoutes::new(config, &input.cluster, &input.policies, &meshes);
+        problems.extend(routes.problems);
+    }
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+/// What would keep a request from its sandbox on Istio with sidecars.
+fn on_istio(compilation: &Compilation, surroundings: &Surroundings) -> Vec<Problem> {
     let config = compilation.config.clone().unwrap_or_default();
     let services: BTreeMap<Name, &Service> =
         surroundings.services.iter().map(|service| (name_of(&service.metadata), service)).collect();
-    let mut problems = compilation.report.problems.clone();
-    problems.extend(expired(compilation));
-    problems.extend(size(compilation));
+    let mut problems: Vec<_> = size(compilation).into_iter().collect();
     let replaced: BTreeSet<Name> = replaced(compilation);
     for name in &replaced {
         let Some(service) = services.get(name) else { continue };
@@ -59,8 +81,6 @@ pub fn check(compilation: &Compilation, surroundings: &Surroundings) -> Vec<Prob
                 .filter_map(|sidecar| hidden(&name, sidecar, config.cluster_domain.as_str())),
         );
     }
-    problems.sort();
-    problems.dedup();
     problems
 }
 

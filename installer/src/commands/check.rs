@@ -26,8 +26,9 @@ use crate::{
 
 /// Find what would keep a request from its sandbox, and say what to do
 ///
-/// Looks at fragments, Services, EndpointSlices, VirtualServices and Sidecars, of the cluster or
-/// with -f of files. Exit code 1 when something is found.
+/// Looks at fragments, Services, EndpointSlices, VirtualServices and Sidecars, and for meshes of
+/// the Gateway API at HTTPRoutes, GRPCRoutes and ServiceProfiles, of the cluster or with -f of
+/// files. Exit code 1 when something is found.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap check -f deploy/examples")]
 pub struct Check {
@@ -46,7 +47,11 @@ impl Check {
         let (input, surroundings) = match paths.as_slice() {
             [] => {
                 let client = api::connect(globals.context.as_deref()).await?;
-                (sync::read(&client, now).await?, read(&client).await?)
+                let mut input = sync::read(&client, now).await?;
+                if input.meshes().take_http_routes() {
+                    input.policies = sync::read_policies(&client).await?.0;
+                }
+                (input, read(&client).await?)
             }
             paths => {
                 let manifests = Manifests::read(paths)?;
@@ -55,7 +60,7 @@ impl Check {
                 (input, Surroundings { services, virtual_services, sidecars })
             }
         };
-        let problems = check(&compile(&input, now), &surroundings);
+        let problems = check(&input, &compile(&input, now), &surroundings);
         output.print(&problems, || {
             report::problems(&problems).unwrap_or_else(|| "nothing to mend".into())
         })?;
