@@ -7,6 +7,7 @@
 //! the ratios within a round, and the quartiles beside it.
 
 mod control_plane;
+mod http_routes;
 mod latency;
 mod load;
 mod tables;
@@ -17,7 +18,9 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 
-pub use self::{control_plane::control_plane, latency::latencies, tables::configure};
+pub use self::{
+    control_plane::control_plane, http_routes::http_routes, latency::latencies, tables::configure,
+};
 use self::{load::Connections, variants::Variant};
 use crate::{envoy::Process, progress::Step};
 

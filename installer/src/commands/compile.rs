@@ -66,8 +66,10 @@ impl Compile {
                 let routes = HttpRoutes::new(&config, &input.cluster, &input.policies, &meshes);
                 report.add(routes.problems);
                 tell(&report);
-                let texts: Result<Vec<_>, _> =
-                    routes.objects.iter().map(serde_saphyr::to_string).collect();
+                // An expression on one line: folded, it is right and cannot be read.
+                let unfolded = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+                let yaml = |object| serde_saphyr::to_string_with_options(object, unfolded.clone());
+                let texts: Result<Vec<_>, _> = routes.objects.iter().map(yaml).collect();
                 print(texts.context("cannot write YAML")?.join("---\n").trim_end())?;
             }
             Output::Report => {

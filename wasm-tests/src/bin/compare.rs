@@ -30,6 +30,8 @@ enum Comparison {
     Latency,
     /// What a table costs to compile, to configure and to keep
     Tables,
+    /// What a table costs as HTTPRoutes
+    HttpRoutes,
     /// The controller and the command with 10,000 sandboxes on a real API server; wants Go
     ControlPlane,
 }
@@ -52,6 +54,7 @@ async fn main() -> anyhow::Result<()> {
             Comparison::Cpu => compare::cpu(&envoy, rounds, folder.path()).await?,
             Comparison::Latency => compare::latencies(&envoy, rounds, folder.path()).await?,
             Comparison::Tables => compare::configure(&envoy, folder.path()).await?,
+            Comparison::HttpRoutes => compare::http_routes()?,
             Comparison::ControlPlane => compare::control_plane().await?,
         };
         anstream::println!("\n{}", measured.markdown());
