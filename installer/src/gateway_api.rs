@@ -10,7 +10,7 @@
 //! - Where others have HTTPRoutes on the Service, every rule of theirs is there twice: as it is,
 //!   and with each key. A match with one more header ranks above the same match without it, in
 //!   the Gateway API as in Linkerd, so a sandboxed request wins on each of their matches and keeps
-//!   its filters. Both kinds are [`rules`]; what others have is in [`policies`].
+//!   its filters. Both kinds are `rules`; what others have is in [`policies`].
 //! - HTTPRoutes in another namespace than the Service's hold for clients there: they get skycap's
 //!   beside them, in their namespace.
 //!

@@ -37,6 +37,7 @@ pub mod manifests;
 pub mod meshes;
 pub mod objects;
 pub mod plan;
+pub mod preflight;
 pub mod problem;
 mod progress;
 pub mod report;

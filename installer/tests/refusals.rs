@@ -126,6 +126,12 @@ fn what_cannot_be_routed_is_refused() {
         ("gateway-api", service(", appProtocol: tcp"), "spec", "appProtocol `tcp`"),
         (
             "linkerd",
+            CART.replace("port: 80", "port: 5432"),
+            "spec",
+            "port 5432 is opaque for Linkerd",
+        ),
+        (
+            "linkerd",
             CART.replace(
                 "namespace: shop",
                 "namespace: shop, annotations: {config.linkerd.io/opaque-ports: '70-90'}",

@@ -7,11 +7,13 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use kubernetes::{Fixture, run, sandbox};
+use kubernetes::{Fixture, endpoints, install_profiles, run, run_on, sandbox, service};
 use serde_json::json;
 use skycap::{
+    commands::sync,
     install::{CONTROLLER, Installation},
     istio::PluginKind,
+    meshes::{MeshKind, Meshes},
     objects::Object,
     settings::NAMESPACE,
 };
@@ -139,4 +141,77 @@ async fn nothing_is_left(fixture: &Fixture) -> anyhow::Result<()> {
         .collect();
     anyhow::ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
+}
+
+#[test]
+fn from_install_to_uninstall_on_linkerd() -> anyhow::Result<()> {
+    let meshes = Meshes::from_iter([MeshKind::Linkerd]);
+    run_on(&meshes, PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let install = ["install", "--mesh", "linkerd", "--image", "skycap:test", "--wait", "0"];
+        let said = fixture.skycap_fails(&install, 1).await?;
+        anyhow::ensure!(said.contains("no ServiceProfile"), "{said}");
+        install_profiles(fixture).await?;
+        let said = fixture.skycap_fails(&install, 1).await?;
+        anyhow::ensure!(said.contains("there is no Deployment with linkerd.io"), "{said}");
+        fixture.apply(&destination_controller()).await?;
+        let plan = fixture.skycap(&install).await?;
+        anyhow::ensure!(
+            plan.contains("change  Deployment skycap-system/skycap-controller"),
+            "{plan}"
+        );
+        let again = fixture.skycap(&install).await?;
+        anyhow::ensure!(again == "nothing to change\n", "{again}");
+
+        for name in ["cart", "cart-pr-1"] {
+            fixture.apply(&service(name)).await?;
+            fixture.apply(&endpoints(name, true)).await?;
+        }
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        let plan = fixture.skycap(&["sync", "--dry-run"]).await?;
+        anyhow::ensure!(plan.contains("create  HTTPRoute shop/skycap-cart-80-0"), "{plan}");
+        fixture.skycap(&["sync"]).await?;
+        anyhow::ensure!(
+            fixture.skycap(&["sync"]).await? == "nothing to change\n",
+            "it wrote again"
+        );
+        let asked = ["explain", "--to", "cart.shop:80", "-H", "baggage: sandbox=pr-1"];
+        let story = fixture.skycap(&asked).await?;
+        anyhow::ensure!(story.contains("cart.shop:80  -->  cart-pr-1.shop:80"), "{story}");
+        let status = fixture.skycap(&["status"]).await?;
+        anyhow::ensure!(
+            status.contains("HTTPRoutes   0 accepted, 1 pending, 0 not taken"),
+            "{status}"
+        );
+
+        fixture.skycap(&["uninstall"]).await?;
+        let (_, own) = sync::read_policies(&fixture.cluster.client).await?;
+        anyhow::ensure!(own.is_empty(), "{own:?} is left");
+        let left = fixture.skycap(&["uninstall", "--mesh", "linkerd", "--dry-run"]).await?;
+        // The namespace goes when what is in it is gone, which here nobody sees to.
+        anyhow::ensure!(
+            left.lines().all(
+                |line| line.ends_with("Namespace skycap-system") || line == "nothing to change"
+            ),
+            "{left}"
+        );
+        Ok(())
+    })
+}
+
+/// As Linkerd's chart labels it.
+fn destination_controller() -> serde_json::Value {
+    let labels = json!({
+        "linkerd.io/control-plane-component": "destination",
+        "app.kubernetes.io/version": "edge-26.8.3",
+    });
+    let pod = json!({
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "policy", "image": "policy"}]},
+    });
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "linkerd-destination", "namespace": "shop", "labels": labels},
+        "spec": {"selector": {"matchLabels": labels}, "template": pod},
+    })
 }

@@ -1,12 +1,21 @@
 //! Where others have HTTPRoutes on a Service: a sandboxed request wins on each of their matches and
 //! keeps their filters, and a baseline request behaves exactly as before. By a model of how meshes
-//! pick a rule, over routes that nobody thought of.
+//! pick a rule, over routes that nobody thought of. And between any two tables no single write leaves
+//! a request astray.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use skycap::{
-    compile::compile, gateway_api::HttpRoutes, input::Input, manifests::Manifests, meshes::Meshes,
+    compile::compile,
+    gateway_api::HttpRoutes,
+    input::Input,
+    manifests::Manifests,
+    meshes::Meshes,
+    objects::Object,
+    plan::{Live, Plan, Step},
 };
 use skycap_tests::{
     host::View,
@@ -115,8 +124,12 @@ data: {routes: 'cart: cart-pr-2'}
 
 /// What skycap makes of the shop beside these routes.
 fn adapted(foreign: &[Value]) -> HttpRoutes {
+    adapted_to(SHOP, foreign)
+}
+
+fn adapted_to(shop: &str, foreign: &[Value]) -> HttpRoutes {
     let mut manifests = Manifests::default();
-    manifests.add(SHOP, "shop");
+    manifests.add(shop, "shop");
     for route in foreign {
         manifests.add(&route.to_string(), "theirs");
     }
@@ -165,6 +178,83 @@ proptest! {
                 Answer::NotFound => Answer::NotFound,
             };
             prop_assert_eq!(sandboxed, wanted, "a sandboxed request on {:?}", mesh);
+        }
+    }
+}
+
+/// A shop in which these pull requests change the cart.
+fn shop_of(keys: &BTreeSet<u16>) -> String {
+    let mut yaml =
+        "{kind: Service, metadata: {name: cart, namespace: shop}, spec: {ports: [{port: 80}]}}\n"
+            .to_owned();
+    for key in keys {
+        yaml.push_str(&format!(
+            "---\nkind: ConfigMap\nmetadata: {{name: pr-{key}, namespace: shop, labels: {{skycap.dev/kind: sandbox}}}}\ndata: {{routes: 'cart: cart-pr-{key}'}}\n\
+             ---\n{{kind: Service, metadata: {{name: cart-pr-{key}, namespace: shop}}, spec: {{ports: [{{port: 80}}]}}}}\n"
+        ));
+    }
+    yaml
+}
+
+/// The objects as the cluster has them.
+fn live(objects: &[Object]) -> anyhow::Result<Live> {
+    let of = |object: &Object| {
+        Ok((object.reference(), serde_json::from_value(serde_json::to_value(object)?)?))
+    };
+    objects.iter().map(of).collect()
+}
+
+/// The backend of a request for the cart with this key, or with none.
+fn backend(live: &Live, key: Option<u16>) -> anyhow::Result<String> {
+    let objects: Vec<_> = live
+        .values()
+        .map(|object| Object::new(serde_json::to_value(object)?))
+        .collect::<Result<_, _>>()?;
+    let routes = Route::of(&objects, "cart.shop", 80, 0)?;
+    let baggage = key.map_or_else(|| "a=b".to_owned(), |key| format!("sandbox=pr-{key}"));
+    let request = View {
+        headers: vec![("baggage".into(), baggage.into_bytes())],
+        cluster_name: None,
+        virtual_host_name: None,
+    };
+    Ok(match Mesh::Linkerd.answer(&routes, &request)? {
+        Answer::Service => "cart.shop:80".into(),
+        Answer::NotFound => "404".into(),
+        Answer::Rule { backends, .. } => backends.join(" "),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
+
+    /// Between any two tables, after each single write: the baseline is never without a rule, a
+    /// key that stays is never without its sandbox, and no other goes to one.
+    #[test]
+    fn no_write_leaves_a_request_astray(
+        before in proptest::collection::btree_set(0_u16..60, 0..40),
+        after in proptest::collection::btree_set(0_u16..60, 0..40),
+    ) {
+        let mut cluster = live(&adapted_to(&shop_of(&before), &[]).objects).expect("objects");
+        let wanted = adapted_to(&shop_of(&after), &[]).objects;
+        let unwanted: Vec<_> = cluster.keys().cloned().collect();
+        for step in Plan::new(wanted, &unwanted, &cluster).steps {
+            match &step {
+                Step::Create(object) | Step::Update(object, _) => {
+                    cluster.extend(live(std::slice::from_ref(object)).expect("an object"));
+                }
+                Step::Delete(reference) => drop(cluster.remove(reference)),
+            }
+            prop_assert_eq!(backend(&cluster, None).expect("an answer"), "cart.shop:80");
+            for key in 0..60 {
+                let seen = backend(&cluster, Some(key)).expect("an answer");
+                let own = format!("cart-pr-{key}.shop:80");
+                let allowed = match (before.contains(&key), after.contains(&key)) {
+                    (true, true) => seen == own,
+                    (false, false) => seen == "cart.shop:80",
+                    _ => seen == own || seen == "cart.shop:80",
+                };
+                prop_assert!(allowed, "pr-{} goes to {} after {:?}", key, seen, step.reference());
+            }
         }
     }
 }

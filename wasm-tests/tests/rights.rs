@@ -9,7 +9,7 @@ use kube::{
     Api,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
 };
-use kubernetes::{Fixture, endpoints, run, run_on, sandbox, service, settings};
+use kubernetes::{Fixture, endpoints, install_profiles, run, run_on, sandbox, service, settings};
 use serde_json::{Value, json};
 use skycap::{
     api,
@@ -184,29 +184,6 @@ async fn has_routes(fixture: &Fixture, wanted: bool, what: &str) -> anyhow::Resu
         .until(what, async |f| {
             let (_, own) = sync::read_policies(&f.cluster.client).await?;
             Ok(own.is_empty() != wanted)
-        })
-        .await
-}
-
-/// Linkerd's kind as far as the API server is concerned; its schema is in a Helm chart.
-async fn install_profiles(fixture: &Fixture) -> anyhow::Result<()> {
-    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "serviceprofiles.linkerd.io"},
-        "spec": {
-            "group": "linkerd.io",
-            "names": {"kind": "ServiceProfile", "plural": "serviceprofiles"},
-            "scope": "Namespaced",
-            "versions": [{"name": "v1alpha2", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
-        },
-    });
-    fixture.apply(&crd).await?;
-    let client = &fixture.cluster.client;
-    fixture
-        .until("served", async |_| {
-            api::serves(client, "linkerd.io/v1alpha2", "ServiceProfile").await
         })
         .await
 }

@@ -16,12 +16,12 @@ use super::{print, sync::read_policies};
 use crate::{
     api,
     commands::Globals,
-    gateway_api::policies::PolicyKind,
     install::{CONTROLLER, File, Installation},
     istio::{Mesh, PluginKind},
     meshes::{MeshKind, Meshes},
     objects::{Object, ObjectRef},
     plan::{Plan, Step},
+    preflight::preflight,
     progress::Progress,
     settings::{NAME, NAMESPACE, Settings},
 };
@@ -113,7 +113,9 @@ impl Install {
         let Self { target, image, dry_run, wait } = self;
         let client = api::connect(globals.context.as_deref()).await?;
         let (meshes, mesh) = target.meshes(&client).await?;
-        preflight(&client, &meshes).await?;
+        for line in preflight(&client, &meshes).await? {
+            anstream::eprintln!("{line}");
+        }
         let wanted = Installation { meshes: meshes.clone(), mesh, image }.objects()?;
         let references: Vec<_> = wanted.iter().map(Object::reference).collect();
         let live = api::read(&client, &references).await?;
@@ -214,25 +216,6 @@ fn write(folder: &Path, files: &[File]) -> anyhow::Result<()> {
 fn text((_, about, objects): &File) -> anyhow::Result<String> {
     let texts: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
     Ok(format!("# {about}\n{}", texts?.join("---\n")))
-}
-
-/// What a mesh needs before skycap can route on it.
-async fn preflight(client: &Client, meshes: &Meshes) -> anyhow::Result<()> {
-    if !meshes.take_http_routes() {
-        return Ok(());
-    }
-    let (api_version, name) = PolicyKind::HttpRoute.names();
-    anyhow::ensure!(
-        api::serves(client, api_version, name).await?,
-        "the cluster serves no {name} of {api_version}: install the Gateway API's CRDs (Linkerd takes \
-         those of Gateway API 1.1 to 1.5), then run this again"
-    );
-    let (profile_version, profile) = PolicyKind::ServiceProfile.names();
-    anyhow::ensure!(
-        !meshes.has(MeshKind::Linkerd) || api::serves(client, profile_version, profile).await?,
-        "the cluster serves no {profile} of {profile_version}: install Linkerd first"
-    );
-    Ok(())
 }
 
 /// The cluster's settings, if there are good ones.

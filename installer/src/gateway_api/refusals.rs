@@ -106,10 +106,11 @@ pub(super) fn dropped(route: &ForeignRoute) -> Option<(String, String)> {
 
 /// Why a mesh does not take a port for HTTP.
 pub(super) fn opaque(facts: &ServiceFacts, port: u16, linkerd: bool) -> Option<String> {
-    if linkerd && facts.opaque_ports.as_ref().is_some_and(|ports| names(ports, port)) {
+    let opaque = facts.opaque_ports.as_deref().unwrap_or(LINKERD_OPAQUE_PORTS);
+    if linkerd && names(opaque, port) {
         return Some(format!(
-            "port {port} is in `config.linkerd.io/opaque-ports`, where no HTTPRoute has an effect; \
-             take it out"
+            "port {port} is opaque for Linkerd (`config.linkerd.io/opaque-ports`), and no HTTPRoute \
+             has an effect there; take it out of the annotation, or give one without it"
         ));
     }
     let protocol = facts.app_protocols.get(&port)?;
@@ -146,6 +147,9 @@ pub(super) fn too_large(bytes: usize, limit: usize) -> String {
     )
 }
 
+/// What Linkerd takes for opaque where a Service does not say (linkerd2: `charts/linkerd-control-plane`,
+/// `proxy.opaquePorts`).
+const LINKERD_OPAQUE_PORTS: &str = "25,587,3306,4444,5432,6379,9300,11211";
 pub(super) const HEADLESS: &str = "it has no ClusterIP, and meshes route by that; give it one";
 pub(super) const NO_PORTS: &str =
     "its ports are not known; give its Service with -f, or write `port` in the routes";

@@ -277,4 +277,27 @@ pub(crate) fn endpoints(service: &str, ready: bool) -> Value {
     })
 }
 
+/// Linkerd's kind as far as the API server is concerned; its schema is in a Helm chart.
+pub(crate) async fn install_profiles(fixture: &Fixture) -> anyhow::Result<()> {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "serviceprofiles.linkerd.io"},
+        "spec": {
+            "group": "linkerd.io",
+            "names": {"kind": "ServiceProfile", "plural": "serviceprofiles"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1alpha2", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    });
+    fixture.apply(&crd).await?;
+    let client = &fixture.cluster.client;
+    fixture
+        .until("served", async |_| {
+            api::serves(client, "linkerd.io/v1alpha2", "ServiceProfile").await
+        })
+        .await
+}
+
 const PATIENCE: Duration = Duration::from_secs(20);
