@@ -10,7 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::{manifests::DEFAULT_NAMESPACE, selector::NamespaceSelector};
+use crate::selector::NamespaceSelector;
 
 /// Services and endpoints, or that nothing is known of them. Of each no more is kept than the
 /// table depends on, so that an event that changes nothing else is seen to change nothing.
@@ -222,3 +222,6 @@ fn has_ready_endpoint(slice: &EndpointSlice) -> bool {
         endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
     })
 }
+
+/// Where a manifest without a namespace goes, as with kubectl.
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";

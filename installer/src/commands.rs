@@ -8,6 +8,7 @@ pub mod install;
 pub mod shell;
 pub mod status;
 pub mod sync;
+pub mod target;
 pub mod toggle;
 
 use anyhow::Context as _;

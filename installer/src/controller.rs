@@ -21,12 +21,11 @@ mod watches;
 
 use std::{collections::BTreeMap, mem, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use kube::{Client, runtime::watcher::Event};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::Instant,
 };
 use tracing::Instrument as _;
@@ -38,6 +37,7 @@ use self::{
     serve::Health,
     state::{Change, State},
     telemetry::Metrics,
+    watches::Watches,
 };
 use crate::{
     compile::{Compilation, compile},
@@ -77,41 +77,36 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let office = tokio::spawn(candidate.run(leads, stopped.clone()));
     let owned = named_objects(&meshes, &mesh);
     let (events, changes) = mpsc::channel(1024);
-    let mut watches = watches::start(&client, &owned, &events);
+    let watches = Watches::start(client.clone(), &owned, events);
     tracing::info!(identity, %listen, "started");
     let kinds = PolicyKind::on(&meshes);
-    let (policies, wants_policies) = oneshot::channel();
     let reconciler = Reconciler {
         state: State::new(owned.len(), kinds),
         wanted: BTreeMap::new(),
         more: false,
-        policies: Some(policies),
+        watches,
+        kinds,
         schedule: Schedule::default(),
         announcer: Announcer::new(client.clone()),
-        client: client.clone(),
+        client,
         meshes,
         mesh,
         metrics,
         health,
     };
     let mut work = tokio::spawn(reconciler.run(changes, leading));
-    let mut wants_policies = std::pin::pin!(wants_policies.fuse());
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            Ok(()) = &mut wants_policies => watches.start_policies(&client, kinds, &events),
-            ended = &mut work => break ended??,
-        }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = &mut work => ended??,
     }
     tracing::info!("stopping");
     // First the work and then the Lease: who is no longer leader must not write.
     work.abort();
     stop.send_replace(true);
     office.await?;
-    watches.abort_all();
     server.abort();
     telemetry.shutdown();
     Ok(())
@@ -121,8 +116,9 @@ struct Reconciler {
     client: Client,
     meshes: Meshes,
     mesh: Mesh,
-    /// To be told once that a mesh wants the watches of policies.
-    policies: Option<oneshot::Sender<()>>,
+    watches: Watches,
+    /// The policies that skycap may read.
+    kinds: &'static [PolicyKind],
     /// What the last round wanted.
     wanted: BTreeMap<ObjectRef, Object>,
     /// Whether the last round left something to the next.
@@ -152,7 +148,7 @@ impl Reconciler {
                         self.take(change);
                     }
                     if self.state.wants_policies() {
-                        self.policies.take().map(|policies| policies.send(()));
+                        self.watches.start_policies(self.kinds);
                     }
                 }
                 changed = leading.changed() => {

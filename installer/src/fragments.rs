@@ -8,8 +8,8 @@ use skycap_core::{key::RoutingKey, names::check_label};
 
 pub use crate::routes::SandboxRoute;
 use crate::{
+    cluster::DEFAULT_NAMESPACE,
     expiry,
-    manifests::DEFAULT_NAMESPACE,
     problem::{Fault, Problem, Severity},
     routes,
 };

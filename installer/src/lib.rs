@@ -44,5 +44,6 @@ pub mod report;
 mod routes;
 pub mod selector;
 pub mod settings;
+pub mod snapshot;
 pub mod status;
 pub mod wanted;

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
+    cluster::DEFAULT_NAMESPACE,
     gateway_api::policies::{Policies, PolicyKind},
     problem::{Problem, Severity},
 };
@@ -224,6 +225,3 @@ pub(crate) fn yaml_error(error: &serde_saphyr::Error, before: u64) -> String {
     let what = line.strip_prefix(&place).unwrap_or(line);
     format!("line {} column {}: {what}", location.line() + before, location.column())
 }
-
-/// Where a manifest without a namespace goes, as with kubectl.
-pub(crate) const DEFAULT_NAMESPACE: &str = "default";

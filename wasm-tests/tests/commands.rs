@@ -10,12 +10,12 @@ use kube::{
 use kubernetes::{Fixture, endpoints, install_profiles, run, run_on, sandbox, service};
 use serde_json::json;
 use skycap::{
-    commands::sync,
     install::{CONTROLLER, Installation},
     istio::PluginKind,
     meshes::{MeshKind, Meshes},
     objects::Object,
     settings::NAMESPACE,
+    snapshot,
 };
 use skycap_tests::cluster::Controller;
 
@@ -184,7 +184,7 @@ fn from_install_to_uninstall_on_linkerd() -> anyhow::Result<()> {
         );
 
         fixture.skycap(&["uninstall"]).await?;
-        let (_, own) = sync::read_policies(&fixture.cluster.client).await?;
+        let (_, own) = snapshot::read_policies(&fixture.cluster.client).await?;
         anyhow::ensure!(own.is_empty(), "{own:?} is left");
         let left = fixture.skycap(&["uninstall", "--mesh", "linkerd", "--dry-run"]).await?;
         // The namespace goes when what is in it is gone, which here nobody sees to.

@@ -95,10 +95,11 @@ fn the_kill_switch_is_quick_and_a_controller_that_is_gone_changes_nothing() -> a
 fn http_routes_route_behind_istiod() -> anyhow::Result<()> {
     let meshes = Meshes::from_iter([MeshKind::GatewayApi]);
     run_on(&meshes, PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let _shop = open(fixture).await?;
+        let shop = open(fixture).await?;
         let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
         fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
         fixture.apply(&sandbox("pr-2", json!({"routes": "cart: pricing"}))).await?;
+        let cart_pr_1 = shop[1].port;
         // From the Service's namespace and from another one.
         for namespace in ["shop", "web"] {
             let sidecar = fixture.cluster.sidecar(&envoy::obtain()?, "client", namespace).await?;
@@ -138,8 +139,57 @@ fn http_routes_route_behind_istiod() -> anyhow::Result<()> {
         }
         let status = fixture.skycap(&["status"]).await?;
         anyhow::ensure!(status.contains(" accepted, 0 pending, 0 not taken"), "{status}");
+
+        // `fail` is the mesh's own 5xx, and never the baseline.
+        let fails = json!({"routes": "cart: cart-pr-1", "onUnavailable": "fail"});
+        fixture.apply(&sandbox("pr-1", fails)).await?;
+        fixture.apply(&endpoints("cart-pr-1", 9, false)?).await?;
+        let fails =
+            async |_: &Fixture| Ok(ask("cart.shop", &[key]).await?.contains("no healthy upstream"));
+        fixture.until("fail", fails).await?;
+        fixture.apply(&endpoints("cart-pr-1", cart_pr_1, true)?).await?;
+        answers(fixture, "cart-pr-1", "ready again").await?;
         fixture.apply(&settings(json!({"mesh": "gateway-api", "enabled": "false"}))).await?;
         answers(fixture, "cart", "the kill switch").await
+    })
+}
+
+#[test]
+fn a_consumers_route_is_followed_behind_istiod() -> anyhow::Result<()> {
+    let meshes = Meshes::from_iter([MeshKind::GatewayApi]);
+    run_on(&meshes, PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let _shop = open(fixture).await?;
+        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        // It holds for clients of its own namespace, which then have no other.
+        let to = |name: &str| json!([{"name": name, "namespace": "shop", "port": 80}]);
+        let theirs = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": {"name": "theirs", "namespace": "web"},
+            "spec": {
+                "parentRefs": [{"group": "", "kind": "Service", "namespace": "shop", "name": "cart"}],
+                "rules": [
+                    {"matches": [{"headers": [{"name": "x-canary", "value": "1"}]}], "backendRefs": to("pricing")},
+                    {"backendRefs": to("cart")},
+                ],
+            },
+        });
+        fixture.apply(&theirs).await?;
+        let (canary, key) = (("x-canary", "1"), ("baggage", "sandbox=pr-1"));
+        for (namespace, canaries) in [("web", "pricing cart.shop"), ("shop", "cart cart.shop")] {
+            let _sidecar = fixture.cluster.sidecar(&envoy::obtain()?, "client", namespace).await?;
+            for (headers, wanted) in [
+                (&[canary][..], canaries),
+                (&[canary, key], "cart-pr-1 cart.shop"),
+                (&[key], "cart-pr-1 cart.shop"),
+                (&[], "cart cart.shop"),
+            ] {
+                let holds = async |_: &Fixture| Ok(ask("cart.shop", headers).await? == wanted);
+                fixture.until(&format!("{headers:?} from {namespace}"), holds).await?;
+            }
+        }
+        Ok(())
     })
 }
 

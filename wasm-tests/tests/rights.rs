@@ -13,13 +13,13 @@ use kubernetes::{Fixture, endpoints, install_profiles, run, run_on, sandbox, ser
 use serde_json::{Value, json};
 use skycap::{
     api,
-    commands::sync,
     controller::lease,
     install::Installation,
     istio::PluginKind,
     meshes::{MeshKind, Meshes},
     objects::Object,
     settings::NAMESPACE,
+    snapshot,
 };
 use skycap_tests::cluster::Controller;
 
@@ -182,7 +182,7 @@ fn others() -> [Value; 3] {
 async fn has_routes(fixture: &Fixture, wanted: bool, what: &str) -> anyhow::Result<()> {
     fixture
         .until(what, async |f| {
-            let (_, own) = sync::read_policies(&f.cluster.client).await?;
+            let (_, own) = snapshot::read_policies(&f.cluster.client).await?;
             Ok(own.is_empty() != wanted)
         })
         .await
@@ -198,7 +198,7 @@ async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
     for other in others() {
         drop(fixture.delete_object(&other).await);
     }
-    let (_, own) = sync::read_policies(&fixture.cluster.client).await?;
+    let (_, own) = snapshot::read_policies(&fixture.cluster.client).await?;
     for reference in own.keys() {
         let api = api::api(&fixture.cluster.client, reference);
         drop(api.delete(&reference.name, &DeleteParams::default()).await?);

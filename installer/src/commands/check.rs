@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Format, sync};
+use super::Format;
 use crate::{
     api,
     check::{Surroundings, check},
@@ -21,7 +21,7 @@ use crate::{
     compile::compile,
     input::Input,
     manifests::Manifests,
-    report,
+    report, snapshot,
 };
 
 /// Find what would keep a request from its sandbox, and say what to do
@@ -47,9 +47,9 @@ impl Check {
         let (input, surroundings) = match paths.as_slice() {
             [] => {
                 let client = api::connect(globals.context.as_deref()).await?;
-                let mut input = sync::read(&client, now).await?;
+                let mut input = snapshot::read(&client, now).await?;
                 if input.meshes().take_http_routes() {
-                    input.policies = sync::read_policies(&client).await?.0;
+                    input.policies = snapshot::read_policies(&client).await?.0;
                 }
                 (input, read(&client).await?)
             }

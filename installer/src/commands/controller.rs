@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Args;
 
-use super::install::Target;
+use super::target::Target;
 use crate::{
     api,
     commands::Globals,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::Client;
 use skycap_core::config::PluginConfig;
 
-use super::{Format, install::Target, status::read_report, sync};
+use super::{Format, status::read_report, target::Target};
 use crate::{
     api,
     commands::{Globals, Usage},
@@ -18,6 +18,7 @@ use crate::{
     input::Input,
     manifests::Manifests,
     meshes::MeshKind,
+    snapshot,
 };
 
 /// Tell why a request goes where it goes, step by step
@@ -78,7 +79,7 @@ async fn table(client: &Client, target: Target) -> anyhow::Result<PluginConfig> 
     let (meshes, mesh) = target.meshes(client).await?;
     if !meshes.has(MeshKind::Istio) {
         let now = Timestamp::now();
-        let compilation = compile(&sync::read(client, now).await?, now);
+        let compilation = compile(&snapshot::read(client, now).await?, now);
         return compilation.config.context("there is no table: the settings are refused");
     }
     let live = api::read(client, &mesh.references()).await?;

@@ -9,61 +9,22 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 
-use super::{print, sync::read_policies};
+use super::{print, target::Target};
 use crate::{
     api,
     commands::Globals,
     install::{CONTROLLER, File, Installation},
-    istio::{Mesh, PluginKind},
-    meshes::{MeshKind, Meshes},
+    meshes::MeshKind,
     objects::{Object, ObjectRef},
     plan::{Plan, Step},
     preflight::preflight,
     progress::Progress,
-    settings::{NAME, NAMESPACE, Settings},
+    settings::{NAME, NAMESPACE},
+    snapshot::{read_policies, read_settings},
 };
-
-/// Which meshes, where Istio wants its objects, and where it gets the module.
-#[derive(Debug, Clone, Args)]
-pub struct Target {
-    /// The meshes, with commas between [default: those of the cluster's settings, else istio]
-    #[arg(long = "mesh", value_enum, value_name = "MESH", value_delimiter = ',')]
-    meshes: Vec<MeshKind>,
-    /// Istio's root namespace
-    #[arg(long, value_name = "NAME", default_value = "istio-system")]
-    istio_namespace: String,
-    /// Where Istio's agent gets the module: oci://…, https://… or file:///…
-    #[arg(long, env = "SKYCAP_MODULE_URL", value_name = "URL", default_value = MODULE_URL)]
-    module_url: String,
-    /// Which of Istio's kinds to write [default: TrafficExtension where the cluster serves it]
-    #[arg(long, value_enum, value_name = "KIND")]
-    plugin: Option<PluginKind>,
-}
-
-impl Target {
-    /// The meshes that were asked for or that the settings name; and where Istio wants its objects,
-    /// with the kind of plugin that was asked for or that the cluster serves.
-    pub(crate) async fn meshes(self, client: &Client) -> anyhow::Result<(Meshes, Mesh)> {
-        let meshes = match self.meshes.as_slice() {
-            [] => read_settings(client).await?.map(|s| s.meshes).unwrap_or_default(),
-            given => given.iter().copied().collect(),
-        };
-        let plugin = match self.plugin {
-            Some(plugin) => plugin,
-            None if meshes.has(MeshKind::Istio) => api::plugin_kind(client).await?,
-            None => PluginKind::WasmPlugin,
-        };
-        Ok((meshes, self.with(plugin)))
-    }
-
-    fn with(self, plugin: PluginKind) -> Mesh {
-        let Self { istio_namespace: root_namespace, module_url, .. } = self;
-        Mesh { root_namespace, plugin, module_url }
-    }
-}
 
 /// Install skycap into a cluster with a mesh, or bring an installation up to date
 #[derive(Debug, Args)]
@@ -179,13 +140,8 @@ fn order_of_removal(installed: &[ObjectRef], mesh: &[ObjectRef]) -> Vec<ObjectRe
 impl Render {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { target, image, to } = self;
-        // Without a cluster to ask: what every Istio since 1.12 serves.
-        let plugin = target.plugin.unwrap_or(PluginKind::WasmPlugin);
-        let meshes = match target.meshes.as_slice() {
-            [] => Meshes::default(),
-            given => given.iter().copied().collect(),
-        };
-        let installation = Installation { meshes, mesh: target.with(plugin), image };
+        let (meshes, mesh) = target.offline();
+        let installation = Installation { meshes, mesh, image };
         let files = installation.files();
         match to {
             None => {
@@ -216,13 +172,6 @@ fn write(folder: &Path, files: &[File]) -> anyhow::Result<()> {
 fn text((_, about, objects): &File) -> anyhow::Result<String> {
     let texts: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
     Ok(format!("# {about}\n{}", texts?.join("---\n")))
-}
-
-/// The cluster's settings, if there are good ones.
-async fn read_settings(client: &Client) -> anyhow::Result<Option<Settings>> {
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let map = maps.get_opt(NAME).await.context("cannot read the settings")?;
-    Ok(map.and_then(|map| Settings::parse(&map, "cluster").ok()))
 }
 
 fn is_settings(reference: &ObjectRef) -> bool {
@@ -258,7 +207,5 @@ async fn wait_for_controller(client: &Client, patience: Duration) -> anyhow::Res
     }
 }
 
-/// Nothing is published yet, so both defaults name a registry that is nobody's: give your own.
+/// Nothing is published yet, so the default names a registry that is nobody's: give your own.
 const IMAGE: &str = concat!("registry.example.com/skycap/controller:", env!("CARGO_PKG_VERSION"));
-const MODULE_URL: &str =
-    concat!("oci://registry.example.com/skycap/filter:", env!("CARGO_PKG_VERSION"));

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::{Api, Client};
 
-use super::{Format, install::Target, sync::read_policies};
+use super::{Format, target::Target};
 use crate::{
     api,
     commands::Globals,
@@ -20,6 +20,7 @@ use crate::{
     meshes::MeshKind,
     report::Report,
     settings::NAMESPACE,
+    snapshot::read_policies,
     status::{Office, Plugin, Status as Answer, TakenRoutes},
 };
 

@@ -26,59 +26,61 @@ use crate::{
     settings::{NAME, NAMESPACE},
 };
 
-/// Starts all of them; each goes on until it is aborted, and begins anew with a backoff whenever
-/// it breaks or what it saw last is too old.
-pub(super) fn start(
-    client: &Client,
-    owned: &[ObjectRef],
-    events: &mpsc::Sender<Change>,
-) -> Watches {
-    let mut tasks = JoinSet::new();
-    let fragments = watcher::Config::default().labels(KIND_LABEL);
-    let fragments = watcher(Api::<ConfigMap>::all(client.clone()), fragments);
-    tasks.spawn(forward(fragments, events.clone(), Change::Fragment));
-    let services = watcher(Api::<Service>::all(client.clone()), <_>::default());
-    tasks.spawn(forward(services, events.clone(), Change::Service));
-    let slices = watcher(Api::<EndpointSlice>::all(client.clone()), <_>::default());
-    tasks.spawn(forward(slices, events.clone(), Change::Slice));
-    let namespaces = watcher(Api::<Namespace>::all(client.clone()), <_>::default());
-    tasks.spawn(forward(namespaces, events.clone(), Change::Namespace));
-    let settings = watcher::watch_object(Api::namespaced(client.clone(), NAMESPACE), NAME);
-    let settings = settings.map(|event| event.map(|map: Option<ConfigMap>| map.map(Box::new)));
-    tasks.spawn(forward(settings, events.clone(), Change::Settings));
-    for reference in owned {
-        let objects = watcher::watch_object(api::api(client, reference), &reference.name);
-        let objects =
-            objects.map(|event| event.map(|object: Option<DynamicObject>| object.map(Box::new)));
-        let reference = reference.clone();
-        let change = move |object| Change::Owned(reference.clone(), object);
-        tasks.spawn(forward(objects, events.clone(), change));
-    }
-    Watches(tasks)
+/// The running watches; they end when this is dropped.
+pub(super) struct Watches {
+    tasks: JoinSet<()>,
+    client: Client,
+    events: mpsc::Sender<Change>,
+    has_policies: bool,
 }
 
 impl Watches {
-    /// Starts those of the policies, once a mesh wants them.
-    pub(super) fn start_policies(
-        &mut self,
-        client: &Client,
-        kinds: &[PolicyKind],
-        events: &mpsc::Sender<Change>,
-    ) {
+    /// Starts those that every mesh needs; each goes on until it is dropped, and begins anew with a
+    /// backoff whenever it breaks or what it saw last is too old.
+    pub(super) fn start(client: Client, owned: &[ObjectRef], events: mpsc::Sender<Change>) -> Self {
+        let mut watches = Self { tasks: JoinSet::new(), client, events, has_policies: false };
+        let client = watches.client.clone();
+        let fragments = watcher::Config::default().labels(KIND_LABEL);
+        let fragments = watcher(Api::<ConfigMap>::all(client.clone()), fragments);
+        watches.spawn(fragments, Change::Fragment);
+        let services = watcher(Api::<Service>::all(client.clone()), <_>::default());
+        watches.spawn(services, Change::Service);
+        let slices = watcher(Api::<EndpointSlice>::all(client.clone()), <_>::default());
+        watches.spawn(slices, Change::Slice);
+        let namespaces = watcher(Api::<Namespace>::all(client.clone()), <_>::default());
+        watches.spawn(namespaces, Change::Namespace);
+        let settings = watcher::watch_object(Api::namespaced(client.clone(), NAMESPACE), NAME);
+        let settings = settings.map(|event| event.map(|map: Option<ConfigMap>| map.map(Box::new)));
+        watches.spawn(settings, Change::Settings);
+        for reference in owned {
+            let objects = watcher::watch_object(api::api(&client, reference), &reference.name);
+            let objects = objects
+                .map(|event| event.map(|object: Option<DynamicObject>| object.map(Box::new)));
+            let reference = reference.clone();
+            watches.spawn(objects, move |object| Change::Owned(reference.clone(), object));
+        }
+        watches
+    }
+
+    /// Starts those of the policies, once, when a mesh wants them.
+    pub(super) fn start_policies(&mut self, kinds: &[PolicyKind]) {
+        if mem::replace(&mut self.has_policies, true) {
+            return;
+        }
         for kind in kinds.iter().copied() {
             let (api_version, name) = kind.names();
-            let api = Api::all_with(client.clone(), &resource(api_version, name));
-            self.0.spawn(forward_policies(watcher(api, <_>::default()), events.clone(), kind));
+            let api = Api::all_with(self.client.clone(), &resource(api_version, name));
+            let policies = watcher(api, <_>::default());
+            self.tasks.spawn(forward_policies(policies, self.events.clone(), kind));
         }
     }
-}
 
-/// The running watches.
-pub(super) struct Watches(JoinSet<()>);
-
-impl Watches {
-    pub(super) fn abort_all(mut self) {
-        self.0.abort_all();
+    fn spawn<E: Send + 'static>(
+        &mut self,
+        events: impl Stream<Item = Result<E, watcher::Error>> + Send + 'static,
+        change: impl Fn(E) -> Change + Send + 'static,
+    ) {
+        self.tasks.spawn(forward(events, self.events.clone(), change));
     }
 }
 

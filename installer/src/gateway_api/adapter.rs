@@ -12,7 +12,7 @@ use super::{
     HttpRoutes,
     policies::{ForeignRoute, Policies},
     refusals,
-    routes::{POLICY_LIMIT, policy_bytes, prefix, routes_of},
+    routes::{POLICY_LIMIT, Parent, policy_bytes, prefix, routes_of},
     rules::{Matcher, backend},
 };
 use crate::{
@@ -33,13 +33,6 @@ pub(super) struct Adapter<'a> {
 
 /// The keys that replace one Service, each with its routes there.
 pub(super) type Keys<'a> = Vec<(RoutingKey, Vec<&'a Route>)>;
-
-/// A Service and its port.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Parent<'a> {
-    pub(super) service: &'a ServiceName,
-    pub(super) port: u16,
-}
 
 impl Adapter<'_> {
     pub(super) fn add_service(

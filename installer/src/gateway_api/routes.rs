@@ -1,16 +1,22 @@
 //! The HTTPRoutes of one Service port: how many keys go into one, its name, its rules.
 
 use serde_json::{Map, Value, json};
-use skycap_core::key::RoutingKey;
+use skycap_core::{config::ServiceName, key::RoutingKey};
 
 use super::{
     KEYS_ANNOTATION,
-    adapter::Parent,
     packing::pack,
     policies::{ForeignRoute, PolicyKind},
     rules::{Base, Matcher},
 };
 use crate::objects::{Object, object};
+
+/// A Service and its port.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parent<'a> {
+    pub(super) service: &'a ServiceName,
+    pub(super) port: u16,
+}
 
 /// The HTTPRoutes of a port: in `namespace`, beside those of others there, with a backend for each
 /// key.

@@ -15,13 +15,13 @@ use kube::{
 use serde_json::{Value, json};
 use skycap::{
     api,
-    commands::sync,
     compile::compile,
     controller::announce::{STATUS, Summary},
     istio::{Mesh, PluginKind},
     meshes::Meshes,
     objects::Object,
     settings::NAMESPACE,
+    snapshot,
 };
 use skycap_core::config::PluginConfig;
 use skycap_tests::cluster::{Cluster, mesh};
@@ -188,7 +188,7 @@ impl Fixture {
     pub(crate) async fn is_settled(&self, what: &str) -> anyhow::Result<()> {
         self.until(what, async |fixture| {
             let now = Timestamp::now();
-            let input = sync::read(&fixture.cluster.client, now).await?;
+            let input = snapshot::read(&fixture.cluster.client, now).await?;
             let wanted = fixture.mesh.objects(&compile(&input, now))?;
             let live = api::read(&fixture.cluster.client, &fixture.mesh.references()).await?;
             Ok(wanted.iter().all(|object| {
