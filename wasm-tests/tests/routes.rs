@@ -130,6 +130,7 @@ fn the_mesh_is_told_what_it_would_pass_over() -> anyhow::Result<()> {
         fixture
             .until("a report", async |f| Ok(f.report().await?.contains("make it an HTTPRoute")))
             .await?;
+        fixture.until("an Event", async |f| Ok(!f.notes("grpc").await?.is_empty())).await?;
         fixture.delete_object(&grpc).await?;
         has_keys(fixture, &["pr-1"], "no GRPCRoute").await?;
 

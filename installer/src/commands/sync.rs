@@ -45,11 +45,10 @@ impl Sync {
         };
         let mut live = api::read(&client, &named_objects(&meshes, &mesh)).await?;
         if meshes.take_http_routes() {
+            // Also beside files: what others have in the cluster is not to be written over.
             let (policies, own) = read_policies(&client).await?;
             live.extend(own);
-            if paths.is_empty() {
-                input.policies = policies;
-            }
+            input.policies = policies;
         }
         let compilation = compile(&input, now);
         let wanted = Wanted::new(&meshes, &mesh, &input, &compilation, &live)?;

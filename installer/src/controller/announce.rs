@@ -1,4 +1,5 @@
-//! What the controller tells people: an Event on each refused fragment, and the status ConfigMap.
+//! What the controller tells people: an Event on each refused fragment (or on what keeps a mesh from
+//! it), and the status ConfigMap.
 
 use std::collections::HashSet;
 
@@ -13,6 +14,7 @@ use skycap_core::config::PluginConfig;
 
 use crate::{
     compile::Compilation,
+    gateway_api::policies::PolicyKind,
     objects::{MANAGER, Object, object},
     problem::{Problem, Severity},
     report::Report,
@@ -109,14 +111,7 @@ impl Announcer {
     }
 
     async fn publish(&self, problem: &Problem) -> Result<(), kube::Error> {
-        let Some((namespace, name)) = problem.fragment.split_once('/') else { return Ok(()) };
-        let regarding = ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some("ConfigMap".into()),
-            namespace: Some(namespace.into()),
-            name: Some(name.into()),
-            ..ObjectReference::default()
-        };
+        let Some(regarding) = regarding(problem) else { return Ok(()) };
         let mut note = format!("{}: {}", problem.field, problem.text);
         while note.len() > NOTE_LIMIT {
             note.pop();
@@ -133,6 +128,24 @@ impl Announcer {
             .publish(&event, &regarding)
             .await
     }
+}
+
+/// The object that a problem is about: a fragment, or what keeps a mesh from it.
+fn regarding(problem: &Problem) -> Option<ObjectReference> {
+    let (namespace, name) = problem.fragment.split_once('/')?;
+    let policy = PolicyKind::ALL.into_iter().find(|kind| kind.names().1 == problem.source);
+    let (api_version, kind) = match (problem.source.as_str(), policy) {
+        (_, Some(policy)) => policy.names(),
+        ("Service", None) => ("v1", "Service"),
+        _ => ("v1", "ConfigMap"),
+    };
+    Some(ObjectReference {
+        api_version: Some(api_version.into()),
+        kind: Some(kind.into()),
+        namespace: Some(namespace.into()),
+        name: Some(name.into()),
+        ..ObjectReference::default()
+    })
 }
 
 /// Bytes of an Event's note that the API server takes.
