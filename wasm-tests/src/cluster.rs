@@ -62,8 +62,9 @@ pub struct Cluster {
     etcd: Option<Child>,
     apiserver: Option<Child>,
     controller_manager: Option<Child>,
-    /// With the port of its xDS.
-    istiod: Option<(Child, u16)>,
+    istiod: Option<Child>,
+    /// Of istiod's xDS: the same after a restart, as sidecars know it.
+    istiod_port: u16,
 }
 
 impl Cluster {
@@ -97,6 +98,7 @@ impl Cluster {
             apiserver: None,
             controller_manager: None,
             istiod: None,
+            istiod_port: free_port()?,
         };
         cluster.start_etcd()?;
         cluster.start_apiserver().await?;

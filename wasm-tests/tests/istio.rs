@@ -4,16 +4,12 @@
 
 mod kubernetes;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use hyper::{
-    HeaderMap,
-    header::{HeaderName, HeaderValue},
+use kubernetes::{
+    Fixture, run_on, sandbox, settings,
+    shop::{answers, ask, endpoints, on_istio, open},
 };
-use kubernetes::{Fixture, run_on, sandbox, service, settings};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use serde_json::json;
 use skycap::{
@@ -21,16 +17,11 @@ use skycap::{
     meshes::{MeshKind, Meshes},
 };
 use skycap_core::baggage;
-use skycap_tests::{
-    client,
-    cluster::{Controller, local_address},
-    echo::Echo,
-    envoy, module,
-};
+use skycap_tests::{cluster::Controller, envoy};
 
 #[test]
 fn the_filter_routes_behind_istiod() -> anyhow::Result<()> {
-    on_istio(PluginKind::WasmPlugin, async |fixture| {
+    on_istio(PluginKind::WasmPlugin, async |fixture, _controller| {
         let key = [("baggage", "a=b, sandbox=pr-1")];
         for (about, host, headers, wanted) in [
             ("no baggage", "cart.shop", &[][..], "cart cart.shop"),
@@ -77,7 +68,7 @@ fn the_filter_routes_behind_istiod() -> anyhow::Result<()> {
 
 #[test]
 fn the_kill_switch_is_quick_and_a_controller_that_is_gone_changes_nothing() -> anyhow::Result<()> {
-    on_istio(PluginKind::TrafficExtension, async |fixture| {
+    on_istio(PluginKind::TrafficExtension, async |fixture, _controller| {
         let begun = Instant::now();
         fixture.apply(&settings(json!({"enabled": "false"}))).await?;
         answers(fixture, "cart", "the kill switch").await?;
@@ -223,64 +214,6 @@ async fn re2_says_what_the_parser_says() -> anyhow::Result<()> {
     println!("{cases} lines of baggage in Envoy's RE2, {found} of them with a key");
     anyhow::ensure!(found > 100, "only {found} lines had a key");
     Ok(())
-}
-
-/// A shop in which `pr-1` is routed, by a controller, istiod and a sidecar.
-fn on_istio(
-    plugin: PluginKind,
-    test: impl AsyncFnOnce(&mut Fixture) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    run_on(&Meshes::default(), plugin, async |fixture: &mut Fixture| {
-        let module = module::build()?;
-        fixture.cluster.module_url = format!("file://{}", module.display());
-        let _shop = open(fixture).await?;
-        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
-        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
-        let _sidecar = fixture.cluster.sidecar(&envoy::obtain()?, "client", "shop").await?;
-        answers(fixture, "cart-pr-1", "a sandbox").await?;
-        test(fixture).await
-    })
-}
-
-/// Starts istiod and the workloads.
-async fn open(fixture: &mut Fixture) -> anyhow::Result<Vec<Echo>> {
-    fixture
-        .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "web"}}))
-        .await?;
-    let mut shop = Vec::new();
-    for name in ["cart", "cart-pr-1", "pricing"] {
-        let echo = Echo::start(name).await?;
-        fixture.apply(&service(name)).await?;
-        fixture.apply(&endpoints(name, echo.port, true)?).await?;
-        shop.push(echo);
-    }
-    fixture.cluster.start_istiod().await?;
-    Ok(shop)
-}
-
-/// Waits until a request for the cart with `pr-1` is answered by this workload.
-async fn answers(fixture: &Fixture, workload: &str, what: &str) -> anyhow::Result<()> {
-    let wanted = format!("{workload} cart.shop");
-    let holds =
-        async |_: &Fixture| Ok(ask("cart.shop", &[("baggage", "sandbox=pr-1")]).await? == wanted);
-    fixture.until(what, holds).await
-}
-
-/// What a workload answers to a request by the sidecar of port 80.
-async fn ask(host: &str, headers: &[(&str, &str)]) -> anyhow::Result<String> {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        map.append(HeaderName::try_from(*name)?, HeaderValue::try_from(*value)?);
-    }
-    let answer = client::send(SocketAddr::from(([127, 0, 0, 1], 80)), host, &map).await?;
-    Ok(answer.body)
-}
-
-fn endpoints(service: &str, port: u16, ready: bool) -> anyhow::Result<serde_json::Value> {
-    let mut slice = kubernetes::endpoints(service, ready);
-    slice["endpoints"][0]["addresses"] = json!([local_address()?]);
-    slice["ports"][0]["port"] = port.into();
-    Ok(slice)
 }
 
 const PRICING: &str = "outbound|80||pricing.shop.svc.cluster.local";

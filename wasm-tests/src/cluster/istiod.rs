@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 use super::{
     Cluster, PATIENCE,
-    processes::{free_port, spawn},
+    processes::{free_port, kill, spawn},
 };
 use crate::{client, envoy::Process};
 
@@ -28,7 +28,7 @@ impl Cluster {
     pub async fn start_istiod(&mut self) -> anyhow::Result<()> {
         let istiod = super::obtain::istiod()?;
         let folder = self.folder.path();
-        let [grpc, http, monitoring] = [free_port()?, free_port()?, free_port()?];
+        let (grpc, http, monitoring) = (self.istiod_port, free_port()?, free_port()?);
         let mesh = folder.join("mesh.yaml");
         fs::write(
             &mesh,
@@ -51,7 +51,7 @@ impl Cluster {
             .env("PILOT_ENABLE_TELEMETRY", "false")
             .env("POD_NAMESPACE", "istio-system")
             .env("POD_NAME", "istiod-0");
-        self.istiod = Some((spawn(&mut command, &folder.join("istiod.log"))?, grpc));
+        self.istiod = Some(spawn(&mut command, &folder.join("istiod.log"))?);
         let address = SocketAddr::from(([127, 0, 0, 1], http));
         let deadline = std::time::Instant::now() + PATIENCE;
         while client::get(address, "/ready").await.is_err() {
@@ -65,6 +65,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Kills istiod, as a crash would.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill_istiod(&mut self) -> anyhow::Result<()> {
+        kill(&mut self.istiod).await
+    }
+
     /// Starts an Envoy that istiod configures as the sidecar of a workload of this namespace. Its
     /// outbound listeners are on 127.0.0.1, at the Services' ports.
     ///
@@ -76,7 +84,7 @@ impl Cluster {
         workload: &str,
         namespace: &str,
     ) -> anyhow::Result<Process> {
-        let grpc = self.istiod.as_ref().map_or(0, |(_, port)| *port);
+        let grpc = self.istiod_port;
         let folder = self.folder.path().join(format!("{workload}.{namespace}"));
         fs::create_dir_all(&folder)?;
         let node = format!(

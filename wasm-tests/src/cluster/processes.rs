@@ -122,7 +122,7 @@ fn request(path: &str) -> anyhow::Result<hyper::Request<Vec<u8>>> {
     Ok(hyper::Request::get(path).body(Vec::new())?)
 }
 
-async fn kill(child: &mut Option<Child>) -> anyhow::Result<()> {
+pub(super) async fn kill(child: &mut Option<Child>) -> anyhow::Result<()> {
     if let Some(mut child) = child.take() {
         child.kill().await?;
     }

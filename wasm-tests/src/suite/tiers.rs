@@ -105,7 +105,7 @@ impl Tier {
                 envoy::obtain()?;
                 cluster::istiod()?;
                 // Every sidecar has the Services' own ports.
-                kubernetes(&["istio"], 1)
+                kubernetes(&["istio", "behaviours"], 1)
             }
             Self::Fuzz => fuzz(),
         }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each of the test programs takes what it needs")]
 
+pub(crate) mod shop;
+
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
