@@ -122,6 +122,12 @@ fn what_cannot_be_routed_is_refused() {
             "spec",
             "has no ClusterIP",
         ),
+        (
+            "gateway-api",
+            theirs(&format!("{{{to}}}")).replace("{port: 80}]}", "{port: 80}, {port: 81}]}"),
+            "spec.parentRefs",
+            "write `port` in all",
+        ),
         ("linkerd", service(", appProtocol: grpc"), "spec", "appProtocol `grpc`"),
         ("gateway-api", service(", appProtocol: tcp"), "spec", "appProtocol `tcp`"),
         (

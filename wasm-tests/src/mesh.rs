@@ -190,7 +190,7 @@ impl Route {
                 "too many matches in a rule"
             );
             ensure!(matches.sum::<usize>() < 128, "too many matches");
-            if of == service && parent["port"] == port {
+            if of == service && (parent["port"].is_null() || parent["port"] == port) {
                 routes.push(Self { created, name: object.reference().name, rules });
             }
         }

@@ -56,7 +56,7 @@ fn beside_the_users_own_objects() -> anyhow::Result<()> {
 
         let hides = json!({"egress": [{"hosts": ["shop/cart.shop.svc.cluster.local", "shop/pricing.shop.svc.cluster.local"]}]});
         fixture.apply(&istio("Sidecar", "default", hides)).await?;
-        shows(fixture, "a hidden target is a 503", &[KEY], "").await?;
+        shows(fixture, "a hidden target", &[KEY], "503 ").await?;
         shows(fixture, "the baseline is not hidden", &[], "cart cart.shop").await?;
         let said = fixture.skycap_fails(&["check"], 1).await?;
         anyhow::ensure!(said.contains("hides cart-pr-1.shop"), "{said}");

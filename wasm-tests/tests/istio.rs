@@ -136,7 +136,7 @@ fn http_routes_route_behind_istiod() -> anyhow::Result<()> {
         fixture.apply(&sandbox("pr-1", fails)).await?;
         fixture.apply(&endpoints("cart-pr-1", 9, false)?).await?;
         let fails =
-            async |_: &Fixture| Ok(ask("cart.shop", &[key]).await?.contains("no healthy upstream"));
+            async |_: &Fixture| Ok(ask("cart.shop", &[key]).await? == "503 no healthy upstream");
         fixture.until("fail", fails).await?;
         fixture.apply(&endpoints("cart-pr-1", cart_pr_1, true)?).await?;
         answers(fixture, "cart-pr-1", "ready again").await?;
@@ -151,7 +151,6 @@ fn a_consumers_route_is_followed_behind_istiod() -> anyhow::Result<()> {
     run_on(&meshes, PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         let _shop = open(fixture).await?;
         let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
-        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
         // It holds for clients of its own namespace, which then have no other.
         let to = |name: &str| json!([{"name": name, "namespace": "shop", "port": 80}]);
         let theirs = json!({
@@ -167,6 +166,9 @@ fn a_consumers_route_is_followed_behind_istiod() -> anyhow::Result<()> {
             },
         });
         fixture.apply(&theirs).await?;
+        // Theirs is the older one, by more than the second that creation times are of.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
         let (canary, key) = (("x-canary", "1"), ("baggage", "sandbox=pr-1"));
         for (namespace, canaries) in [("web", "pricing cart.shop"), ("shop", "cart cart.shop")] {
             let _sidecar = fixture.cluster.sidecar(&envoy::obtain()?, "client", namespace).await?;

@@ -65,7 +65,7 @@ impl Adapter<'_> {
         let mut refused = Vec::new();
         let any = ports.len();
         for port in ports {
-            let parent = Parent { service, port };
+            let parent = Parent { service, port, names_port: true };
             match self.opaque(parent) {
                 None => self.add_port(parent, keys, routes),
                 Some(text) => refused.push((port, refuse(text))),
@@ -90,6 +90,14 @@ impl Adapter<'_> {
             Err(problem) => return routes.problems.push(problem),
         };
         for (namespace, foreign) in found {
+            let Some(names_port) = self.names_port(parent, &foreign) else {
+                let refusal = refusals::TWO_FORMS.into();
+                let service = parent.service;
+                let problem = self.refusal("HTTPRoute", service, "spec.parentRefs", refusal, keys);
+                routes.problems.push(problem);
+                continue;
+            };
+            let parent = Parent { names_port, ..parent };
             let made = routes_of(parent, &namespace, &foreign, &self.matchers, &backends);
             let bytes: usize = made.iter().map(policy_bytes).sum();
             if bytes > POLICY_LIMIT {
@@ -113,6 +121,23 @@ impl Adapter<'_> {
         }
     }
 
+    /// Whether skycap's HTTPRoutes name their port, as those of others beside them do or do not;
+    /// `None` where that cannot be.
+    ///
+    /// Istio keeps routes of a port and routes of all ports apart, and follows only the older ones
+    /// (istio: `pilot/pkg/config/kube/gateway/route_collections.go`, `routeKey`). Linkerd merges
+    /// them, and before 2.18 took no notice of a change to one without a port (linkerd2#13584).
+    fn names_port(&self, parent: Parent<'_>, foreign: &[&ForeignRoute]) -> Option<bool> {
+        let Parent { service, port, .. } = parent;
+        let named = foreign.iter().filter(|route| route.names_port(service, port)).count();
+        if !self.meshes.has(MeshKind::GatewayApi) && self.is_linkerd() || named == foreign.len() {
+            return Some(true);
+        }
+        let facts = self.cluster.service(service.namespace(), service.name());
+        let is_only_port = facts.is_none_or(|facts| facts.ports.len() == 1);
+        (named == 0 && is_only_port).then_some(false)
+    }
+
     /// Others' HTTPRoutes on a port by their namespace; that of the Service is always among them.
     fn foreign(
         &self,
@@ -120,7 +145,7 @@ impl Adapter<'_> {
         keys: &Keys<'_>,
         problems: &mut Vec<Problem>,
     ) -> Result<BTreeMap<String, Vec<&ForeignRoute>>, Problem> {
-        let Parent { service, port } = parent;
+        let Parent { service, port, .. } = parent;
         let refuse = |kind: &str, of: &ForeignRoute, field: &str, text: String| {
             let mut problem = self.refusal(kind, service, field, text, keys);
             problem.fragment = format!("{}/{}", of.name.0, of.name.1);
@@ -194,7 +219,7 @@ impl Adapter<'_> {
     }
 
     fn opaque(&self, parent: Parent<'_>) -> Option<String> {
-        let Parent { service, port } = parent;
+        let Parent { service, port, .. } = parent;
         let facts = self.cluster.service(service.namespace(), service.name())?;
         refusals::opaque(facts, port, self.is_linkerd())
     }

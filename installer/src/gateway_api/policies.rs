@@ -187,6 +187,17 @@ impl ForeignRoute {
         }
     }
 
+    /// Whether it is for that port of a Service alone, and not for all of them.
+    pub(super) fn names_port(&self, service: &ServiceName, port: u16) -> bool {
+        let names = |parent: &Parent| parent.port == Some(u64::from(port));
+        self.is_for(service, port)
+            && self.parents.iter().any(|parent| {
+                let (namespace, name) = &parent.service;
+                (name.as_str(), namespace.as_str()) == (service.name(), service.namespace())
+                    && names(parent)
+            })
+    }
+
     fn is_for(&self, service: &ServiceName, port: u16) -> bool {
         self.parents.iter().any(|parent| {
             let (namespace, name) = &parent.service;

@@ -157,6 +157,8 @@ pub(super) const GRPC_ROUTE: &str = "a GRPCRoute on a Service disables its HTTPR
      gRPC too";
 pub(super) const PROFILE: &str = "a ServiceProfile with routes or overrides stands over all HTTPRoutes; take them away, and \
      restart the Service's clients";
+pub(super) const TWO_FORMS: &str = "of the HTTPRoutes on it some are for one port and some for all, and Istio follows only the older \
+     of the two kinds; write `port` in all of their parentRefs";
 pub(super) const TAKEN: &str =
     "it has the name of one of skycap's, but not its label, and is left alone; rename it";
 pub(super) const NO_CARRIER: &str = "no rule of an HTTPRoute can ask for it, and meshes of the Gateway API do not read it; use \

@@ -16,6 +16,8 @@ use crate::objects::{Object, object};
 pub(super) struct Parent<'a> {
     pub(super) service: &'a ServiceName,
     pub(super) port: u16,
+    /// Whether an HTTPRoute for it names the port, or is for all ports of a Service that has one.
+    pub(super) names_port: bool,
 }
 
 /// The HTTPRoutes of a port: in `namespace`, beside those of others there, with a backend for each
@@ -54,7 +56,7 @@ fn route(
     matchers: &[Matcher],
     keys: &[(RoutingKey, Value)],
 ) -> Option<Object> {
-    let Parent { service, port } = parent;
+    let Parent { service, port, names_port } = parent;
     let mut rules = Vec::new();
     for (key, backend) in keys {
         let carriers: Vec<Map<_, _>> = matchers.iter().map(|m| m.fields(key)).collect();
@@ -62,13 +64,16 @@ fn route(
     }
     rules.extend(bases.iter().map(Base::rule));
     let names: Vec<_> = keys.iter().map(|(key, _)| key.as_str()).collect();
-    let spec = json!({
+    let mut spec = json!({
         "parentRefs": [{
             "group": "", "kind": "Service",
-            "namespace": service.namespace(), "name": service.name(), "port": port,
+            "namespace": service.namespace(), "name": service.name(),
         }],
         "rules": rules,
     });
+    if names_port {
+        spec["parentRefs"][0]["port"] = port.into();
+    }
     let (api_version, kind) = PolicyKind::HttpRoute.names();
     let mut object = object(api_version, kind, Some(namespace), name, json!({"spec": spec}));
     // For people: the expressions do not show at a glance whose they are.
@@ -95,7 +100,7 @@ fn groups(bases: Vec<Base>, carriers: usize) -> Vec<Vec<Base>> {
 
 /// How the names of a port's HTTPRoutes begin; in another namespace with the Service's own.
 pub(super) fn prefix(parent: Parent<'_>, namespace: &str) -> String {
-    let Parent { service, port } = parent;
+    let Parent { service, port, .. } = parent;
     let service = if namespace == service.namespace() { service.name() } else { service.as_str() };
     format!("skycap-{service}-{port}-")
 }

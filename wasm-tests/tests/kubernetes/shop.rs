@@ -58,14 +58,16 @@ pub(crate) async fn answers(fixture: &Fixture, workload: &str, what: &str) -> an
     fixture.until(what, holds).await
 }
 
-/// What a workload answers to a request by the sidecar of port 80.
+/// What a workload answers to a request by the sidecar of port 80; a status other than 200 comes
+/// before it.
 pub(crate) async fn ask(host: &str, headers: &[(&str, &str)]) -> anyhow::Result<String> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(HeaderName::try_from(*name)?, HeaderValue::try_from(*value)?);
     }
     let answer = client::send(SocketAddr::from(([127, 0, 0, 1], 80)), host, &map).await?;
-    Ok(answer.body)
+    let status = answer.status.as_u16();
+    Ok(if status == 200 { answer.body } else { format!("{status} {}", answer.body) })
 }
 
 /// The only endpoint of a workload: a port of this machine.
