@@ -2,6 +2,7 @@
 //! API's CRDs. There is no kubelet: what it would write (endpoints, the status of a Deployment) a
 //! test writes itself.
 
+mod agent;
 mod controller;
 mod istiod;
 mod obtain;
@@ -40,9 +41,10 @@ use tokio::process::Child;
 use self::processes::{free_port, write_keys};
 
 pub use self::{
+    agent::{Agent, Pod},
     controller::{Controller, build_program, program},
     istiod::local_address,
-    obtain::{Parts, faketime, istiod, obtain},
+    obtain::{Parts, agent, faketime, istiod, obtain, registry},
 };
 
 /// A running cluster; it ends when it is dropped.

@@ -5,5 +5,6 @@ package istio
 
 import (
 	_ "istio.io/istio/manifests"
+	_ "istio.io/istio/pilot/cmd/pilot-agent"
 	_ "istio.io/istio/pilot/cmd/pilot-discovery"
 )

@@ -69,34 +69,64 @@ pub fn istiod() -> anyhow::Result<PathBuf> {
     build("istio", "pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery")
 }
 
-/// libfaketime, which gives a program a wall clock of its own: the system's, else Debian's package
-/// unpacked into the cache, which wants no root.
+/// Istio's agent, which shares nearly all of istiod's build.
+///
+/// # Errors
+/// When there is no Go, or the build fails.
+pub fn agent() -> anyhow::Result<PathBuf> {
+    build("istio", "pilot-agent", "istio.io/istio/pilot/cmd/pilot-agent")
+}
+
+/// The template of the bootstrap that the agent gives its Envoy.
+///
+/// # Errors
+/// When Istio's module cannot be had.
+pub(super) fn istio_bootstrap() -> anyhow::Result<PathBuf> {
+    let istio = module_folder("istio", "istio.io/istio")?;
+    Ok(istio.join("tools/packaging/common/envoy_bootstrap.json"))
+}
+
+/// libfaketime, which gives a program a wall clock of its own.
 ///
 /// # Errors
 /// When there is none and it cannot be had, with what to install.
 pub fn faketime() -> anyhow::Result<PathBuf> {
     let library =
         format!("usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
-    let unpacked = workspace::cache()?.join("libfaketime");
-    let places = [Path::new("/").join(&library), unpacked.join(&library)];
+    debian("libfaketime", &library)
+}
+
+/// An OCI registry.
+///
+/// # Errors
+/// When there is none and it cannot be had, with what to install.
+pub fn registry() -> anyhow::Result<PathBuf> {
+    debian("docker-registry", "usr/bin/docker-registry")
+}
+
+/// A file of a Debian package: the system's, else of the package unpacked into the cache.
+fn debian(package: &str, file: &str) -> anyhow::Result<PathBuf> {
+    let unpacked = workspace::cache()?.join(package);
+    let places = [Path::new("/").join(file), unpacked.join(file)];
     if let Some(place) = places.iter().find(|place| place.is_file()) {
         return Ok(place.clone());
     }
     fs::create_dir_all(&unpacked)?;
-    let wanted = "cannot get libfaketime; install it (on Debian `apt-get install libfaketime`)";
+    let wanted =
+        || format!("cannot get {package}; install it (on Debian `apt-get install {package}`)");
     let mut download = Command::new("apt-get");
-    download.current_dir(&unpacked).args(["download", "libfaketime"]);
+    download.current_dir(&unpacked).args(["download", package]);
     if run(&mut download).is_err() {
         // A fresh machine has no lists of packages yet.
-        run(Command::new("apt-get").arg("update")).context(wanted)?;
-        run(&mut download).context(wanted)?;
+        run(Command::new("apt-get").arg("update")).with_context(wanted)?;
+        run(&mut download).with_context(wanted)?;
     }
-    let package = fs::read_dir(&unpacked)?
+    let archive = fs::read_dir(&unpacked)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context(wanted)?;
-    run(Command::new("dpkg").arg("-x").arg(package).arg(&unpacked)).context(wanted)?;
-    Ok(unpacked.join(library))
+        .with_context(wanted)?;
+    run(Command::new("dpkg").arg("-x").arg(archive).arg(&unpacked)).with_context(wanted)?;
+    Ok(unpacked.join(file))
 }
 
 fn build(part: &str, binary: &str, package: &str) -> anyhow::Result<PathBuf> {

@@ -104,8 +104,10 @@ impl Tier {
                 module::build()?;
                 envoy::obtain()?;
                 cluster::istiod()?;
+                cluster::agent()?;
+                cluster::registry()?;
                 // Every sidecar has the Services' own ports.
-                kubernetes(&["istio", "behaviours"], 1)
+                kubernetes(&["istio", "behaviours", "mesh"], 1)
             }
             Self::Fuzz => fuzz(),
         }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each of the test programs takes what it needs")]
 
+pub(crate) mod mesh;
 pub(crate) mod shop;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,161 @@
+//! One workload of the shop: a server in this process that propagates `baggage` as an OpenTelemetry
+//! service does, by the SDK's own propagator (which reads the first `baggage` line only).
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
+
+use http_body_util::Full;
+use hyper::{HeaderMap, Request, Response, StatusCode, body::Bytes, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
+use opentelemetry_sdk::propagation::BaggagePropagator;
+use skycap_core::dispatch::{DECISION_HEADER, EXPLAIN_HEADER, SANDBOX_HEADER};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::Visit;
+use crate::client;
+
+/// A workload that runs, until it is dropped.
+#[derive(Debug)]
+pub struct Workload {
+    /// Its name; what stands before the first `-` is its role: `cart-pr-1` is a cart.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where its calls go; set when the sidecar runs.
+    sidecar: Arc<OnceLock<SocketAddr>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Workload {
+    /// Starts a workload on a free port of `ip`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn start(name: &str, ip: IpAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((ip, 0)).await?;
+        let address = listener.local_addr()?;
+        let sidecar = Arc::new(OnceLock::new());
+        let task = tokio::spawn(serve(listener, name.to_owned(), Arc::clone(&sidecar)));
+        Ok(Self { name: name.into(), address, sidecar, task })
+    }
+
+    /// Says, once, where its calls go: to its sidecar.
+    pub fn call_by(&self, sidecar: SocketAddr) {
+        let _ = self.sidecar.set(sidecar);
+    }
+}
+
+async fn serve(listener: TcpListener, name: String, sidecar: Arc<OnceLock<SocketAddr>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (name, sidecar) = (name.clone(), Arc::clone(&sidecar));
+        let service = service_fn(move |request| {
+            let (name, sidecar) = (name.clone(), sidecar.get().copied());
+            async move { Ok::<_, Infallible>(answer(&name, sidecar, request).await) }
+        });
+        tokio::spawn(async move {
+            let server = auto::Builder::new(TokioExecutor::new());
+            // A client that goes away is no concern of the server's.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(
+    name: &str,
+    sidecar: Option<SocketAddr>,
+    request: Request<hyper::body::Incoming>,
+) -> Response<Full<Bytes>> {
+    let seen = |name: &str| {
+        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        vec![value.unwrap_or_default().to_owned()]
+    };
+    let own = Visit { path: vec![name.into()], hosts: seen("host"), keys: seen(SANDBOX_HEADER) };
+    let result = match (calls(name), sidecar) {
+        (Some(next), Some(sidecar)) => call(next, sidecar, request.headers()).await,
+        (Some(_), None) => Err(anyhow::anyhow!("{name} has no sidecar yet")),
+        (None, _) => Ok((Visit::default(), HeaderMap::new())),
+    };
+    respond(own, result).unwrap_or_else(|error| {
+        let mut response = Response::new(Full::from(format!("{name}: {error:#}")));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response
+    })
+}
+
+fn respond(
+    own: Visit,
+    behind: anyhow::Result<(Visit, HeaderMap)>,
+) -> anyhow::Result<Response<Full<Bytes>>> {
+    let (behind, headers) = behind?;
+    let visit = Visit {
+        path: own.path.into_iter().chain(behind.path).collect(),
+        hosts: own.hosts.into_iter().chain(behind.hosts).collect(),
+        keys: own.keys.into_iter().chain(behind.keys).collect(),
+    };
+    let mut response = Response::new(Full::from(serde_json::to_vec(&visit)?));
+    for decision in headers.get_all(DECISION_HEADER) {
+        response.headers_mut().append(DECISION_HEADER, decision.clone());
+    }
+    Ok(response)
+}
+
+/// Calls the next service as an OpenTelemetry service does: what came in its baggage goes on.
+async fn call(
+    service: &str,
+    sidecar: SocketAddr,
+    headers: &HeaderMap,
+) -> anyhow::Result<(Visit, HeaderMap)> {
+    let propagator = BaggagePropagator::new();
+    let context = propagator.extract(&Headers(&mut headers.clone()));
+    let mut onward = HeaderMap::new();
+    propagator.inject_context(&context, &mut Headers(&mut onward));
+    if let Some(explain) = headers.get(EXPLAIN_HEADER) {
+        onward.insert(EXPLAIN_HEADER, explain.clone());
+    }
+    let answer = client::send(sidecar, service, &onward).await?;
+    anyhow::ensure!(answer.status == StatusCode::OK, "{}: {}", answer.status, answer.body);
+    Ok((serde_json::from_str(&answer.body)?, answer.headers))
+}
+
+/// Headers as OpenTelemetry's propagators take them.
+struct Headers<'a>(&'a mut HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(hyper::header::HeaderName::as_str).collect()
+    }
+}
+
+impl Injector for Headers<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        let name = hyper::header::HeaderName::try_from(key);
+        if let (Ok(name), Ok(value)) = (name, value.try_into()) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+fn calls(workload: &str) -> Option<&'static str> {
+    match workload.split('-').next() {
+        Some("frontend") => Some("cart"),
+        Some("cart") => Some("pricing"),
+        _ => None,
+    }
+}
