@@ -12,6 +12,7 @@ use crate::commands::{
     controller::Controller,
     explain::Explain,
     install::{Install, Render, Uninstall},
+    plugin::Plugin,
     shell::{Completions, Man},
     status::{List, Status},
     sync::Sync,
@@ -42,6 +43,7 @@ enum Command {
     Install(Install),
     Uninstall(Uninstall),
     Render(Render),
+    Plugin(Plugin),
     Controller(Controller),
     Completions(Completions),
     Man(Man),
@@ -68,6 +70,7 @@ impl Cli {
             Command::Sync(sync) => block_on(sync.run(&globals)),
             Command::Install(install) => block_on(install.run(&globals)),
             Command::Uninstall(uninstall) => block_on(uninstall.run(&globals)),
+            Command::Plugin(plugin) => block_on(plugin.run()),
             Command::Controller(controller) => block_on(controller.run(&globals)),
         }
     }

@@ -5,6 +5,7 @@ pub mod compile;
 pub mod controller;
 pub mod explain;
 pub mod install;
+pub mod plugin;
 pub mod shell;
 pub mod status;
 pub mod sync;

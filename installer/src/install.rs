@@ -118,7 +118,7 @@ impl Installation {
     }
 
     fn deployment(&self) -> Value {
-        let Mesh { root_namespace, module_url, plugin } = &self.mesh;
+        let Mesh { root_namespace, module_url, plugin, pull_secret } = &self.mesh;
         let probe =
             |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 5});
         // Told and not found out: its rights are for these alone.
@@ -129,6 +129,7 @@ impl Installation {
                 format!("--module-url={module_url}"),
                 format!("--plugin={}", plugin.kind().1),
             ]);
+            args.extend(pull_secret.iter().map(|name| format!("--module-pull-secret={name}")));
         }
         let container = json!({
             "name": "controller",

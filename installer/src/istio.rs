@@ -19,6 +19,9 @@ pub struct Mesh {
     pub plugin: PluginKind,
     /// Where Istio's agent gets the module: `oci://…`, `https://…` or `file:///…`.
     pub module_url: String,
+    /// The Secret of type `kubernetes.io/dockerconfigjson` in the root namespace by which Istio's
+    /// agent gets into the registry.
+    pub pull_secret: Option<String>,
 }
 
 /// Istio's kinds of plugin.
@@ -88,12 +91,15 @@ impl Mesh {
     /// serves nobody.
     fn plugin(&self, config: Value) -> anyhow::Result<Object> {
         let (api_version, kind) = self.plugin.kind();
-        let wasm = json!({
+        let mut wasm = json!({
             "url": self.module_url,
             "pluginName": PLUGIN,
             "failStrategy": "FAIL_OPEN",
             PLUGIN_CONFIG: config,
         });
+        if let Some(secret) = &self.pull_secret {
+            wasm["imagePullSecret"] = secret.as_str().into();
+        }
         let mut spec = match self.plugin {
             PluginKind::WasmPlugin => wasm,
             PluginKind::TrafficExtension => json!({"wasm": wasm}),

@@ -36,6 +36,7 @@ pub mod istio;
 pub mod manifests;
 pub mod meshes;
 pub mod objects;
+pub mod oci;
 pub mod plan;
 pub mod preflight;
 pub mod problem;

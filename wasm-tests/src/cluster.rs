@@ -7,6 +7,7 @@ mod controller;
 mod istiod;
 mod obtain;
 mod processes;
+mod registry;
 
 use std::{
     fs,
@@ -45,6 +46,7 @@ pub use self::{
     controller::{Controller, build_program, program},
     istiod::local_address,
     obtain::{Parts, agent, faketime, istiod, obtain, registry},
+    registry::{Registry, USER},
 };
 
 /// A running cluster; it ends when it is dropped.
@@ -251,7 +253,12 @@ impl Cluster {
 /// The mesh of these tests: nobody fetches the module.
 #[must_use]
 pub fn mesh(plugin: PluginKind) -> Mesh {
-    Mesh { root_namespace: "istio-system".into(), plugin, module_url: "file:///skycap.wasm".into() }
+    Mesh {
+        root_namespace: "istio-system".into(),
+        plugin,
+        module_url: "file:///skycap.wasm".into(),
+        pull_secret: None,
+    }
 }
 
 const ADMIN: &str = "admin-token";

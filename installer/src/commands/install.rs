@@ -19,6 +19,7 @@ use crate::{
     install::{CONTROLLER, File, Installation},
     meshes::MeshKind,
     objects::{Object, ObjectRef},
+    oci::registry::{Access, Address, Registry},
     plan::{Plan, Step},
     preflight::preflight,
     progress::Progress,
@@ -73,9 +74,12 @@ impl Install {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { target, image, dry_run, wait } = self;
         let client = api::connect(globals.context.as_deref()).await?;
-        let (meshes, mesh) = target.meshes(&client).await?;
+        let (meshes, mut mesh) = target.meshes(&client).await?;
         for line in preflight(&client, &meshes).await? {
             anstream::eprintln!("{line}");
+        }
+        if meshes.has(MeshKind::Istio) {
+            mesh.module_url = pin(&mesh.module_url).await?;
         }
         let wanted = Installation { meshes: meshes.clone(), mesh, image }.objects()?;
         let references: Vec<_> = wanted.iter().map(Object::reference).collect();
@@ -178,6 +182,25 @@ fn is_settings(reference: &ObjectRef) -> bool {
     reference.kind == "ConfigMap"
         && reference.name == NAME
         && reference.namespace.as_deref() == Some(NAMESPACE)
+}
+
+/// The same address by the digest of what lies there now: a tag that moves would give each Pod what
+/// it found at its start.
+async fn pin(url: &str) -> anyhow::Result<String> {
+    let address = match url.parse::<Address>() {
+        Ok(address) if !address.is_pinned() => address,
+        _ => return Ok(url.into()),
+    };
+    let digest = async { Registry::open(&address, Access::Pull).await?.digest().await }.await;
+    let digest = digest.with_context(|| {
+        format!(
+            "cannot pin `{url}` to what lies there: give --module-url with its digest, as `skycap \
+             plugin push` prints it"
+        )
+    })?;
+    let pinned = address.pinned(&digest);
+    anstream::eprintln!("the module is {pinned}");
+    Ok(pinned)
 }
 
 async fn execute(plan: &Plan, client: &Client) -> anyhow::Result<()> {

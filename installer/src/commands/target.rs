@@ -22,6 +22,9 @@ pub struct Target {
     /// Where Istio's agent gets the module: oci://…, https://… or file:///…
     #[arg(long, env = "SKYCAP_MODULE_URL", value_name = "URL", default_value = MODULE_URL)]
     module_url: String,
+    /// The Secret in Istio's root namespace by which its agent gets into the registry
+    #[arg(long, value_name = "NAME")]
+    module_pull_secret: Option<String>,
     /// Which of Istio's kinds to write [default: TrafficExtension where the cluster serves it]
     #[arg(long, value_enum, value_name = "KIND")]
     plugin: Option<PluginKind>,
@@ -54,8 +57,8 @@ impl Target {
     }
 
     fn with(self, plugin: PluginKind) -> Mesh {
-        let Self { istio_namespace: root_namespace, module_url, .. } = self;
-        Mesh { root_namespace, plugin, module_url }
+        let Self { istio_namespace: root_namespace, module_url, module_pull_secret, .. } = self;
+        Mesh { root_namespace, plugin, module_url, pull_secret: module_pull_secret }
     }
 }
 

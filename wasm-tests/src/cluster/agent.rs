@@ -137,6 +137,7 @@ impl Cluster {
             .current_dir(&folder)
             .args(["proxy", pod.role, "--domain", &format!("{}.svc.cluster.local", pod.namespace)])
             .args(["--proxyLogLevel", "warning,wasm:info"])
+            .arg("--log_output_level=default:info,ca:none,cache:none,citadelclient:none,sds:none")
             .env("ISTIO_BOOTSTRAP", obtain::istio_bootstrap()?)
             .env("PROXY_CONFIG", proxy_config.to_string())
             .env("POD_NAME", pod.name())

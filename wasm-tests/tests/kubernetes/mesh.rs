@@ -38,21 +38,20 @@ pub(crate) fn on_mesh(
     run_on(&Meshes::default(), plugin, async |fixture: &mut Fixture| {
         let module = module::build()?;
         fixture.cluster.module_url = format!("file://{}", module.display());
-        let mut mesh = Mesh::open(fixture).await?;
+        let mut mesh = Mesh::open(fixture, &["frontend", "cart", "pricing", GATEWAY]).await?;
         test(fixture, &mut mesh).await
     })
 }
 
 impl Mesh {
-    /// Starts istiod, the controller, the workloads and their agents.
-    pub(crate) async fn open(fixture: &mut Fixture) -> anyhow::Result<Self> {
+    /// Starts istiod, the controller, the workloads, and these agents.
+    pub(crate) async fn open(fixture: &mut Fixture, agents: &[&str]) -> anyhow::Result<Self> {
         fixture.cluster.start_istiod().await?;
         let workloads = open_shop(fixture).await?;
         let controller = Some(Controller::start(&fixture.cluster, "one", &[]).await?);
         let mut mesh = Self { workloads, agents: BTreeMap::new(), controller };
         let envoy = envoy::obtain()?;
-        let pods = ROLES.iter().map(|(role, _)| Pod::sidecar(role)).chain([Pod::gateway()]);
-        let pods: Vec<_> = pods.collect();
+        let pods: Vec<_> = agents.iter().map(|name| pod(name)).collect();
         let agents = pods.iter().map(|pod| fixture.cluster.agent(&envoy, pod));
         let agents = futures_util::future::join_all(agents).await;
         for (pod, agent) in pods.iter().zip(agents) {
@@ -73,10 +72,14 @@ impl Mesh {
         workload: &str,
     ) -> anyhow::Result<()> {
         self.agents.remove(workload);
-        let agent = fixture.cluster.agent(envoy, &Pod::sidecar(workload)).await?;
+        let agent = fixture.cluster.agent(envoy, &pod(workload)).await?;
         self.agents.insert(workload.into(), agent);
         Ok(())
     }
+}
+
+fn pod(workload: &str) -> Pod {
+    if workload == GATEWAY { Pod::gateway() } else { Pod::sidecar(workload) }
 }
 
 /// The way of a request that comes in by the gateway: the workloads, with `>` between, or the status.
@@ -170,6 +173,7 @@ fn gateway() -> [Value; 2] {
     [gateway, routes]
 }
 
+const GATEWAY: &str = "istio-ingressgateway";
 const GATEWAY_PORT: u16 = 8_080;
 const WORKLOADS: [&str; 7] =
     ["frontend", "cart", "pricing", "frontend-pr-1", "cart-pr-1", "cart-pr-2", "pricing-pr-2"];

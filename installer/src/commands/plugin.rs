@@ -1,0 +1,137 @@
+//! `skycap plugin push` and `skycap plugin inspect`.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Format, print};
+use crate::{
+    oci::{
+        Artifact, Layout,
+        registry::{Access, Address, Registry},
+        sha256,
+    },
+    progress::Progress,
+};
+
+/// Push the filter's module to an OCI registry, or look at one that is there
+#[derive(Debug, Args)]
+pub struct Plugin {
+    #[command(subcommand)]
+    command: PluginCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PluginCommand {
+    Push(Push),
+    Inspect(Inspect),
+}
+
+/// Push a module, and print the address that pins it
+#[derive(Debug, Args)]
+#[command(after_help = "Example: skycap install --module-url $(skycap plugin push \
+                        oci://registry.example.com/skycap/filter:0.1.0)")]
+struct Push {
+    /// Where to: oci://REGISTRY/REPOSITORY:TAG
+    #[arg(value_name = "URL")]
+    to: Address,
+    /// The module, as `cargo module` makes it
+    #[arg(long, value_name = "FILE", default_value = "target/skycap.wasm")]
+    module: PathBuf,
+    /// How it is to lie there
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = Layout::Artifact)]
+    layout: Layout,
+}
+
+/// Show what lies at an address, and whether Istio's agent would take it
+#[derive(Debug, Args)]
+struct Inspect {
+    /// Where: oci://REGISTRY/REPOSITORY:TAG or …@sha256:DIGEST
+    #[arg(value_name = "URL")]
+    at: Address,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+impl Plugin {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            PluginCommand::Push(push) => push.run().await?,
+            PluginCommand::Inspect(inspect) => inspect.run().await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Push {
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { to, module, layout } = self;
+        let name = module.display();
+        let bytes = fs::read(&module)
+            .with_context(|| format!("cannot read `{name}`; build it with `cargo module`"))?;
+        let artifact = Artifact::new(&bytes, layout).with_context(|| format!("`{name}`"))?;
+        let progress = Progress::new("pushing");
+        let context = || format!("cannot push to `{to}`");
+        let registry = Registry::open(&to, Access::Push).await.with_context(context)?;
+        let digest =
+            registry.push(&artifact, |what| progress.say(what)).await.with_context(context)?;
+        drop(progress);
+        print(&to.pinned(&digest))
+    }
+}
+
+impl Inspect {
+    async fn run(self) -> anyhow::Result<()> {
+        let Self { at, output } = self;
+        let _progress = Progress::new("pulling");
+        let found = look(&at).await.with_context(|| format!("cannot take `{at}`"))?;
+        output.print(&found, || found.table())
+    }
+}
+
+/// What lies at an address.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    pinned: String,
+    layout: Layout,
+    version: Option<String>,
+    module_bytes: usize,
+    module_digest: String,
+}
+
+impl Found {
+    fn table(&self) -> String {
+        let Self { pinned, layout, version, module_bytes, module_digest } = self;
+        let layout = match layout {
+            Layout::Artifact => "artifact, which Istio's agent takes",
+            Layout::Compat => "compat image, which Istio's agent takes",
+        };
+        let version = version.as_deref().unwrap_or("unknown");
+        let rows = [
+            ("pinned as", pinned.clone()),
+            ("layout", layout.into()),
+            ("version", version.into()),
+            ("module", format!("{} KB, {module_digest}", module_bytes.div_ceil(1000))),
+        ];
+        rows.map(|(name, value)| format!("{name:<12} {value}")).join("\n")
+    }
+}
+
+async fn look(at: &Address) -> anyhow::Result<Found> {
+    let registry = Registry::open(at, Access::Pull).await?;
+    let (manifest, digest) = registry.manifest().await?;
+    let (layout, layer) = Layout::of(&manifest)?;
+    let module = layout.module(registry.layer(layer).await?)?;
+    let annotations = manifest.annotations.unwrap_or_default();
+    Ok(Found {
+        pinned: at.pinned(&digest),
+        layout,
+        version: annotations.get("org.opencontainers.image.version").cloned(),
+        module_bytes: module.len(),
+        module_digest: sha256(&module),
+    })
+}
