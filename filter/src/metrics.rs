@@ -4,14 +4,19 @@
 //! |---|---|---|---|
 //! | `skycap_requests_total` | counter | `outcome` | requests, by [`Reason::OUTCOMES`] |
 //! | `skycap_drops_total` | counter | `reason` | what was dropped on the way, by [`Reason::DROPS`] |
-//! | `skycap_tables_refused_total` | counter | | configurations that did not parse |
-//! | `skycap_table_generation` | gauge | | the newest table's generation, as a number below 2^48 |
-//! | `skycap_table_keys`, `skycap_table_rows` | gauge | | keys, and routes of all keys |
-//! | `skycap_configure_microseconds` | gauge | | how long the newest table took to read |
+//! | `skycap_tables_refused_total` | counter | `plugin` | configurations that did not parse |
+//! | `skycap_table_generation` | gauge | `plugin` | the newest table's generation, as a number below 2^48 |
+//! | `skycap_table_keys`, `skycap_table_rows` | gauge | `plugin` | keys, and routes of all keys |
+//! | `skycap_configure_microseconds` | gauge | `plugin` | how long the newest table took to read |
+//! | `skycap_vms_total` | counter | `plugin` | VMs that have begun to tick: one a thread |
+//! | `skycap_ticks_total` | counter | `plugin` | seconds that all of them have lived, together |
 //!
 //! Labels are written into the name, as `outcome=.=routed;.;`: Istio makes labels of them with
-//! `extraStatTags: [outcome, reason]` in its mesh configuration. There are as many time series as
-//! the enum has variants: nothing that comes in a request becomes a label.
+//! `extraStatTags: [outcome, reason, plugin]` in its mesh configuration. There are as many time
+//! series as the enum has variants: nothing that comes in a request becomes a label.
+//!
+//! Envoy counts nowhere that a VM has trapped, and with `FAIL_OPEN` requests pass it from then on: a
+//! VM that no longer ticks is how `skycap rollout` sees it.
 //!
 //! A request counts in the module's memory, and once a second the sums go to Envoy: a host call
 //! for each request would cost more than the decision. A worker that ends takes the sums of its
@@ -27,8 +32,14 @@ use crate::host::{self, Metric, MetricKind};
 /// Counters in memory, and where they go in the host.
 pub(crate) struct Metrics {
     counts: [Count; Reason::OUTCOMES.len() + Reason::DROPS.len()],
-    refused: Count,
     defined: bool,
+}
+
+/// What is counted of one plugin, in a VM that may have several.
+pub(crate) struct PluginMetrics {
+    vms: Option<Metric>,
+    ticks: Option<Metric>,
+    has_ticked: bool,
 }
 
 /// A sum that the host does not know yet.
@@ -54,11 +65,7 @@ impl Count {
 
 impl Metrics {
     pub(crate) const fn new() -> Self {
-        Self {
-            counts: [Count::NONE; Reason::OUTCOMES.len() + Reason::DROPS.len()],
-            refused: Count::NONE,
-            defined: false,
-        }
+        Self { counts: [Count::NONE; Reason::OUTCOMES.len() + Reason::DROPS.len()], defined: false }
     }
 
     /// Makes the counters known to the host, once in a VM.
@@ -76,8 +83,6 @@ impl Metrics {
         for (count, name) in self.counts.iter_mut().zip(names) {
             count.metric = host::define_metric(MetricKind::Counter, &name);
         }
-        self.refused.metric =
-            host::define_metric(MetricKind::Counter, "skycap_tables_refused_total");
     }
 
     /// Counts one request.
@@ -85,26 +90,6 @@ impl Metrics {
         self.add(outcome);
         if !drops.is_empty() {
             drops.iter().for_each(|drop| self.add(drop));
-        }
-    }
-
-    pub(crate) fn count_refused(&mut self) {
-        self.refused.add();
-        self.refused.flush();
-    }
-
-    pub(crate) fn record_table(&self, config: &PluginConfig, nanoseconds: u64) {
-        let length = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
-        let gauges = [
-            ("skycap_table_generation", config.generation.as_u64()),
-            ("skycap_table_keys", length(config.keys.len())),
-            ("skycap_table_rows", length(config.keys.rows())),
-            ("skycap_configure_microseconds", nanoseconds / 1000),
-        ];
-        for (name, value) in gauges {
-            if let Some(metric) = host::define_metric(MetricKind::Gauge, name) {
-                metric.record(value);
-            }
         }
     }
 
@@ -116,6 +101,52 @@ impl Metrics {
 
     pub(crate) fn flush(&mut self) {
         self.counts.iter_mut().for_each(Count::flush);
-        self.refused.flush();
     }
+}
+
+impl PluginMetrics {
+    pub(crate) fn define(plugin: &[u8]) -> Self {
+        Self {
+            vms: define(MetricKind::Counter, "skycap_vms_total", plugin),
+            ticks: define(MetricKind::Counter, "skycap_ticks_total", plugin),
+            has_ticked: false,
+        }
+    }
+
+    /// Counts a second of this VM's life.
+    pub(crate) fn tick(&mut self) {
+        if let (Some(vms), false) = (self.vms, core::mem::replace(&mut self.has_ticked, true)) {
+            vms.increment(1);
+        }
+        if let Some(ticks) = self.ticks {
+            ticks.increment(1);
+        }
+    }
+}
+
+/// Counts a configuration that did not parse.
+pub(crate) fn count_refused(plugin: &[u8]) {
+    if let Some(metric) = define(MetricKind::Counter, "skycap_tables_refused_total", plugin) {
+        metric.increment(1);
+    }
+}
+
+/// Tells which table serves.
+pub(crate) fn record_table(plugin: &[u8], config: &PluginConfig, nanoseconds: u64) {
+    let length = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    let gauges = [
+        ("skycap_table_generation", config.generation.as_u64()),
+        ("skycap_table_keys", length(config.keys.len())),
+        ("skycap_table_rows", length(config.keys.rows())),
+        ("skycap_configure_microseconds", nanoseconds / 1000),
+    ];
+    for (name, value) in gauges {
+        if let Some(metric) = define(MetricKind::Gauge, name, plugin) {
+            metric.record(value);
+        }
+    }
+}
+
+fn define(kind: MetricKind, name: &str, plugin: &[u8]) -> Option<Metric> {
+    host::define_metric(kind, &format!("{name}.plugin=.={};.;", String::from_utf8_lossy(plugin)))
 }

@@ -6,7 +6,7 @@ use skycap_core::{config::ConfigError, limits::PENDING_DECISIONS, table::Table};
 
 use crate::{
     host::{self, LogLevel},
-    metrics::Metrics,
+    metrics::{self, Metrics, PluginMetrics},
 };
 
 /// All that a VM knows.
@@ -29,6 +29,7 @@ pub(crate) struct Root {
 struct Plugin {
     name: Vec<u8>,
     table: Option<Rc<Table>>,
+    metrics: PluginMetrics,
 }
 
 impl Root {
@@ -65,20 +66,16 @@ impl Root {
 
     /// The table for the request at hand; `None` where no plugin has a good one yet.
     pub(crate) fn table(&self) -> Option<Rc<Table>> {
-        let plugin = match self.plugins.as_slice() {
-            // By far the most: one skycap in a proxy, and no need to ask whose request this is.
-            [plugin] => Some(plugin),
-            plugins => {
-                let name = host::property("plugin_name").unwrap_or_default();
-                plugins.iter().find(|plugin| plugin.name == name)
-            }
-        };
-        plugin?.table.clone()
+        self.plugins.get(place(&self.plugins)?)?.table.clone()
     }
 
     pub(crate) fn tick(&mut self) {
         self.logs_debug = host::logs_debug();
         self.metrics.flush();
+        let plugin = place(&self.plugins).and_then(|place| self.plugins.get_mut(place));
+        if let Some(plugin) = plugin {
+            plugin.metrics.tick();
+        }
     }
 
     /// Keeps a decision until the response of `stream` comes by.
@@ -108,12 +105,12 @@ impl Root {
         );
         host::log(LogLevel::Info, &line);
         host::share(&shared_key(&name), config.generation.to_string().as_bytes());
-        self.metrics.record_table(config, nanoseconds);
+        metrics::record_table(&name, config, nanoseconds);
         self.plugin(name).table = Some(Rc::new(table));
     }
 
     fn refuse(&mut self, name: Vec<u8>, error: &ConfigError) -> bool {
-        self.metrics.count_refused();
+        metrics::count_refused(&name);
         let serves =
             self.plugins.iter().any(|plugin| plugin.name == name && plugin.table.is_some());
         // Envoy tries a configuration in a VM of its own first, which has seen no table: only what
@@ -135,11 +132,22 @@ impl Root {
         let place = self.plugins.iter().position(|plugin| plugin.name == name);
         let place = place.unwrap_or(self.plugins.len());
         if place == self.plugins.len() {
-            self.plugins.push(Plugin { name, table: None });
+            let metrics = PluginMetrics::define(&name);
+            self.plugins.push(Plugin { name, table: None, metrics });
         }
         #[expect(clippy::indexing_slicing, reason = "the place was found or made above")]
         &mut self.plugins[place]
     }
+}
+
+/// The place of the plugin that Envoy has entered the VM for.
+fn place(plugins: &[Plugin]) -> Option<usize> {
+    // By far the most: one skycap in a proxy, and no need to ask whose request this is.
+    if let [_] = plugins {
+        return Some(0);
+    }
+    let name = host::property("plugin_name").unwrap_or_default();
+    plugins.iter().position(|plugin| plugin.name == name)
 }
 
 /// Other plugins of the proxy may share the same store, so the key says whose it is.

@@ -13,6 +13,7 @@ use crate::commands::{
     explain::Explain,
     install::{Install, Render, Uninstall},
     plugin::Plugin,
+    rollout::Rollout,
     shell::{Completions, Man},
     status::{List, Status},
     sync::Sync,
@@ -44,6 +45,7 @@ enum Command {
     Uninstall(Uninstall),
     Render(Render),
     Plugin(Plugin),
+    Rollout(Rollout),
     Controller(Controller),
     Completions(Completions),
     Man(Man),
@@ -70,6 +72,7 @@ impl Cli {
             Command::Sync(sync) => block_on(sync.run(&globals)),
             Command::Install(install) => block_on(install.run(&globals)),
             Command::Uninstall(uninstall) => block_on(uninstall.run(&globals)),
+            Command::Rollout(rollout) => block_on(rollout.run(&globals)),
             Command::Plugin(plugin) => block_on(plugin.run()),
             Command::Controller(controller) => block_on(controller.run(&globals)),
         }

@@ -6,6 +6,7 @@ pub mod controller;
 pub mod explain;
 pub mod install;
 pub mod plugin;
+pub mod rollout;
 pub mod shell;
 pub mod status;
 pub mod sync;

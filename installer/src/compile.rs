@@ -17,6 +17,7 @@ use crate::{
     input::Input,
     problem::{Problem, Severity},
     report::{FragmentReport, Report, State},
+    rollout::Rollout,
     settings::Settings,
 };
 
@@ -27,7 +28,9 @@ pub struct Compilation {
     pub config: Option<PluginConfig>,
     /// What became of every fragment.
     pub report: Report,
-    /// When a fragment expires next, and so the table may be another one.
+    /// Which module serves whom now.
+    pub rollout: Rollout,
+    /// When a fragment or a canary expires next, and so something may be another.
     pub valid_until: Option<Timestamp>,
 }
 
@@ -59,10 +62,14 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         compiler.problems,
         settings.is_some(),
     );
-    let expiries = fragments.iter().filter_map(|fragment| fragment.expires);
+    let mut rollout = input.rollout();
+    rollout.canary = rollout.canary_at(now).cloned();
+    let canary = rollout.canary.as_ref().map(|canary| canary.until);
+    let expiries = fragments.iter().filter_map(|fragment| fragment.expires).chain(canary);
     Compilation {
         config: settings.is_some().then_some(config),
         report,
+        rollout,
         valid_until: expiries.filter(|expires| *expires > now).min(),
     }
 }

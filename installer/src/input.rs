@@ -15,7 +15,8 @@ use crate::{
     manifests::Manifests,
     meshes::Meshes,
     problem::{Problem, Severity},
-    settings::Settings,
+    rollout::{self, Rollout},
+    settings::{NAMESPACE, Settings},
 };
 
 /// Everything that a table is a function of, but for the time.
@@ -30,6 +31,8 @@ pub struct Input {
     settings: Result<Settings, Problem>,
     /// Services and endpoints.
     pub cluster: Cluster,
+    /// Which module serves whom, or why that is refused.
+    rollout: Result<Rollout, Problem>,
     /// What others say of Services, for meshes of the Gateway API.
     pub policies: Policies,
     /// What was refused before it could be parsed.
@@ -75,6 +78,7 @@ impl Input {
             fragments: BTreeMap::new(),
             settings: Ok(Settings::default()),
             cluster,
+            rollout: Ok(Rollout::default()),
             policies: Policies::default(),
             problems: Vec::new(),
         }
@@ -86,6 +90,9 @@ impl Input {
         if Settings::is(&origin) {
             return self.replace_settings(Settings::parse(map, source));
         }
+        if Rollout::is(&origin) {
+            return self.replace_rollout(Rollout::parse(map, source));
+        }
         let Some(parsed) = Fragment::parse(map, source, now) else { return self.remove(map) };
         let parsed = parsed.map(Arc::new);
         self.fragments.insert(name_of(&map.metadata), parsed.clone()).as_ref() != Some(&parsed)
@@ -96,6 +103,9 @@ impl Input {
         let origin = Origin::of(map, "");
         if Settings::is(&origin) {
             return self.remove_settings();
+        }
+        if Rollout::is(&origin) {
+            return self.replace_rollout(Ok(Rollout::default()));
         }
         self.fragments.remove(&name_of(&map.metadata)).is_some()
     }
@@ -109,13 +119,26 @@ impl Input {
     pub fn retain_fragments(&mut self, names: &HashSet<Name>) -> bool {
         let before = self.fragments.len();
         self.fragments.retain(|name, _| names.contains(name));
-        self.fragments.len() != before
+        let no_rollout = !names.contains(&(NAMESPACE.to_owned(), rollout::NAME.to_owned()));
+        let ended = no_rollout && self.replace_rollout(Ok(Rollout::default()));
+        self.fragments.len() != before || ended
     }
 
     fn replace_settings(&mut self, settings: Result<Settings, Problem>) -> bool {
         let changes = self.settings != settings;
         self.settings = settings;
         changes
+    }
+
+    fn replace_rollout(&mut self, rollout: Result<Rollout, Problem>) -> bool {
+        let changes = self.rollout != rollout;
+        self.rollout = rollout;
+        changes
+    }
+
+    /// Which module serves whom; where that is refused, the one that skycap was installed with.
+    pub(crate) fn rollout(&self) -> Rollout {
+        self.rollout.clone().unwrap_or_default()
     }
 
     /// The well-formed fragments, the oldest first.
@@ -141,6 +164,7 @@ impl Input {
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let fragments = self.fragments.values().filter_map(|fragment| fragment.as_ref().err());
         let settings = self.settings.as_ref().err();
-        self.problems.iter().chain(settings).chain(fragments).cloned().collect()
+        let rollout = self.rollout.as_ref().err();
+        self.problems.iter().chain(settings).chain(rollout).chain(fragments).cloned().collect()
     }
 }

@@ -2,7 +2,7 @@
 //! `deploy/` is what it writes.
 //!
 //! Rights are the least that work, and a test takes each away in turn: the controller reads
-//! ConfigMaps, Services and EndpointSlices everywhere, writes Events, and beyond that on Istio four
+//! ConfigMaps, Services and EndpointSlices everywhere, writes Events, and beyond that on Istio six
 //! objects, each by its name, and on other meshes HTTPRoutes.
 
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
     controller::announce::STATUS,
     controller::lease,
     fragments::KIND_LABEL,
-    istio::{DISPATCH_ROUTE, Mesh, PLUGIN, PluginKind},
+    istio::{CANARY, DISPATCH_ROUTE, Mesh, PLUGIN, PluginKind},
     meshes::{MeshKind, Meshes},
     objects::{Object, object},
     settings::{NAME, NAMESPACE},
@@ -104,8 +104,9 @@ impl Installation {
         let mesh = vec![
             json!({"apiGroups": ["extensions.istio.io"], "resources": [plugin], "verbs": ["create"]}),
             json!({"apiGroups": ["extensions.istio.io"], "resources": [plugin], "resourceNames": [PLUGIN], "verbs": plugin_verbs}),
+            json!({"apiGroups": ["extensions.istio.io"], "resources": [plugin], "resourceNames": [CANARY], "verbs": verbs}),
             json!({"apiGroups": ["networking.istio.io"], "resources": ["envoyfilters"], "verbs": ["create"]}),
-            json!({"apiGroups": ["networking.istio.io"], "resources": ["envoyfilters"], "resourceNames": [DISPATCH_ROUTE], "verbs": verbs}),
+            json!({"apiGroups": ["networking.istio.io"], "resources": ["envoyfilters"], "resourceNames": [DISPATCH_ROUTE, CANARY], "verbs": verbs}),
         ];
         let account = object("v1", "ServiceAccount", Some(NAMESPACE), CONTROLLER, json!({}));
         let istio = self.meshes.has(MeshKind::Istio).then_some(("Role", Some(root), mesh));

@@ -1,6 +1,8 @@
 //! What a compiled table becomes on Istio: the plugin with the table in its `pluginConfig`, and the
 //! EnvoyFilter with the dispatch route.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use skycap_core::dispatch::{CLUSTER_HEADER, Dispatch};
 
@@ -8,6 +10,7 @@ use crate::{
     compile::Compilation,
     objects::{Object, ObjectRef, PLUGIN_CONFIG, object},
     plan::Live,
+    rollout::{Canary, Rollout},
 };
 
 /// Where the mesh wants skycap's objects, and where it gets the module.
@@ -44,7 +47,9 @@ impl Mesh {
         let mut objects = Vec::new();
         if let Some(config) = &compilation.config {
             let table = serde_json::to_value(config)?;
-            let plugin = self.plugin(table)?;
+            let Rollout { module, canary, .. } = &compilation.rollout;
+            let module = module.as_ref().unwrap_or(&self.module_url);
+            let plugin = self.plugin(PLUGIN, module, table.clone())?;
             let bytes = plugin.bytes();
             if bytes > TABLE_LIMIT {
                 return Err(TooLarge { bytes }.into());
@@ -53,6 +58,11 @@ impl Mesh {
                 objects.push(self.dispatch_route()?);
             }
             objects.push(plugin);
+            if let Some(Canary { module, selector, .. }) = canary {
+                let mut plugin = self.plugin(CANARY, module, table)?;
+                plugin.0.data["spec"]["selector"] = json!({"matchLabels": selector});
+                objects.extend([plugin, self.aside(selector)?]);
+            }
         }
         Ok(objects)
     }
@@ -71,28 +81,47 @@ impl Mesh {
         vec![
             reference(plugin_version, plugin_kind, PLUGIN),
             reference(ENVOY_FILTER.0, ENVOY_FILTER.1, DISPATCH_ROUTE),
+            // First the everyday plugin comes back, then the canary goes.
+            reference(ENVOY_FILTER.0, ENVOY_FILTER.1, CANARY),
+            reference(plugin_version, plugin_kind, CANARY),
         ]
     }
 
     /// The table in the plugin, as it is in the cluster.
     #[must_use]
     pub fn table_of<'a>(&self, live: &'a Live) -> Option<&'a Value> {
+        self.wasm_of(live)?.get(PLUGIN_CONFIG)
+    }
+
+    /// What Envoy calls the plugin, and the filter's counters their label.
+    #[must_use]
+    pub fn plugin_name(&self) -> String {
+        format!("{}.{PLUGIN}", self.root_namespace)
+    }
+
+    /// Where the plugin's module comes from, as it is in the cluster.
+    #[must_use]
+    pub fn module_of<'a>(&self, live: &'a Live) -> Option<&'a str> {
+        self.wasm_of(live)?.get("url")?.as_str()
+    }
+
+    fn wasm_of<'a>(&self, live: &'a Live) -> Option<&'a Value> {
         let (api_version, kind) = self.plugin.kind();
         let is_plugin =
             |reference: &&ObjectRef| reference.kind == kind && reference.api_version == api_version;
         let spec = &live.get(self.references().iter().find(is_plugin)?)?.data["spec"];
         match self.plugin {
-            PluginKind::WasmPlugin => spec.get(PLUGIN_CONFIG),
-            PluginKind::TrafficExtension => spec.get("wasm")?.get(PLUGIN_CONFIG),
+            PluginKind::WasmPlugin => Some(spec),
+            PluginKind::TrafficExtension => spec.get("wasm"),
         }
     }
 
     /// The plugin, fail-open: a mesh without skycap serves the baseline, one that fails closed
     /// serves nobody.
-    fn plugin(&self, config: Value) -> anyhow::Result<Object> {
+    fn plugin(&self, name: &str, module: &str, config: Value) -> anyhow::Result<Object> {
         let (api_version, kind) = self.plugin.kind();
         let mut wasm = json!({
-            "url": self.module_url,
+            "url": module,
             "pluginName": PLUGIN,
             "failStrategy": "FAIL_OPEN",
             PLUGIN_CONFIG: config,
@@ -106,7 +135,31 @@ impl Mesh {
         };
         spec["match"] = json!([{"mode": "CLIENT"}]);
         let namespace = Some(self.root_namespace.as_str());
-        Object::new(object(api_version, kind, namespace, PLUGIN, json!({"spec": spec})))
+        Object::new(object(api_version, kind, namespace, name, json!({"spec": spec})))
+    }
+
+    /// Takes the everyday plugin out of the canary's workloads. Plugins are chained and never
+    /// replace each other, and their selectors cannot say "all but these".
+    fn aside(&self, selector: &BTreeMap<String, String>) -> anyhow::Result<Object> {
+        let manager = "envoy.filters.network.http_connection_manager";
+        let patch = |context: &str, filter: &str| {
+            let chain = json!({"filter": {"name": manager, "subFilter": {"name": filter}}});
+            json!({
+                "applyTo": "HTTP_FILTER",
+                "match": {"context": context, "listener": {"filterChain": chain}},
+                "patch": {"operation": "REMOVE"},
+            })
+        };
+        let contexts = ["SIDECAR_OUTBOUND", "GATEWAY"];
+        let filters = self.plugin.filters(&self.plugin_name());
+        let patches: Vec<_> = contexts
+            .iter()
+            .flat_map(|context| filters.iter().map(|filter| patch(context, filter)))
+            .collect();
+        let spec =
+            json!({"spec": {"workloadSelector": {"labels": selector}, "configPatches": patches}});
+        let namespace = Some(self.root_namespace.as_str());
+        Object::new(object(ENVOY_FILTER.0, ENVOY_FILTER.1, namespace, CANARY, spec))
     }
 
     /// The dispatch route, first in every virtual host of sidecars and gateways (istio: pilot's
@@ -133,6 +186,19 @@ impl PluginKind {
         match self {
             Self::WasmPlugin => ("extensions.istio.io/v1alpha1", "WasmPlugin"),
             Self::TrafficExtension => ("extensions.istio.io/v1alpha1", "TrafficExtension"),
+        }
+    }
+
+    /// What Envoy calls the filter of the plugin `name` (istio: pilot's `model.GetExtensionName`,
+    /// and from 1.30 on the translation of WasmPlugins): a name for each range of versions.
+    fn filters(self, name: &str) -> Vec<String> {
+        let group = "extensions.istio.io";
+        match self {
+            Self::TrafficExtension => vec![format!("{group}/trafficextension/{name}")],
+            Self::WasmPlugin => vec![
+                format!("{group}/trafficextension/{name}~istio-translated-wasmplugin"),
+                format!("{group}/wasmplugin/{name}"),
+            ],
         }
     }
 }
@@ -180,6 +246,8 @@ pub struct TooLarge {
 
 /// The name of the plugin.
 pub const PLUGIN: &str = "skycap";
+/// The name of what a canary has: a plugin, and the EnvoyFilter that takes the other one away.
+pub const CANARY: &str = "skycap-canary";
 /// The name of the EnvoyFilter.
 pub const DISPATCH_ROUTE: &str = "skycap-dispatch";
 const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");

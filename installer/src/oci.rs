@@ -78,7 +78,8 @@ impl Layout {
     /// When it would not, with what it expects.
     pub fn of(manifest: &OciImageManifest) -> anyhow::Result<(Self, &OciDescriptor)> {
         let layers = &manifest.layers;
-        if let Some(last) = layers.last().filter(|last| COMPAT_LAYERS.contains(&&*last.media_type)) {
+        if let Some(last) = layers.last().filter(|last| COMPAT_LAYERS.contains(&&*last.media_type))
+        {
             return Ok((Self::Compat, last));
         }
         let code = layers.iter().find(|layer| layer.media_type == WASM_LAYER);

@@ -9,6 +9,7 @@ use crate::{
     plan::Live,
     problem::{Problem, Severity},
     report,
+    sidecars::uptake::Uptake,
 };
 
 /// What there is to say of an installation.
@@ -17,6 +18,8 @@ use crate::{
 pub struct Status {
     /// The plugin; `None` where the table is not for Istio.
     pub plugin: Option<Plugin>,
+    /// How far Istio's sidecars are; `None` where that is not known.
+    pub sidecars: Option<Uptake>,
     /// The HTTPRoutes; `None` where the table is not for a mesh of the Gateway API.
     pub http_routes: Option<TakenRoutes>,
     /// The replica that writes.
@@ -86,7 +89,8 @@ impl Status {
     #[must_use]
     pub fn is_well(&self) -> bool {
         let taken = self.http_routes.as_ref().is_none_or(|routes| routes.refused.is_empty());
-        self.summary.refused == 0 && self.leads() && self.is_current() && taken
+        let served = self.sidecars.as_ref().is_none_or(|uptake| uptake.behind.is_empty());
+        self.summary.refused == 0 && self.leads() && self.is_current() && taken && served
     }
 
     /// The answer for people.
@@ -128,6 +132,10 @@ impl Status {
             rows.extend([("in the mesh", in_mesh(plugin)), ("plugin", plugin.name.clone())]);
         }
         let mut problems = self.problems.clone();
+        if let Some(uptake) = &self.sidecars {
+            rows.push(("sidecars", uptake.told()));
+            problems.extend(uptake.problems());
+        }
         if let Some(TakenRoutes { accepted, pending, refused }) = &self.http_routes {
             let refusals = refused.len();
             let routes = format!("{accepted} accepted, {pending} pending, {refusals} not taken");

@@ -60,6 +60,7 @@ fn status_reads_well() -> std::io::Result<()> {
             name: "WasmPlugin istio-system/skycap".into(),
             generation: Some("4049a2f932b6".into()),
         }),
+        sidecars: None,
         http_routes: None,
         controller: Some(Office {
             holder: "skycap-controller-7d9f-x2".into(),

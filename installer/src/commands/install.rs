@@ -12,7 +12,7 @@ use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 
-use super::{print, target::Target};
+use super::{print, status::read_summary, target::Target};
 use crate::{
     api,
     commands::Globals,
@@ -24,6 +24,7 @@ use crate::{
     preflight::preflight,
     progress::Progress,
     settings::{NAME, NAMESPACE},
+    sidecars::uptake::Uptake,
     snapshot::{read_policies, read_settings},
 };
 
@@ -81,6 +82,7 @@ impl Install {
         if meshes.has(MeshKind::Istio) {
             mesh.module_url = pin(&mesh.module_url).await?;
         }
+        let plugin = mesh.plugin_name();
         let wanted = Installation { meshes: meshes.clone(), mesh, image }.objects()?;
         let references: Vec<_> = wanted.iter().map(Object::reference).collect();
         let live = api::read(&client, &references).await?;
@@ -102,7 +104,11 @@ impl Install {
             );
         }
         if wait > 0 {
-            wait_for_controller(&client, Duration::from_secs(wait)).await?;
+            let deadline = Instant::now() + Duration::from_secs(wait);
+            wait_for_controller(&client, deadline).await?;
+            if meshes.has(MeshKind::Istio) {
+                wait_for_sidecars(&client, &plugin, deadline).await?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -186,7 +192,7 @@ fn is_settings(reference: &ObjectRef) -> bool {
 
 /// The same address by the digest of what lies there now: a tag that moves would give each Pod what
 /// it found at its start.
-async fn pin(url: &str) -> anyhow::Result<String> {
+pub(super) async fn pin(url: &str) -> anyhow::Result<String> {
     let address = match url.parse::<Address>() {
         Ok(address) if !address.is_pinned() => address,
         _ => return Ok(url.into()),
@@ -194,7 +200,7 @@ async fn pin(url: &str) -> anyhow::Result<String> {
     let digest = async { Registry::open(&address, Access::Pull).await?.digest().await }.await;
     let digest = digest.with_context(|| {
         format!(
-            "cannot pin `{url}` to what lies there: give --module-url with its digest, as `skycap \
+            "cannot pin `{url}` to what lies there: give it with its digest, as `skycap \
              plugin push` prints it"
         )
     })?;
@@ -208,10 +214,9 @@ async fn execute(plan: &Plan, client: &Client) -> anyhow::Result<()> {
     plan.execute(client, |step: &Step| progress.say(&step.reference().to_string())).await
 }
 
-async fn wait_for_controller(client: &Client, patience: Duration) -> anyhow::Result<()> {
+async fn wait_for_controller(client: &Client, deadline: Instant) -> anyhow::Result<()> {
     let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
     let progress = Progress::new("waiting for the controller");
-    let deadline = Instant::now() + patience;
     loop {
         let deployment = deployments.get(CONTROLLER).await.context("cannot read the Deployment")?;
         let status = deployment.status.unwrap_or_default();
@@ -223,12 +228,40 @@ async fn wait_for_controller(client: &Client, patience: Duration) -> anyhow::Res
         progress.say(&format!("{available} of 2 replicas are available"));
         anyhow::ensure!(
             Instant::now() < deadline,
-            "the controller is not available after {patience:?}: all is applied, see `kubectl -n \
-             {NAMESPACE} describe deployment {CONTROLLER}`, then run this again"
+            "the controller is not available in time: all is applied, see `kubectl -n {NAMESPACE} \
+             describe deployment {CONTROLLER}`, then run this again"
         );
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until each sidecar that is there serves the table that the controller has compiled.
+async fn wait_for_sidecars(client: &Client, plugin: &str, deadline: Instant) -> anyhow::Result<()> {
+    let progress = Progress::new("waiting for the sidecars");
+    loop {
+        // There is no report before the controller's first round.
+        let told = match read_summary(client).await.map(|summary| summary.generation.parse()) {
+            Ok(Ok(generation)) => {
+                let uptake = Uptake::read(client, plugin, Some(generation)).await?;
+                if uptake.behind.is_empty() {
+                    anstream::eprintln!("{}", uptake.told());
+                    return Ok(());
+                }
+                let first = uptake.behind.iter().next();
+                let first = first.map(|(pod, why)| format!("; {pod}: {why}"));
+                uptake.told() + &first.unwrap_or_default()
+            }
+            _ => "the controller has no table yet".to_owned(),
+        };
+        progress.say(&told);
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the sidecars are not ready in time: all is applied, {told}; see `skycap status`"
+        );
+        tokio::time::sleep(POLL).await;
     }
 }
 
 /// Nothing is published yet, so the default names a registry that is nobody's: give your own.
 const IMAGE: &str = concat!("registry.example.com/skycap/controller:", env!("CARGO_PKG_VERSION"));
+const POLL: Duration = Duration::from_millis(500);

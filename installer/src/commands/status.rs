@@ -18,8 +18,10 @@ use crate::{
     },
     istio::Mesh,
     meshes::MeshKind,
+    progress::Progress,
     report::Report,
     settings::NAMESPACE,
+    sidecars::uptake::Uptake,
     snapshot::read_policies,
     status::{Office, Plugin, Status as Answer, TakenRoutes},
 };
@@ -56,8 +58,13 @@ impl Status {
             false => None,
         };
         let (summary, report) = read(&client).await?;
+        let sidecars = match plugin {
+            Some(_) => read_sidecars(&client, &mesh, &summary).await,
+            None => None,
+        };
         let answer = Answer {
             plugin,
+            sidecars,
             http_routes,
             controller: read_office(&client).await?,
             summary,
@@ -82,6 +89,11 @@ pub(crate) async fn read_report(client: &Client) -> anyhow::Result<Report> {
     Ok(read(client).await?.1)
 }
 
+/// The summary that the controller left.
+pub(crate) async fn read_summary(client: &Client) -> anyhow::Result<Summary> {
+    Ok(read(client).await?.0)
+}
+
 async fn read(client: &Client) -> anyhow::Result<(Summary, Report)> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let status = maps.get_opt(STATUS).await.context("cannot read the report")?;
@@ -102,6 +114,13 @@ async fn read_plugin(client: &Client, mesh: &Mesh) -> anyhow::Result<Plugin> {
     let generation = mesh.table_of(&live).and_then(|table| table["generation"].as_str());
     let name = references.first().map(ToString::to_string).unwrap_or_default();
     Ok(Plugin { name, generation: generation.map(str::to_owned) })
+}
+
+/// How far the sidecars are; `None`, with a word why, to whom the cluster does not show them.
+async fn read_sidecars(client: &Client, mesh: &Mesh, summary: &Summary) -> Option<Uptake> {
+    let _progress = Progress::new("asking sidecars");
+    let uptake = Uptake::read(client, &mesh.plugin_name(), summary.generation.parse().ok()).await;
+    uptake.map_err(|error| anstream::eprintln!("the sidecars are not known: {error:#}")).ok()
 }
 
 async fn read_office(client: &Client) -> anyhow::Result<Option<Office>> {

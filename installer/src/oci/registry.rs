@@ -8,7 +8,7 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::{
     Client, Reference, RegistryOperation,
     client::{ClientConfig, ClientProtocol},
-    errors::OciDistributionError,
+    errors::{OciDistributionError, OciErrorCode},
     manifest::{OciImageManifest, OciManifest},
     secrets::RegistryAuth,
 };
@@ -194,7 +194,9 @@ fn credentials(registry: &str) -> anyhow::Result<RegistryAuth> {
             Ok(RegistryAuth::Anonymous)
         }
         Err(error) => Err(error).with_context(|| {
-            format!("cannot read Docker's credentials for `{registry}`; try `docker login {registry}`")
+            format!(
+                "cannot read Docker's credentials for `{registry}`; try `docker login {registry}`"
+            )
         }),
     }
 }
@@ -214,16 +216,27 @@ fn is_passing(error: &OciDistributionError) -> bool {
     }
 }
 
+/// The crate's errors say what happened; this says what to do.
 fn explain(registry: &str, error: OciDistributionError) -> anyhow::Error {
+    use OciDistributionError as E;
+    let codes: Vec<_> = match &error {
+        E::RegistryError { envelope, .. } => envelope.errors.iter().map(|e| &e.code).collect(),
+        _ => Vec::new(),
+    };
+    let is_missing = codes
+        .iter()
+        .any(|code| matches!(code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown));
+    let is_locked =
+        codes.iter().any(|code| matches!(code, OciErrorCode::Unauthorized | OciErrorCode::Denied));
+    let locked = || {
+        format!("`{registry}` lets nobody in by these credentials; try `docker login {registry}`")
+    };
     let advice = match &error {
-        OciDistributionError::UnauthorizedError { .. }
-        | OciDistributionError::AuthenticationFailure(_) => {
-            format!("`{registry}` lets nobody in by these credentials; try `docker login {registry}`")
-        }
-        OciDistributionError::ImageManifestNotFoundError(_) => {
-            "there is no such module; push it with `skycap plugin push`".to_owned()
-        }
-        OciDistributionError::RequestError(error) if error.is_connect() => {
+        E::RegistryError { .. } if is_missing => MISSING.to_owned(),
+        E::ImageManifestNotFoundError(_) => MISSING.to_owned(),
+        E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => locked(),
+        E::RegistryError { .. } if is_locked => locked(),
+        E::RequestError(error) if error.is_connect() => {
             format!("cannot reach the registry `{registry}` from here")
         }
         _ => format!("the registry `{registry}` did not do it"),
@@ -231,6 +244,7 @@ fn explain(registry: &str, error: OciDistributionError) -> anyhow::Error {
     anyhow::Error::new(error).context(advice)
 }
 
+const MISSING: &str = "there is no such module; push it with `skycap plugin push`";
 /// What Istio writes before a reference.
 pub const SCHEME: &str = "oci://";
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -71,8 +71,7 @@ impl Pod {
     }
 
     /// The Pod as the API server is to know it.
-    #[must_use]
-    pub fn manifest(&self) -> Value {
+    fn manifest(&self) -> Value {
         let containers = ["app", "istio-proxy"].map(|name| json!({"name": name, "image": name}));
         json!({
             "apiVersion": "v1",
@@ -129,8 +128,10 @@ impl Cluster {
             "concurrency": 1,
             "proxyAdminPort": admin,
             "statusPort": status,
+            // As in a mesh with Istio's own metrics, requests and their times are exported.
+            "proxyStatsMatcher": {"inclusionPrefixes": ["http.outbound"]},
             // What skycap's README asks for, so that its counters have labels.
-            "extraStatTags": ["outcome", "reason"],
+            "extraStatTags": ["outcome", "reason", "plugin"],
         });
         let mut command = own_file_system(&program);
         command
@@ -157,7 +158,27 @@ impl Cluster {
         let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let mut agent = Agent { child, log, status: local(status), admin: local(admin) };
         agent.wait_until_ready().await?;
+        self.announce(pod, status).await?;
         Ok(agent)
+    }
+
+    /// Tells the API server of the Pod, as injector and kubelet would.
+    async fn announce(&self, pod: &Pod, port: u16) -> anyhow::Result<()> {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": pod.namespace}});
+        self.apply(&account).await?;
+        let mut manifest = pod.manifest();
+        manifest["metadata"]["annotations"] = json!({"prometheus.io/port": port.to_string()});
+        self.apply(&manifest).await?;
+        let address = local_address()?;
+        let status =
+            json!({"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}});
+        let pods = kube::Api::<k8s_openapi::api::core::v1::Pod>::namespaced(
+            self.client.clone(),
+            &pod.namespace,
+        );
+        let params = kube::api::PatchParams::default();
+        pods.patch_status(&pod.name(), &params, &kube::api::Patch::Merge(&status)).await?;
+        Ok(())
     }
 }
 

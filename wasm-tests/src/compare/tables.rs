@@ -37,7 +37,7 @@ pub async fn configure(envoy: &Path, folder: &Path) -> anyhow::Result<Measured> 
         let place = folder.join(format!("table-{sandboxes}"));
         // With no Service there is no listener: one is wanted, or no filter is loaded.
         let envoy = Envoy::start(envoy, with_a_service(bootstrap), &json, &place).await?;
-        let configure = envoy.process.stat("wasmcustom.skycap_configure_microseconds").await?;
+        let configure = envoy.process.stat(CONFIGURE).await?;
         let start = Instant::now();
         let parsed: HashMap<String, serde_json::Value> = serde_json::from_str(&json)?;
         let parse = start.elapsed();
@@ -95,3 +95,5 @@ fn with_a_service(bootstrap: Bootstrap) -> Bootstrap {
         crate::envoy::bootstrap::Service { name: "cart".into(), port: 80, endpoint, http2: false };
     Bootstrap { services: vec![cart], ..bootstrap }
 }
+
+const CONFIGURE: &str = "wasmcustom.skycap_configure_microseconds.plugin=.=istio-system.skycap;.;";

@@ -131,12 +131,8 @@ async fn open_shop(fixture: &Fixture) -> anyhow::Result<Vec<Workload>> {
         fixture.apply(&super::shop::endpoints(name, workload.address.port(), true)?).await?;
         workloads.push(workload);
     }
-    // kube-controller-manager would make it.
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "shop"}});
-    fixture.apply(&account).await?;
     for (role, address) in ROLES {
         let pod = Pod::sidecar(role);
-        fixture.apply(&pod.manifest()).await?;
         fixture.apply(&pod.outbound(address, &Value::Null)).await?;
     }
     for object in gateway() {

@@ -132,10 +132,16 @@ impl Fixture {
         Ok(String::from_utf8([output.stdout, output.stderr].concat())?)
     }
 
-    async fn run_skycap(&self, args: &[&str]) -> anyhow::Result<std::process::Output> {
+    pub(crate) async fn run_skycap(&self, args: &[&str]) -> anyhow::Result<std::process::Output> {
+        Ok(self.command(args)?.output().await?)
+    }
+
+    /// The command as cluster-admin; it ends when it is dropped.
+    pub(crate) fn command(&self, args: &[&str]) -> anyhow::Result<tokio::process::Command> {
         let kubeconfig = self.cluster.kubeconfig(self.cluster.admin_token())?;
         let mut command = tokio::process::Command::new(skycap_tests::cluster::program());
-        Ok(command.args(args).env("KUBECONFIG", kubeconfig).output().await?)
+        command.args(args).env("KUBECONFIG", kubeconfig).kill_on_drop(true);
+        Ok(command)
     }
 
     /// Deletes a ConfigMap of namespace `shop`.

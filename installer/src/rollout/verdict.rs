@@ -1,0 +1,264 @@
+//! Whether a canary is good, by what its sidecars report: a function of what was seen, and of
+//! nothing else.
+//!
+//! | a canary is backed out when | because |
+//! |---|---|
+//! | the module does not run in each of its sidecars after [`Limits::start`] | it cannot be fetched, compiled, or refuses to start; Envoy keeps the listener waiting |
+//! | it refuses the table | the sidecar would serve the baseline only |
+//! | fewer seconds are ticked than its VMs should have lived | a VM has trapped, and requests pass it unseen |
+//! | requests are answered and not decided | the same, where the VM still ticks |
+//! | the share of 5xx has grown | against the sidecar's own past, and against the others now |
+//! | requests take longer | against the sidecar's own past |
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::sidecars::{Report, Sidecars};
+
+/// What is taken as bad, and how long is looked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// How long the module may take to run.
+    pub start: Duration,
+    /// How long it is looked at from then on.
+    pub window: Duration,
+    /// How much the share of 5xx may grow, as a fraction.
+    pub errors: f64,
+    /// By how many milliseconds requests may become slower in the mean, …
+    pub slower: f64,
+    /// … or by which factor; the larger of the two counts.
+    pub factor: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            start: Duration::from_secs(30),
+            window: Duration::from_secs(300),
+            errors: 0.01,
+            slower: 5.0,
+            factor: 1.25,
+        }
+    }
+}
+
+/// What is to be done with a canary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Look on; with what is seen now.
+    Wait(String),
+    /// It is good; with what was seen.
+    Promote(String),
+    /// It is not; with why.
+    BackOut(String),
+}
+
+/// A canary that is watched.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    limits: Limits,
+    /// What the canary's sidecars reported before.
+    before: BTreeMap<String, Report>,
+    /// What the others reported before.
+    others_before: BTreeMap<String, Report>,
+    /// For each sidecar when its VMs were first seen to be as many as the last time, and the report.
+    settled: BTreeMap<String, (Duration, Report)>,
+    last: BTreeMap<String, Report>,
+    /// Since when all run.
+    running: Option<Duration>,
+}
+
+impl Trial {
+    /// Begins with what was reported before the canary.
+    #[must_use]
+    pub fn new(limits: Limits, before: &Sidecars, others: &Sidecars) -> Self {
+        let reports = |sidecars: &Sidecars| {
+            sidecars.answers().map(|(pod, report)| (pod.to_owned(), report.clone())).collect()
+        };
+        Self {
+            limits,
+            before: reports(before),
+            others_before: reports(others),
+            settled: BTreeMap::new(),
+            last: BTreeMap::new(),
+            running: None,
+        }
+    }
+
+    /// Takes what is reported at `elapsed` since the start.
+    pub fn observe(&mut self, elapsed: Duration, now: &Sidecars, others: &Sidecars) -> Verdict {
+        let sidecars = now.total;
+        let mut seen = Seen::default();
+        for (pod, report) in now.answers() {
+            let since = report.since(self.before.get(pod));
+            if let Some(why) = self.fault(pod, elapsed, &since) {
+                return Verdict::BackOut(format!("{pod}: {why}"));
+            }
+            seen.running += usize::from(since.ticks > 0.0);
+            seen.add(self.before.get(pod), &since);
+            self.last.insert(pod.to_owned(), since);
+        }
+        if sidecars == 0 || seen.running < now.reports.len() {
+            return self.wait_for_start(elapsed, now, seen.running);
+        }
+        let running = *self.running.get_or_insert(elapsed);
+        let mut past = Seen::default();
+        for (pod, report) in others.answers() {
+            past.add(None, &report.since(self.others_before.get(pod)));
+        }
+        if let Some(why) = self.compare(&seen, &past) {
+            return Verdict::BackOut(why);
+        }
+        let told = seen.told(sidecars);
+        let left = (running + self.limits.window).saturating_sub(elapsed);
+        if !left.is_zero() {
+            return Verdict::Wait(format!("{told}; {} s to go", left.as_secs()));
+        }
+        if seen.decided > 0.0 {
+            Verdict::Promote(told)
+        } else {
+            Verdict::BackOut(
+                "it was asked nothing in all that time, so nothing was judged; choose workloads with \
+                 traffic, or a longer --window"
+                    .into(),
+            )
+        }
+    }
+
+    /// What is wrong with one sidecar.
+    fn fault(&mut self, pod: &str, elapsed: Duration, since: &Report) -> Option<String> {
+        if since.refused > 0.0 {
+            return Some("the module refuses the table".into());
+        }
+        let (settled_at, settled) = match self.settled.get(pod) {
+            Some((at, report)) if report.vms == since.vms => (*at, report.clone()),
+            _ => {
+                // The last VM may have begun between two looks.
+                if since.vms > 0.0 {
+                    self.settled.insert(pod.to_owned(), (elapsed, since.clone()));
+                }
+                return None;
+            }
+        };
+        let lived = (elapsed - settled_at).as_secs_f64() * since.vms;
+        let missing = lived - (since.ticks - settled.ticks);
+        // Each VM may be about to tick, and the look itself takes a moment.
+        if missing > since.vms * 1.5 + 2.0 {
+            return Some(format!(
+                "a VM of the module has stopped, most likely by a trap: {} of {:.0} seconds were ticked \
+                 by {} VMs",
+                since.ticks - settled.ticks,
+                lived,
+                since.vms
+            ));
+        }
+        let (asked, decided) = (since.requests - settled.requests, since.decided - settled.decided);
+        (asked >= ENOUGH && decided < asked / 2.0).then(|| {
+            format!("{asked} requests were answered, and the module saw {decided} of them")
+        })
+    }
+
+    fn wait_for_start(&self, elapsed: Duration, now: &Sidecars, running: usize) -> Verdict {
+        let asked = now.reports.len();
+        if elapsed < self.limits.start {
+            return Verdict::Wait(format!("the module runs in {running} of {asked} sidecars"));
+        }
+        if asked == 0 {
+            return Verdict::BackOut("no sidecar has these labels".into());
+        }
+        let silent = now.reports.iter().find_map(|(pod, report)| match report {
+            Ok(report) => {
+                let since = report.since(self.before.get(pod));
+                let why = if since.fetch_failures > 0.0 {
+                    "Istio's agent cannot get it; `kubectl logs` of its istio-proxy says why"
+                } else {
+                    "Envoy does not take it; `kubectl logs` of its istio-proxy says why"
+                };
+                (since.ticks == 0.0).then(|| format!("{pod}: {why}"))
+            }
+            Err(error) => Some(format!("{pod} does not answer: {error}")),
+        });
+        Verdict::BackOut(format!(
+            "after {} s the module runs in {running} of {asked} sidecars: {}",
+            elapsed.as_secs(),
+            silent.unwrap_or_default()
+        ))
+    }
+
+    /// What is wrong with all of them together.
+    fn compare(&self, seen: &Seen, others: &Seen) -> Option<String> {
+        let Limits { errors, slower, factor, .. } = self.limits;
+        let (share, allowed) = (seen.share(), seen.past_share().max(others.share()) + errors);
+        if seen.errors >= FEW && share > allowed {
+            return Some(format!(
+                "{:.1} % of its requests got a 5xx, before it were {:.1} % and elsewhere are {:.1} %",
+                share * 100.0,
+                seen.past_share() * 100.0,
+                others.share() * 100.0
+            ));
+        }
+        let (mean, past) = (seen.mean()?, seen.past_mean()?);
+        (mean > (past * factor).max(past + slower)).then(|| {
+            format!("its requests take {mean:.1} ms in the mean, before it they took {past:.1} ms")
+        })
+    }
+}
+
+/// Sums over sidecars.
+#[derive(Debug, Default)]
+struct Seen {
+    running: usize,
+    requests: f64,
+    errors: f64,
+    decided: f64,
+    milliseconds: (f64, f64),
+    past: Report,
+}
+
+impl Seen {
+    fn add(&mut self, before: Option<&Report>, since: &Report) {
+        self.requests += since.requests;
+        self.errors += since.errors;
+        self.decided += since.decided;
+        self.milliseconds.0 += since.milliseconds.0;
+        self.milliseconds.1 += since.milliseconds.1;
+        if let Some(before) = before {
+            self.past.requests += before.requests;
+            self.past.errors += before.errors;
+            self.past.milliseconds.0 += before.milliseconds.0;
+            self.past.milliseconds.1 += before.milliseconds.1;
+        }
+    }
+
+    fn share(&self) -> f64 {
+        self.errors / self.requests.max(1.0)
+    }
+
+    fn past_share(&self) -> f64 {
+        self.past.errors / self.past.requests.max(1.0)
+    }
+
+    /// Milliseconds; `None` of too few.
+    fn mean(&self) -> Option<f64> {
+        (self.milliseconds.1 >= ENOUGH).then(|| self.milliseconds.0 / self.milliseconds.1)
+    }
+
+    fn past_mean(&self) -> Option<f64> {
+        let (sum, count) = self.past.milliseconds;
+        (count >= ENOUGH).then(|| sum / count)
+    }
+
+    fn told(&self, sidecars: usize) -> String {
+        let mean = self.mean().map(|mean| format!(", {mean:.1} ms in the mean"));
+        format!(
+            "the module runs in {sidecars} sidecars, decided {} requests, {} got a 5xx{}",
+            self.decided,
+            self.errors,
+            mean.unwrap_or_default()
+        )
+    }
+}
+
+/// So many requests say something of all.
+const ENOUGH: f64 = 20.0;
+/// Fewer failures than this happen.
+const FEW: f64 = 3.0;
