@@ -9,18 +9,18 @@
 //! | `skycap_table_keys`, `skycap_table_rows` | gauge | `plugin` | keys, and routes of all keys |
 //! | `skycap_configure_microseconds` | gauge | `plugin` | how long the newest table took to read |
 //! | `skycap_vms_total` | counter | `plugin` | VMs that have begun to tick: one a thread |
-//! | `skycap_ticks_total` | counter | `plugin` | seconds that all of them have lived, together |
+//! | `skycap_vm_milliseconds_total` | counter | `plugin` | how long all of them have lived, together |
 //!
 //! Labels are written into the name, as `outcome=.=routed;.;`: Istio makes labels of them with
 //! `extraStatTags: [outcome, reason, plugin]` in its mesh configuration. There are as many time
 //! series as the enum has variants: nothing that comes in a request becomes a label.
 //!
-//! Envoy counts nowhere that a VM has trapped, and with `FAIL_OPEN` requests pass it from then on: a
-//! VM that no longer ticks is how `skycap rollout` sees it.
+//! Envoy counts nowhere that a VM has trapped, and with `FAIL_OPEN` requests pass it from then on: that
+//! it no longer lives is how `skycap rollout` sees it.
 //!
-//! A request counts in the module's memory, and once a second the sums go to Envoy: a host call
-//! for each request would cost more than the decision. A worker that ends takes the sums of its
-//! last second with it.
+//! A request counts in the module's memory, and once a second, and with each new table, the sums go
+//! to Envoy: a host call for each request would cost more than the decision. A worker that ends takes
+//! the sums of its last second with it.
 
 use skycap_core::{
     config::PluginConfig,
@@ -38,7 +38,9 @@ pub(crate) struct Metrics {
 /// What is counted of one plugin, in a VM that may have several.
 pub(crate) struct PluginMetrics {
     vms: Option<Metric>,
-    ticks: Option<Metric>,
+    lived: Option<Metric>,
+    /// Up to when the VM's life is counted, in nanoseconds of the host's clock.
+    counted: u64,
     has_ticked: bool,
 }
 
@@ -105,21 +107,30 @@ impl Metrics {
 }
 
 impl PluginMetrics {
-    pub(crate) fn define(plugin: &[u8]) -> Self {
+    pub(crate) fn define(plugin: &[u8], now: u64) -> Self {
         Self {
             vms: define(MetricKind::Counter, "skycap_vms_total", plugin),
-            ticks: define(MetricKind::Counter, "skycap_ticks_total", plugin),
+            lived: define(MetricKind::Counter, "skycap_vm_milliseconds_total", plugin),
+            counted: now,
             has_ticked: false,
         }
     }
 
-    /// Counts a second of this VM's life.
-    pub(crate) fn tick(&mut self) {
+    /// Counts this VM as one that serves: Envoy's trial of a configuration does not live to tick.
+    pub(crate) fn tick(&mut self, now: u64) {
         if let (Some(vms), false) = (self.vms, core::mem::replace(&mut self.has_ticked, true)) {
             vms.increment(1);
         }
-        if let Some(ticks) = self.ticks {
-            ticks.increment(1);
+        self.live(now);
+    }
+
+    /// Counts this VM's life up to now. Each new table sets Envoy's timer back, so ticks alone would
+    /// not do.
+    pub(crate) fn live(&mut self, now: u64) {
+        let milliseconds = now.saturating_sub(self.counted) / 1_000_000;
+        if let (Some(lived), 1..) = (self.lived, milliseconds) {
+            lived.increment(milliseconds);
+            self.counted = self.counted.saturating_add(milliseconds.saturating_mul(1_000_000));
         }
     }
 }

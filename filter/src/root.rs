@@ -74,7 +74,7 @@ impl Root {
         self.metrics.flush();
         let plugin = place(&self.plugins).and_then(|place| self.plugins.get_mut(place));
         if let Some(plugin) = plugin {
-            plugin.metrics.tick();
+            plugin.metrics.tick(host::now());
         }
     }
 
@@ -106,7 +106,10 @@ impl Root {
         host::log(LogLevel::Info, &line);
         host::share(&shared_key(&name), config.generation.to_string().as_bytes());
         metrics::record_table(&name, config, nanoseconds);
-        self.plugin(name).table = Some(Rc::new(table));
+        self.metrics.flush();
+        let plugin = self.plugin(name);
+        plugin.table = Some(Rc::new(table));
+        plugin.metrics.live(host::now());
     }
 
     fn refuse(&mut self, name: Vec<u8>, error: &ConfigError) -> bool {
@@ -132,7 +135,7 @@ impl Root {
         let place = self.plugins.iter().position(|plugin| plugin.name == name);
         let place = place.unwrap_or(self.plugins.len());
         if place == self.plugins.len() {
-            let metrics = PluginMetrics::define(&name);
+            let metrics = PluginMetrics::define(&name, host::now());
             self.plugins.push(Plugin { name, table: None, metrics });
         }
         #[expect(clippy::indexing_slicing, reason = "the place was found or made above")]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     fragments::KIND_LABEL,
     objects::object,
+    rollout,
     settings::{NAME, NAMESPACE},
 };
 
@@ -27,6 +28,13 @@ pub fn policy() -> Vec<Value> {
         // A policy that cannot be evaluated must not keep anyone from working.
         "failurePolicy": "Ignore",
         "matchConstraints": {"resourceRules": rules, "objectSelector": selector},
+        "matchConditions": [{
+            "name": "is-no-rollout",
+            "expression": format!(
+                "object.metadata.namespace != '{NAMESPACE}' || object.metadata.name != '{}'",
+                rollout::NAME
+            ),
+        }],
         "variables": [
             {"name": "kind", "expression": format!("object.metadata.labels['{KIND_LABEL}']")},
             {"name": "data", "expression": "has(object.data) ? object.data : {}"},

@@ -31,8 +31,10 @@ pub struct Report {
     pub generation: Option<u64>,
     /// VMs that have begun to run the module, since the proxy's start.
     pub vms: f64,
-    /// Seconds that they have lived together.
-    pub ticks: f64,
+    /// The proxy's worker threads.
+    pub threads: f64,
+    /// Seconds that the VMs have lived together.
+    pub lived: f64,
     /// Tables that the module refused.
     pub refused: f64,
     /// Modules that Istio's agent could not get.
@@ -94,10 +96,12 @@ impl Report {
                 report.generation = Some(value as u64);
             } else if of_plugin("skycap_vms_total") {
                 report.vms += value;
-            } else if of_plugin("skycap_ticks_total") {
-                report.ticks += value;
+            } else if of_plugin("skycap_vm_milliseconds_total") {
+                report.lived += value / 1000.0;
             } else if of_plugin("skycap_tables_refused_total") {
                 report.refused += value;
+            } else if name == "envoy_server_concurrency" {
+                report.threads = value;
             } else if name.starts_with("skycap_requests_total") {
                 report.decided += value;
             } else if name == "istio_agent_wasm_config_conversion_count"
@@ -119,7 +123,8 @@ impl Report {
         Self {
             generation: self.generation,
             vms: self.vms - before.vms,
-            ticks: self.ticks - before.ticks,
+            threads: self.threads,
+            lived: self.lived - before.lived,
             refused: self.refused - before.refused,
             fetch_failures: self.fetch_failures - before.fetch_failures,
             decided: self.decided - before.decided,
@@ -193,7 +198,7 @@ async fn ask(client: &Client, pod: Pod, plugin: &str) -> (String, Result<Report,
     let port = pod.annotations().get("prometheus.io/port").map_or(AGENT_PORT, String::as_str);
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{METRICS}");
     let answer = async {
-        let request = hyper::Request::get(path).body(Vec::new())?;
+        let request = hyper::Request::get(path).header("accept", "text/plain").body(Vec::new())?;
         let text = tokio::time::timeout(PATIENCE, client.request_text(request)).await;
         anyhow::Ok(text.context("it does not answer")??)
     };
@@ -223,9 +228,10 @@ mod tests {
 
     /// As a real agent wrote it, with Istio's labels and without.
     const TEXT: &str = r#"
-# TYPE skycap_ticks_total counter
-skycap_ticks_total{plugin="istio-system.skycap"} 40
-skycap_ticks_total{plugin="istio-system.skycap-canary"} 7
+# TYPE skycap_vm_milliseconds_total counter
+envoy_server_concurrency{} 2
+skycap_vm_milliseconds_total{plugin="istio-system.skycap"} 40000
+skycap_vm_milliseconds_total{plugin="istio-system.skycap-canary"} 7000
 skycap_vms_total_plugin___istio_system_skycap____{} 3
 skycap_table_generation{plugin="istio-system.skycap"} 68994431856480
 skycap_requests_total{outcome="routed"} 2
@@ -245,7 +251,8 @@ envoy_http_downstream_rq_time_count{http_conn_manager_prefix="outbound_0.0.0.0_8
         let wanted = Report {
             generation: Some(68_994_431_856_480),
             vms: 3.0,
-            ticks: 40.0,
+            threads: 2.0,
+            lived: 40.0,
             refused: 0.0,
             fetch_failures: 1.0,
             decided: 7.0,
@@ -254,7 +261,7 @@ envoy_http_downstream_rq_time_count{http_conn_manager_prefix="outbound_0.0.0.0_8
             milliseconds: (21.0, 7.0),
         };
         assert_eq!(report, wanted);
-        assert_eq!(Report::parse(TEXT, "istio-system.skycap-canary").ticks, 7.0);
+        assert_eq!(Report::parse(TEXT, "istio-system.skycap-canary").lived, 7.0);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | [`host`] | an in-process Proxy-Wasm host on wasmi, which counts what a request costs |
 //! | [`envoy`] | a real Envoy, configured as istiod would |
 //! | [`shop`] | three small services that propagate baggage, each with its own sidecar |
+//! | [`faulty`] | modules that a roll-out must not let through |
 //! | [`cluster`] | a real etcd and kube-apiserver, and the controller as a process |
 //! | [`case`] | the case table, which runs natively, through the module, and as HTTPRoutes |
 //! | [`mesh`] | how Linkerd and other meshes of the Gateway API pick a rule: a model, with its sources |
@@ -18,6 +19,7 @@ pub mod cluster;
 pub mod compare;
 pub mod echo;
 pub mod envoy;
+pub mod faulty;
 pub mod host;
 pub mod mesh;
 pub mod module;

@@ -187,7 +187,7 @@ impl Status {
         let trial = match canary {
             Some(Canary { module, selector, until }) => {
                 let (now, _) = look(client, selector, &plugin_name(&mesh)).await?;
-                let running = now.answers().filter(|(_, report)| report.ticks > 0.0).count();
+                let running = now.answers().filter(|(_, report)| report.lived > 0.0).count();
                 Some(OnTrial {
                     module: module.clone(),
                     workloads: selector_text(selector),

@@ -236,6 +236,11 @@ fn explain(registry: &str, error: OciDistributionError) -> anyhow::Error {
         E::ImageManifestNotFoundError(_) => MISSING.to_owned(),
         E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => locked(),
         E::RegistryError { .. } if is_locked => locked(),
+        E::RequestError(error)
+            if error.status().is_some_and(|status| [401, 403].contains(&status.as_u16())) =>
+        {
+            locked()
+        }
         E::RequestError(error) if error.is_connect() => {
             format!("cannot reach the registry `{registry}` from here")
         }

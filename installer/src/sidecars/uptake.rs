@@ -35,11 +35,11 @@ impl Uptake {
     ) -> anyhow::Result<Self> {
         let all = BTreeMap::new();
         let first = Sidecars::read(client, &all, plugin, SAMPLE).await?;
-        // A gauge outlives its module: whether that still runs is seen by its ticks.
+        // A gauge outlives its module: whether that still runs is seen by its life.
         let is_doubtful = first.answers().any(|(_, report)| report.fetch_failures > 0.0);
         let second = match is_doubtful {
             true => {
-                tokio::time::sleep(TICKS).await;
+                tokio::time::sleep(LIFE).await;
                 Sidecars::read(client, &all, plugin, SAMPLE).await?
             }
             false => first.clone(),
@@ -91,10 +91,10 @@ impl Uptake {
 
 /// What keeps a sidecar from the table.
 fn trouble(before: Option<&Report>, report: &Report, wanted: Option<u64>) -> Option<String> {
-    let has_ticked = before.is_none_or(|before| before == report || before.ticks < report.ticks);
+    let lives = before.is_none_or(|before| before == report || before.lived < report.lived);
     let fetches = report.fetch_failures > 0.0;
     match report.generation {
-        Some(_) if has_ticked && report.ticks > 0.0 => {}
+        Some(_) if lives && report.lived > 0.0 => {}
         _ if fetches => {
             return Some(
                 "Istio's agent cannot get the module, and its requests go to the baseline; the \
@@ -125,15 +125,15 @@ fn trouble(before: Option<&Report>, report: &Report, wanted: Option<u64>) -> Opt
 const SAMPLE: usize = 100;
 /// So many are shown.
 const SHOWN: usize = 5;
-/// A module ticks once a second.
-const TICKS: Duration = Duration::from_millis(2_200);
+/// A module counts its life once a second.
+const LIFE: Duration = Duration::from_millis(2_200);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sidecars(generation: Option<u64>, ticks: f64, fetch_failures: f64) -> Sidecars {
-        let report = Report { generation, ticks, fetch_failures, ..Report::default() };
+    fn sidecars(generation: Option<u64>, lived: f64, fetch_failures: f64) -> Sidecars {
+        let report = Report { generation, lived, fetch_failures, ..Report::default() };
         Sidecars { reports: [("shop/cart-1".to_owned(), Ok(report))].into(), total: 1 }
     }
 
