@@ -142,7 +142,8 @@ impl Report {
         let sources = [
             ("istio_requests_total", "istio_request_duration_milliseconds", "reporter=\"source\""),
             (
-                "envoy_http_downstream_rq_xx",
+                // Istio's bootstrap makes a label of `_5xx`, and leaves nothing of `_xx`.
+                "envoy_http_downstream_rq",
                 "envoy_http_downstream_rq_time",
                 "http_conn_manager_prefix=\"outbound_",
             ),
@@ -238,9 +239,9 @@ skycap_requests_total{outcome="routed"} 2
 skycap_requests_total{outcome="no_key"} 5
 istio_agent_wasm_config_conversion_count{result="fetch_failure"} 1
 istio_agent_wasm_config_conversion_count{result="success"} 4
-envoy_http_downstream_rq_xx{response_code_class="5",http_conn_manager_prefix="outbound_0.0.0.0_80"} 1
-envoy_http_downstream_rq_xx{response_code_class="2",http_conn_manager_prefix="outbound_0.0.0.0_80"} 6
-envoy_http_downstream_rq_xx{response_code_class="2",http_conn_manager_prefix="admin"} 90
+envoy_http_downstream_rq{response_code_class="5xx",http_conn_manager_prefix="outbound_0.0.0.0_80"} 1
+envoy_http_downstream_rq{response_code_class="2xx",http_conn_manager_prefix="outbound_0.0.0.0_80"} 6
+envoy_http_downstream_rq{response_code_class="2xx",http_conn_manager_prefix="admin"} 90
 envoy_http_downstream_rq_time_sum{http_conn_manager_prefix="outbound_0.0.0.0_80"} 21
 envoy_http_downstream_rq_time_count{http_conn_manager_prefix="outbound_0.0.0.0_80"} 7
 "#;

@@ -72,8 +72,8 @@ fn a_good_module_is_promoted() -> anyhow::Result<()> {
 #[test]
 fn a_bad_module_is_backed_out() -> anyhow::Result<()> {
     for (fault, why) in [
-        (Fault::RefusesTable, "Envoy does not take it"),
-        (Fault::Traps, "a VM of the module has stopped"),
+        (Fault::RefusesTable, "got a 5xx, before it were 0.0 %"),
+        (Fault::Traps, "and the module saw"),
         (Fault::IsSlow, "ms in the mean"),
     ] {
         with_load(PluginKind::WasmPlugin, async |fixture, load| {
@@ -99,11 +99,29 @@ fn a_bad_module_is_backed_out() -> anyhow::Result<()> {
 
 #[test]
 fn a_canary_that_nobody_decides_ends_by_itself() -> anyhow::Result<()> {
-    with_load(PluginKind::TrafficExtension, async |fixture, _| {
+    with_load(PluginKind::TrafficExtension, async |fixture, load| {
         let good = write(fixture, "good", &faulty::renamed(&std::fs::read(module::build()?)?))?;
-        drop(start(fixture, &good, "300")?);
-        let missing = start(fixture, &good, "300")?.wait_with_output().await?;
-        drop(missing);
+        let watcher = start(fixture, &good, "300")?;
+        let in_place = async |fixture: &Fixture| Ok(!canary_is_gone(fixture).await?);
+        fixture.until("the canary is in place", in_place).await?;
+        let again = ["rollout", "start", "--image", &good, "--canary", "app=cart"];
+        let second = fixture.skycap_fails(&again, 1);
+        anyhow::ensure!(second.await?.contains("is on trial already"), "two at a time");
+        drop(watcher);
+        // As when the five minutes are over.
+        let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+        let data = json!({"canary": good, "selector": "app=frontend", "until": until});
+        fixture.apply(&named("skycap-rollout", "skycap-system", "rollout", data)).await?;
+        fixture.until("the canary's objects are gone", canary_is_gone).await?;
+        leads_to(fixture, "frontend", "pricing-pr-2").await?;
+        let lost = load.stop().await?;
+        anyhow::ensure!(lost == [0, 0], "{lost:?} requests of the canary and of others were lost");
+
+        let said = fixture.skycap_fails(&["rollout", "promote"], 1).await?;
+        anyhow::ensure!(said.contains("no module is on trial"), "{said}");
+        let nobody = ["rollout", "start", "--image", &good, "--canary", "app=none"];
+        let said = fixture.skycap_fails(&nobody, 1);
+        anyhow::ensure!(said.await?.contains("nothing is changed"), "a canary of nobody");
         Ok(())
     })
 }
@@ -158,8 +176,8 @@ fn with_load(
             leads_to(fixture, workload, "pricing-pr-2").await?;
         }
         let load = Load::start();
-        // A past to compare with.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        // A past to compare with: Envoy tells its histograms every five seconds.
+        tokio::time::sleep(Duration::from_secs(7)).await;
         test(fixture, load).await
     })
 }
@@ -184,6 +202,13 @@ async fn canary_is_gone(fixture: &Fixture) -> anyhow::Result<bool> {
     let references = fixture.mesh.references();
     let live = skycap::api::read(&fixture.cluster.client, &references).await?;
     Ok(live.keys().all(|reference| reference.name != skycap::istio::CANARY))
+}
+
+fn named(name: &str, namespace: &str, kind: &str, data: serde_json::Value) -> serde_json::Value {
+    let mut map = sandbox(name, data);
+    map["metadata"]["namespace"] = namespace.into();
+    map["metadata"]["labels"]["skycap.dev/kind"] = kind.into();
+    map
 }
 
 /// Waits until a sandboxed request of this workload's for the pricing is answered by `pricing`.

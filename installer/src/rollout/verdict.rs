@@ -8,7 +8,7 @@
 //! | its VMs live fewer seconds than have passed | one has trapped, and requests pass it unseen |
 //! | requests are answered and not decided | the same, where the VM still lives |
 //! | the share of 5xx has grown | against the sidecar's own past, and against the others now |
-//! | requests take longer | against the sidecar's own past |
+//! | requests take longer | against the sidecar's own past, and against how the others changed |
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +25,8 @@ pub struct Limits {
     pub errors: f64,
     /// By how many milliseconds requests may become slower in the mean, …
     pub slower: f64,
-    /// … or by which factor; the larger of the two counts.
+    /// … or by which factor, after that by which the others became slower in the same time; the
+    /// larger of the two counts.
     pub factor: f64,
 }
 
@@ -35,7 +36,7 @@ impl Default for Limits {
             start: Duration::from_secs(30),
             window: Duration::from_secs(300),
             errors: 0.01,
-            slower: 5.0,
+            slower: 2.0,
             factor: 1.25,
         }
     }
@@ -97,17 +98,20 @@ impl Trial {
             seen.add(self.before.get(pod), &since);
             self.last.insert(pod.to_owned(), since);
         }
+        let mut elsewhere = Seen::default();
+        for (pod, report) in others.answers() {
+            let before = self.others_before.get(pod);
+            elsewhere.add(before, &report.since(before));
+        }
+        // Also while it does not run: Envoy answers 500 for a filter that it could not load.
+        if let Some(why) = self.compare(&seen, &elsewhere) {
+            let running = format!("the module runs in {} of {sidecars} sidecars", seen.running);
+            return Verdict::BackOut(format!("{why}; {running}"));
+        }
         if sidecars == 0 || seen.running < now.reports.len() {
             return self.wait_for_start(elapsed, now, seen.running);
         }
         let running = *self.running.get_or_insert(elapsed);
-        let mut past = Seen::default();
-        for (pod, report) in others.answers() {
-            past.add(None, &report.since(self.others_before.get(pod)));
-        }
-        if let Some(why) = self.compare(&seen, &past) {
-            return Verdict::BackOut(why);
-        }
         let told = seen.told(sidecars);
         let left = (running + self.limits.window).saturating_sub(elapsed);
         if !left.is_zero() {
@@ -192,7 +196,8 @@ impl Trial {
             ));
         }
         let (mean, past) = (seen.mean()?, seen.past_mean()?);
-        (mean > (past * factor).max(past + slower)).then(|| {
+        let of_others = others.mean().zip(others.past_mean()).map_or(1.0, |(now, past)| now / past);
+        (mean > (past * factor * of_others.max(1.0)).max(past + slower)).then(|| {
             format!("its requests take {mean:.1} ms in the mean, before it they took {past:.1} ms")
         })
     }

@@ -135,6 +135,7 @@ impl Cluster {
         });
         let mut command = own_file_system(&program);
         command
+            .process_group(0)
             .current_dir(&folder)
             .args(["proxy", pod.role, "--domain", &format!("{}.svc.cluster.local", pod.namespace)])
             .args(["--proxyLogLevel", "warning,wasm:info"])
@@ -251,6 +252,16 @@ impl Agent {
 
     async fn is_live(&self) -> bool {
         self.admin("/ready").await.is_ok_and(|answer| answer.starts_with("LIVE"))
+    }
+}
+
+impl Drop for Agent {
+    /// An agent that is killed leaves its Envoy behind, which would go on taking requests.
+    fn drop(&mut self) {
+        if let Some(group) = self.child.id() {
+            let mut kill = std::process::Command::new("kill");
+            drop(kill.args(["-s", "KILL", "--", &format!("-{group}")]).status());
+        }
     }
 }
 
