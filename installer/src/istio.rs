@@ -164,6 +164,10 @@ impl Mesh {
 
     /// The dispatch route, first in every virtual host of sidecars and gateways (istio: pilot's
     /// `INSERT_FIRST` of an `HTTP_ROUTE`). Its retries are Istio's default ones.
+    ///
+    /// Envoy takes a client's own dispatch header away before it picks a route (`internal_only_headers`
+    /// of route.proto), from clients that it does not take for its own: all of them since 1.33. So it
+    /// routes nothing also where the filter could not be loaded.
     fn dispatch_route(&self) -> anyhow::Result<Object> {
         let patch = |context: &str| {
             json!({
@@ -172,7 +176,15 @@ impl Mesh {
                 "patch": {"operation": "INSERT_FIRST", "value": dispatch_route()},
             })
         };
-        let patches = [patch("SIDECAR_OUTBOUND"), patch("GATEWAY")];
+        let own = |context: &str| {
+            json!({
+                "applyTo": "ROUTE_CONFIGURATION",
+                "match": {"context": context},
+                "patch": {"operation": "MERGE", "value": {"internal_only_headers": [CLUSTER_HEADER]}},
+            })
+        };
+        let contexts = ["SIDECAR_OUTBOUND", "GATEWAY"];
+        let patches: Vec<_> = contexts.map(own).into_iter().chain(contexts.map(patch)).collect();
         let spec = json!({"spec": {"configPatches": patches}});
         let namespace = Some(self.root_namespace.as_str());
         Object::new(object(ENVOY_FILTER.0, ENVOY_FILTER.1, namespace, DISPATCH_ROUTE, spec))

@@ -30,7 +30,20 @@ pub struct Answer {
 /// # Errors
 /// When there is no whole answer.
 pub async fn send(address: SocketAddr, host: &str, headers: &HeaderMap) -> anyhow::Result<Answer> {
-    let mut request = Request::get("/").header(HOST, host).body(Empty::<Bytes>::new())?;
+    send_to(address, host, "/", headers).await
+}
+
+/// The same to a path.
+///
+/// # Errors
+/// When there is no whole answer.
+pub async fn send_to(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    headers: &HeaderMap,
+) -> anyhow::Result<Answer> {
+    let mut request = Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?;
     request.headers_mut().extend(headers.clone());
     let stream = connect(address).await?;
     let (mut sender, connection) = http1::handshake(stream).await?;

@@ -231,7 +231,11 @@ impl Agent {
     /// When it has ended.
     pub fn envoy_resident_kib(&self) -> anyhow::Result<u64> {
         let agent = self.child.id().context("the agent has ended")?;
-        let children = fs::read_to_string(format!("/proc/{agent}/task/{agent}/children"))?;
+        // A child belongs to the thread that started it.
+        let mut children = String::new();
+        for thread in fs::read_dir(format!("/proc/{agent}/task"))? {
+            children += &fs::read_to_string(thread?.path().join("children"))?;
+        }
         let envoy = children.split_whitespace().next().context("the agent has no Envoy")?;
         let status = fs::read_to_string(format!("/proc/{envoy}/status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -2,9 +2,10 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -156,7 +157,11 @@ pub(super) fn write_keys(folder: &Path) -> anyhow::Result<()> {
     )
 }
 
+/// A port that is free on all addresses, and that no connection gets: it lies below the system's
+/// range of ephemeral ports.
 pub(super) fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let mut candidates = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    candidates.by_ref().take(10_000).find(is_free).context("no port is free")
 }

@@ -83,9 +83,9 @@ fn pod(workload: &str) -> Pod {
 }
 
 /// The way of a request that comes in by the gateway: the workloads, with `>` between, or the status.
-pub(crate) async fn enter(headers: &[(&str, &str)]) -> anyhow::Result<String> {
+pub(crate) async fn enter(path: &str, headers: &[(&str, &str)]) -> anyhow::Result<String> {
     let gateway = SocketAddr::from((Ipv4Addr::LOCALHOST, GATEWAY_PORT));
-    way(gateway, "shop.example.com", headers).await
+    way(gateway, "shop.example.com", path, headers).await
 }
 
 /// The way of a request that this workload's sidecar sends to `host`.
@@ -94,11 +94,17 @@ pub(crate) async fn from(
     host: &str,
     headers: &[(&str, &str)],
 ) -> anyhow::Result<String> {
-    way(SocketAddr::from((outbound(workload), 80)), host, headers).await
+    way(SocketAddr::from((outbound(workload), 80)), host, "/", headers).await
 }
 
-async fn way(address: SocketAddr, host: &str, headers: &[(&str, &str)]) -> anyhow::Result<String> {
-    let answer = client::send(address, host, &header_map(headers)?).await?;
+/// The way of a request to `host` that is sent to this address.
+pub(crate) async fn way(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> anyhow::Result<String> {
+    let answer = client::send_to(address, host, path, &header_map(headers)?).await?;
     if answer.status != 200 {
         return Ok(format!("{} {}", answer.status.as_u16(), answer.body));
     }
@@ -171,8 +177,16 @@ fn gateway() -> [Value; 2] {
 
 const GATEWAY: &str = "istio-ingressgateway";
 const GATEWAY_PORT: u16 = 8_080;
-const WORKLOADS: [&str; 7] =
-    ["frontend", "cart", "pricing", "frontend-pr-1", "cart-pr-1", "cart-pr-2", "pricing-pr-2"];
+const WORKLOADS: [&str; 8] = [
+    "frontend",
+    "cart",
+    "pricing",
+    "frontend-pr-1",
+    "cart-pr-1",
+    "cart-pr-2",
+    "pricing-pr-1",
+    "pricing-pr-2",
+];
 /// The services, and where their sidecars' outbound listeners are.
 const ROLES: [(&str, Ipv4Addr); 3] = [
     ("frontend", Ipv4Addr::new(127, 0, 1, 1)),
