@@ -201,6 +201,15 @@ impl PluginKind {
         }
     }
 
+    /// The name of its CustomResourceDefinition.
+    #[must_use]
+    pub const fn crd(self) -> &'static str {
+        match self {
+            Self::WasmPlugin => "wasmplugins.extensions.istio.io",
+            Self::TrafficExtension => "trafficextensions.extensions.istio.io",
+        }
+    }
+
     /// What Envoy calls the filter of the plugin `name` (istio: pilot's `model.GetExtensionName`,
     /// and from 1.30 on the translation of WasmPlugins): a name for each range of versions.
     fn filters(self, name: &str) -> Vec<String> {

@@ -120,6 +120,18 @@ pub fn is_owned(live: &DynamicObject) -> bool {
     labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == MANAGER)
 }
 
+/// Whether an object has a name of skycap's and is somebody else's: it bears no mark, and skycap has
+/// never written it. Namespaces are often made first, and are no more than a place.
+#[must_use]
+pub fn is_foreign(live: &DynamicObject) -> bool {
+    let managers = live.metadata.managed_fields.iter().flatten();
+    let has_written = |manager: Option<&str>| manager == Some(MANAGER);
+    let is_namespace = live.types.as_ref().is_some_and(|types| types.kind == "Namespace");
+    !is_owned(live)
+        && !is_namespace
+        && !managers.map(|entry| entry.manager.as_deref()).any(has_written)
+}
+
 /// The JSON of an object with skycap's mark and the fields of `body`; kinds of the whole cluster
 /// have no namespace.
 pub(crate) fn object(

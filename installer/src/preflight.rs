@@ -1,5 +1,8 @@
 //! What `install` looks at before it writes anything: whether the mesh is there, and in which
-//! version.
+//! version, and whether one may write all that is to be written.
+
+mod istio;
+pub mod rights;
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::{
@@ -11,6 +14,7 @@ use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use crate::{
     api,
     gateway_api::policies::PolicyKind,
+    istio::Mesh,
     meshes::{MeshKind, Meshes},
 };
 
@@ -18,8 +22,15 @@ use crate::{
 ///
 /// # Errors
 /// What is missing, with what to install first.
-pub async fn preflight(client: &Client, meshes: &Meshes) -> anyhow::Result<Vec<String>> {
+pub async fn preflight(
+    client: &Client,
+    meshes: &Meshes,
+    mesh: &Mesh,
+) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
+    if meshes.has(MeshKind::Istio) {
+        found.extend(istio::look(client, mesh).await?);
+    }
     if meshes.take_http_routes() {
         found.push(gateway_api(client).await?);
     }

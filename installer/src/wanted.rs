@@ -8,7 +8,7 @@ use crate::{
     input::Input,
     istio::Mesh,
     meshes::{MeshKind, Meshes},
-    objects::{Object, ObjectRef},
+    objects::{Object, ObjectRef, is_foreign},
     plan::{Live, Plan},
     problem::{Problem, Severity},
     report::Report,
@@ -51,7 +51,7 @@ impl Wanted {
         let meshes = input.meshes();
         wanted.report.add(not_installed(&meshes, installed));
         if compilation.config.is_some() && installed.has(MeshKind::Istio) {
-            wanted.add_istio(&meshes, mesh, compilation);
+            wanted.add_istio(&meshes, mesh, compilation, live);
         }
         if compilation.config.is_some() && installed.take_http_routes() {
             wanted.add_http_routes(&meshes, input, compilation, live);
@@ -67,13 +67,17 @@ impl Wanted {
         Plan::new(self.objects.clone(), &self.unwanted, live)
     }
 
-    fn add_istio(&mut self, meshes: &Meshes, mesh: &Mesh, compilation: &Compilation) {
+    fn add_istio(&mut self, meshes: &Meshes, mesh: &Mesh, compilation: &Compilation, live: &Live) {
         if !meshes.has(MeshKind::Istio) {
             self.unwanted.extend(mesh.references());
             return;
         }
         match mesh.objects(compilation) {
-            Ok(objects) => {
+            Ok(mut objects) => {
+                let is_foreign =
+                    |object: &Object| live.get(&object.reference()).is_some_and(is_foreign);
+                self.report.add(objects.iter().filter(|o| is_foreign(o)).map(foreign).collect());
+                objects.retain(|object| !is_foreign(object));
                 self.objects.extend(objects);
                 self.unwanted.extend(mesh.references());
             }
@@ -114,6 +118,19 @@ pub fn named_objects(installed: &Meshes, mesh: &Mesh) -> Vec<ObjectRef> {
         name: announce::STATUS.into(),
     };
     istio.into_iter().chain([status]).collect()
+}
+
+/// An object that somebody else has made under a name of skycap's.
+fn foreign(object: &Object) -> Problem {
+    Problem {
+        severity: Severity::Refused,
+        fragment: object.reference().to_string(),
+        source: "cluster".into(),
+        field: "metadata.managedFields".into(),
+        text: "skycap did not make it, and leaves it as it is, so nothing is routed by it; rename it, \
+               or delete it if nobody needs it"
+            .into(),
+    }
 }
 
 /// Meshes of the settings for which skycap has no rights.

@@ -113,6 +113,7 @@ impl Cluster {
         for namespace in ["shop", "istio-system"] {
             cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
         }
+        cluster.apply(&istiod_deployment()).await?;
         Ok(cluster)
     }
 
@@ -180,17 +181,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// A token of the controller's ServiceAccount, by TokenRequest.
+    /// A token of the controller's ServiceAccount.
     ///
     /// # Errors
     /// As the API server says.
     pub async fn controller_token(&self) -> anyhow::Result<String> {
-        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), settings::NAMESPACE);
+        self.token_of(settings::NAMESPACE, install::CONTROLLER).await
+    }
+
+    /// A token of a ServiceAccount, by TokenRequest.
+    ///
+    /// # Errors
+    /// As the API server says.
+    pub async fn token_of(&self, namespace: &str, account: &str) -> anyhow::Result<String> {
+        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(3_600), ..<_>::default() };
         let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
-        let answer = accounts
-            .create_token_request(install::CONTROLLER, &PostParams::default(), &request)
-            .await?;
+        let answer =
+            accounts.create_token_request(account, &PostParams::default(), &request).await?;
         let token = answer.status.and_then(|status| status.token);
         token.context("a token request without an answer")
     }
@@ -248,6 +256,24 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// What Istio's Helm chart leaves of istiod, for who looks for it; it is not what runs it here.
+fn istiod_deployment() -> Value {
+    let labels = json!({"app": "istiod", "app.kubernetes.io/version": "1.31.0"});
+    let container = json!({"name": "discovery", "image": "docker.io/istio/pilot:1.31.0"});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "istiod", "namespace": "istio-system", "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": {"app": "istiod"}},
+            "template": {
+                "metadata": {"labels": {"app": "istiod"}},
+                "spec": {"containers": [container]},
+            },
+        },
+    })
 }
 
 /// The mesh of these tests: nobody fetches the module.

@@ -2,19 +2,15 @@
 
 mod kubernetes;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use kubernetes::{Fixture, endpoints, install_profiles, run, run_on, sandbox, service};
 use serde_json::json;
 use skycap::{
-    install::{CONTROLLER, Installation},
+    install::Installation,
     istio::PluginKind,
     meshes::{MeshKind, Meshes},
     objects::Object,
-    settings::NAMESPACE,
     snapshot,
 };
 use skycap_tests::cluster::Controller;
@@ -36,7 +32,7 @@ fn from_install_to_uninstall() -> anyhow::Result<()> {
         anyhow::ensure!(done == plan, "the plan was\n{plan}\nand what was done\n{done}");
         let again = fixture.skycap(&[&args[..], &["--wait", "0"]].concat()).await?;
         anyhow::ensure!(again == "nothing to change\n", "{again}");
-        become_available(fixture).await?;
+        fixture.become_available().await?;
         fixture.skycap(&[&args[..], &["--wait", "5"]].concat()).await?;
 
         fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
@@ -83,7 +79,7 @@ fn from_install_to_uninstall() -> anyhow::Result<()> {
         let uninstall = ["uninstall", "--plugin", "WasmPlugin"];
         let plan = fixture.skycap(&uninstall).await?;
         anyhow::ensure!(plan.starts_with("delete  ClusterRoleBinding skycap-controller"), "{plan}");
-        nothing_is_left(fixture).await?;
+        fixture.nothing_is_left().await?;
         let maps = Api::<ConfigMap>::namespaced(fixture.cluster.client.clone(), "shop");
         anyhow::ensure!(maps.get_opt("pr-1").await?.is_some(), "a fragment is the user's");
         Ok(())
@@ -106,41 +102,6 @@ fn what_is_rendered_is_what_is_installed() -> anyhow::Result<()> {
         anyhow::ensure!(objects == installation.objects()?, "render differs from install");
         Ok(())
     })
-}
-
-/// There is no kubelet: what it would say of the Deployment.
-async fn become_available(fixture: &Fixture) -> anyhow::Result<()> {
-    let deployments = Api::<Deployment>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
-    let generation = deployments.get(CONTROLLER).await?.metadata.generation;
-    let status = json!({"status": {
-        "observedGeneration": generation,
-        "replicas": 2,
-        "updatedReplicas": 2,
-        "availableReplicas": 2,
-        "readyReplicas": 2,
-    }});
-    deployments.patch_status(CONTROLLER, &PatchParams::default(), &Patch::Merge(status)).await?;
-    Ok(())
-}
-
-async fn nothing_is_left(fixture: &Fixture) -> anyhow::Result<()> {
-    let installation = Installation {
-        meshes: fixture.cluster.meshes.clone(),
-        mesh: fixture.mesh.clone(),
-        image: String::new(),
-    };
-    let references = installation.objects()?.iter().map(Object::reference).collect::<Vec<_>>();
-    let references = [references, fixture.mesh.references()].concat();
-    let live = skycap::api::read(&fixture.cluster.client, &references).await?;
-    // Without a namespace controller what was in the namespace stays, and the namespace is "Terminating".
-    let left: Vec<_> = live
-        .iter()
-        .filter(|(_, object)| object.metadata.deletion_timestamp.is_none())
-        .map(|(reference, _)| reference.to_string())
-        .filter(|name| !name.contains("ConfigMap skycap-system"))
-        .collect();
-    anyhow::ensure!(left.is_empty(), "left behind: {left:?}");
-    Ok(())
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Api, Client};
+use kube::{Api, Client, core::DynamicObject};
 
 use super::{print, status::read_summary, target::Target};
 use crate::{
@@ -18,10 +18,10 @@ use crate::{
     commands::Globals,
     install::{CONTROLLER, File, Installation},
     meshes::MeshKind,
-    objects::{Object, ObjectRef},
+    objects::{Object, ObjectRef, is_foreign, reference_of},
     oci::registry::{Access, Address, Registry},
     plan::{Plan, Step},
-    preflight::preflight,
+    preflight::{preflight, rights},
     progress::Progress,
     settings::{NAME, NAMESPACE},
     sidecars::uptake::Uptake,
@@ -76,13 +76,13 @@ impl Install {
         let Self { target, image, dry_run, wait } = self;
         let client = api::connect(globals.context.as_deref()).await?;
         let (meshes, mut mesh) = target.meshes(&client).await?;
-        for line in preflight(&client, &meshes).await? {
+        for line in preflight(&client, &meshes, &mesh).await? {
             anstream::eprintln!("{line}");
         }
         if meshes.has(MeshKind::Istio) {
             mesh.module_url = pin(&mesh.module_url).await?;
         }
-        let plugin = mesh.plugin_name();
+        let (plugin, routing) = (mesh.plugin_name(), mesh.references());
         let wanted = Installation { meshes: meshes.clone(), mesh, image }.objects()?;
         let references: Vec<_> = wanted.iter().map(Object::reference).collect();
         let live = api::read(&client, &references).await?;
@@ -90,8 +90,14 @@ impl Install {
         let keep = |object: &Object| {
             !is_settings(&object.reference()) || !live.contains_key(&object.reference())
         };
-        let plan = Plan::new(wanted.into_iter().filter(keep).collect(), &[], &live);
+        let wanted: Vec<_> = wanted.into_iter().filter(keep).collect();
+        let own = if meshes.has(MeshKind::Istio) { routing } else { Vec::new() };
+        let there = api::read(&client, &own).await?;
+        let named = wanted.iter().filter_map(|object| live.get(&object.reference()));
+        refuse_foreign(&named.chain(there.values()).collect::<Vec<_>>())?;
+        let plan = Plan::new(wanted, &[], &live);
         print(&plan.to_string())?;
+        rights::check(&client, &plan).await?;
         if dry_run {
             return Ok(ExitCode::SUCCESS);
         }
@@ -188,6 +194,23 @@ fn is_settings(reference: &ObjectRef) -> bool {
     reference.kind == "ConfigMap"
         && reference.name == NAME
         && reference.namespace.as_deref() == Some(NAMESPACE)
+}
+
+/// # Errors
+/// Where somebody else has an object of a name that skycap needs: it is theirs.
+fn refuse_foreign(live: &[&DynamicObject]) -> anyhow::Result<()> {
+    let foreign: Vec<_> = live
+        .iter()
+        .filter(|live| is_foreign(live))
+        .map(|live| reference_of(live).to_string())
+        .collect();
+    anyhow::ensure!(
+        foreign.is_empty(),
+        "skycap did not make {}, and leaves it as it is; nothing is written: rename it, or delete it if \
+         nobody needs it",
+        foreign.join(", ")
+    );
+    Ok(())
 }
 
 /// The same address by the digest of what lies there now: a tag that moves would give each Pod what

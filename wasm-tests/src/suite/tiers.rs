@@ -107,7 +107,7 @@ impl Tier {
                 cluster::agent()?;
                 cluster::registry()?;
                 // Every sidecar has the Services' own ports.
-                kubernetes(&["istio", "behaviours", "mesh"], 1)
+                kubernetes(&["istio", "behaviours", "mesh", "install", "oci", "rollout"], 1)
             }
             Self::Fuzz => fuzz(),
         }

@@ -44,12 +44,21 @@ pub(crate) fn on_mesh(
 }
 
 impl Mesh {
-    /// Starts istiod, the controller, the workloads, and these agents.
+    /// Starts istiod, the workloads, the controller, and these agents.
     pub(crate) async fn open(fixture: &mut Fixture, agents: &[&str]) -> anyhow::Result<Self> {
+        let controller = Some(Controller::start(&fixture.cluster, "one", &[]).await?);
+        let mesh = Self::without_skycap(fixture, agents).await?;
+        Ok(Self { controller, ..mesh })
+    }
+
+    /// Starts istiod, the workloads, and these agents.
+    pub(crate) async fn without_skycap(
+        fixture: &mut Fixture,
+        agents: &[&str],
+    ) -> anyhow::Result<Self> {
         fixture.cluster.start_istiod().await?;
         let workloads = open_shop(fixture).await?;
-        let controller = Some(Controller::start(&fixture.cluster, "one", &[]).await?);
-        let mut mesh = Self { workloads, agents: BTreeMap::new(), controller };
+        let mut mesh = Self { workloads, agents: BTreeMap::new(), controller: None };
         let envoy = envoy::obtain()?;
         let pods: Vec<_> = agents.iter().map(|name| pod(name)).collect();
         let agents = pods.iter().map(|pod| fixture.cluster.agent(&envoy, pod));

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap, events::v1::Event};
+use k8s_openapi::api::{
+    apps::v1::Deployment, coordination::v1::Lease, core::v1::ConfigMap, events::v1::Event,
+};
 use kube::{
     Api,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     core::DynamicObject,
 };
 use serde_json::{Value, json};
@@ -20,6 +22,7 @@ use skycap::{
     api,
     compile::compile,
     controller::announce::{STATUS, Summary},
+    install::{CONTROLLER, Installation},
     istio::{Mesh, PluginKind},
     meshes::Meshes,
     objects::Object,
@@ -51,11 +54,30 @@ pub(crate) fn run_on(
     plugin: PluginKind,
     test: impl AsyncFnOnce(&mut Fixture) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    run_in(meshes, plugin, true, test)
+}
+
+/// The same in a cluster that has never heard of skycap.
+pub(crate) fn run_bare(
+    plugin: PluginKind,
+    test: impl AsyncFnOnce(&mut Fixture) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    run_in(&Meshes::default(), plugin, false, test)
+}
+
+fn run_in(
+    meshes: &Meshes,
+    plugin: PluginKind,
+    is_installed: bool,
+    test: impl AsyncFnOnce(&mut Fixture) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut cluster = Cluster::start(plugin).await?;
         cluster.meshes = meshes.clone();
-        cluster.install().await?;
+        if is_installed {
+            cluster.install().await?;
+        }
         let mut fixture = Fixture { cluster, mesh: mesh(plugin), patience: PATIENCE };
         let result = test(&mut fixture).await;
         if result.is_err() {
@@ -123,6 +145,43 @@ impl Fixture {
         let wanted = [Some(0), args.contains(&"status").then_some(1)];
         anyhow::ensure!(wanted.contains(&output.status.code()), "{args:?}: {output:?}");
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// There is no kubelet: what it would say of the controller's Deployment.
+    pub(crate) async fn become_available(&self) -> anyhow::Result<()> {
+        let deployments = Api::<Deployment>::namespaced(self.cluster.client.clone(), NAMESPACE);
+        let generation = deployments.get(CONTROLLER).await?.metadata.generation;
+        let status = json!({"status": {
+            "observedGeneration": generation,
+            "replicas": 2,
+            "updatedReplicas": 2,
+            "availableReplicas": 2,
+            "readyReplicas": 2,
+        }});
+        let (params, patch) = (PatchParams::default(), Patch::Merge(status));
+        deployments.patch_status(CONTROLLER, &params, &patch).await?;
+        Ok(())
+    }
+
+    /// That nothing of skycap's is in the cluster but what the user has written.
+    pub(crate) async fn nothing_is_left(&self) -> anyhow::Result<()> {
+        let installation = Installation {
+            meshes: self.cluster.meshes.clone(),
+            mesh: self.mesh.clone(),
+            image: String::new(),
+        };
+        let references = installation.objects()?.iter().map(Object::reference).collect::<Vec<_>>();
+        let references = [references, self.mesh.references()].concat();
+        let live = api::read(&self.cluster.client, &references).await?;
+        // Without a namespace controller what was in the namespace stays, and the namespace is "Terminating".
+        let left: Vec<_> = live
+            .iter()
+            .filter(|(_, object)| object.metadata.deletion_timestamp.is_none())
+            .map(|(reference, _)| reference.to_string())
+            .filter(|name| !name.contains("ConfigMap skycap-system"))
+            .collect();
+        anyhow::ensure!(left.is_empty(), "left: {left:?}");
+        Ok(())
     }
 
     /// What the command says when it ends with `code`.
