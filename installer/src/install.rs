@@ -26,6 +26,8 @@ pub struct Installation {
     pub mesh: Mesh,
     /// The controller's image.
     pub image: String,
+    /// Whether Istio's proxies are to log requests that have baggage.
+    pub access_log: bool,
 }
 
 /// One file of the rendered folder: its name, what it is about, and its objects.
@@ -35,7 +37,7 @@ impl Installation {
     /// The files, in the order in which they are to be applied.
     #[must_use]
     pub fn files(&self) -> Vec<File> {
-        vec![
+        let mut files = vec![
             ("namespace.yaml", "The home of what is skycap's own.", vec![namespace()]),
             ("rbac.yaml", "What the controller may do: the least that works.", self.rights()),
             (
@@ -53,7 +55,12 @@ impl Installation {
                 "The controller: two replicas, of which one writes.",
                 vec![self.deployment(), disruption_budget()],
             ),
-        ]
+        ];
+        if self.access_log {
+            let about = "Logs each request that has baggage, whole, with where it went.";
+            files.push(("access-log.yaml", about, vec![self.mesh.access_log()]));
+        }
+        files
     }
 
     /// The objects, in the order in which they are to be applied.

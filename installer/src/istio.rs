@@ -138,12 +138,58 @@ impl Mesh {
         Object::new(object(api_version, kind, namespace, name, json!({"spec": spec})))
     }
 
+    /// One more access log for requests with baggage: with the baggage, by which the key is known, and
+    /// the cluster, which is the sandbox's or the baseline's. It wants no change of Istio's mesh
+    /// configuration, where Istio's own Telemetry would have its provider.
+    #[must_use]
+    pub fn access_log(&self) -> Value {
+        let line = json!({
+            "time": "%START_TIME%",
+            "method": "%REQ(:METHOD)%",
+            "authority": "%REQ(:AUTHORITY)%",
+            "status": "%RESPONSE_CODE%",
+            "flags": "%RESPONSE_FLAGS%",
+            "milliseconds": "%DURATION%",
+            "route": "%ROUTE_NAME%",
+            "cluster": "%UPSTREAM_CLUSTER_RAW%",
+            "baggage": "%REQ(BAGGAGE)%",
+            "traceparent": "%REQ(TRACEPARENT)%",
+        });
+        let logger = json!({
+            "name": "envoy.access_loggers.file",
+            "filter": {"header_filter": {"header": {"name": "baggage", "present_match": true}}},
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                "path": "/dev/stdout",
+                "log_format": {"json_format": line},
+            },
+        });
+        let manager = json!({
+            "name": CONNECTION_MANAGER,
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "access_log": [logger],
+            },
+        });
+        let patches = ["SIDECAR_OUTBOUND", "GATEWAY"].map(|context| {
+            let chain = json!({"filter": {"name": CONNECTION_MANAGER}});
+            json!({
+                "applyTo": "NETWORK_FILTER",
+                "match": {"context": context, "listener": {"filterChain": chain}},
+                "patch": {"operation": "MERGE", "value": manager},
+            })
+        });
+        let spec = json!({"spec": {"configPatches": patches}});
+        let namespace = Some(self.root_namespace.as_str());
+        object(ENVOY_FILTER.0, ENVOY_FILTER.1, namespace, ACCESS_LOG, spec)
+    }
+
     /// Takes the everyday plugin out of the canary's workloads. Plugins are chained and never
     /// replace each other, and their selectors cannot say "all but these".
     fn aside(&self, selector: &BTreeMap<String, String>) -> anyhow::Result<Object> {
-        let manager = "envoy.filters.network.http_connection_manager";
         let patch = |context: &str, filter: &str| {
-            let chain = json!({"filter": {"name": manager, "subFilter": {"name": filter}}});
+            let chain =
+                json!({"filter": {"name": CONNECTION_MANAGER, "subFilter": {"name": filter}}});
             json!({
                 "applyTo": "HTTP_FILTER",
                 "match": {"context": context, "listener": {"filterChain": chain}},
@@ -271,6 +317,9 @@ pub const PLUGIN: &str = "skycap";
 pub const CANARY: &str = "skycap-canary";
 /// The name of the EnvoyFilter.
 pub const DISPATCH_ROUTE: &str = "skycap-dispatch";
+/// The name of the EnvoyFilter with the access log.
+const ACCESS_LOG: &str = "skycap-access-log";
+const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");
 /// Bytes of the plugin with the table, as JSON. etcd takes requests of 1.5 MiB; the rest is for what
 /// Kubernetes and others write beside it.

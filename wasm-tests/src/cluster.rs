@@ -7,6 +7,7 @@ mod controller;
 mod istiod;
 mod obtain;
 mod processes;
+mod prometheus;
 mod registry;
 
 use std::{
@@ -45,7 +46,8 @@ pub use self::{
     agent::{Agent, Pod},
     controller::{Controller, build_program, program},
     istiod::local_address,
-    obtain::{Parts, agent, faketime, istiod, obtain, registry},
+    obtain::{Parts, agent, faketime, istiod, obtain, prometheus, registry},
+    prometheus::Prometheus,
     registry::{Registry, USER},
 };
 
@@ -138,8 +140,12 @@ impl Cluster {
     /// As the API server says.
     pub async fn install(&self) -> anyhow::Result<()> {
         let mesh = mesh(self.plugin);
-        let installation =
-            install::Installation { meshes: self.meshes.clone(), mesh, image: "skycap".into() };
+        let installation = install::Installation {
+            meshes: self.meshes.clone(),
+            mesh,
+            image: "skycap".into(),
+            access_log: false,
+        };
         for (_, _, objects) in installation.files() {
             for object in objects {
                 self.apply(&object).await?;

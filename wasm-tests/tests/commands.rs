@@ -33,7 +33,8 @@ fn from_install_to_uninstall() -> anyhow::Result<()> {
         let again = fixture.skycap(&[&args[..], &["--wait", "0"]].concat()).await?;
         anyhow::ensure!(again == "nothing to change\n", "{again}");
         fixture.become_available().await?;
-        fixture.skycap(&[&args[..], &["--wait", "5"]].concat()).await?;
+        let waiting = fixture.skycap_fails(&[&args[..], &["--wait", "2"]].concat(), 1).await?;
+        anyhow::ensure!(waiting.contains("the controller has no table yet"), "{waiting}");
 
         fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
         let sync = ["sync", "--plugin", "WasmPlugin", "--module-url", "file:///skycap.wasm"];
@@ -97,6 +98,7 @@ fn what_is_rendered_is_what_is_installed() -> anyhow::Result<()> {
             meshes: fixture.cluster.meshes.clone(),
             mesh: fixture.mesh.clone(),
             image: "skycap".into(),
+            access_log: false,
         };
         let objects: Vec<_> = documents.into_iter().map(Object::new).collect::<Result<_, _>>()?;
         anyhow::ensure!(objects == installation.objects()?, "render differs from install");

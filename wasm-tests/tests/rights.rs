@@ -211,6 +211,7 @@ fn roles(fixture: &Fixture) -> anyhow::Result<Vec<Value>> {
         meshes: fixture.cluster.meshes.clone(),
         mesh: fixture.mesh.clone(),
         image: "skycap".into(),
+        access_log: false,
     };
     let objects = installation.objects()?.into_iter();
     let is_role = |object: &Object| object.reference().kind.ends_with("Role");

@@ -66,6 +66,9 @@ pub struct Render {
     /// The controller's image
     #[arg(long, env = "SKYCAP_IMAGE", value_name = "IMAGE", default_value = IMAGE)]
     image: String,
+    /// Also an access log of the requests that have baggage, of Istio's proxies
+    #[arg(long)]
+    access_log: bool,
     /// The folder to write into [default: everything to stdout]
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
@@ -83,7 +86,8 @@ impl Install {
             mesh.module_url = pin(&mesh.module_url).await?;
         }
         let (plugin, routing) = (mesh.plugin_name(), mesh.references());
-        let wanted = Installation { meshes: meshes.clone(), mesh, image }.objects()?;
+        let wanted =
+            Installation { meshes: meshes.clone(), mesh, image, access_log: false }.objects()?;
         let references: Vec<_> = wanted.iter().map(Object::reference).collect();
         let live = api::read(&client, &references).await?;
         // Settings are the user's once they are there.
@@ -125,8 +129,13 @@ impl Uninstall {
         let Self { target, dry_run } = self;
         let client = api::connect(globals.context.as_deref()).await?;
         let (meshes, mesh) = target.meshes(&client).await?;
-        let installed =
-            Installation { meshes: meshes.clone(), mesh: mesh.clone(), image: String::new() };
+        let installed = Installation {
+            meshes: meshes.clone(),
+            mesh: mesh.clone(),
+            image: String::new(),
+            // Rendered or not: it goes where it is.
+            access_log: meshes.has(MeshKind::Istio),
+        };
         let installed = installed.objects()?;
         let installed: Vec<_> = installed.iter().map(Object::reference).collect();
         let mut routing = if meshes.has(MeshKind::Istio) { mesh.references() } else { Vec::new() };
@@ -155,9 +164,9 @@ fn order_of_removal(installed: &[ObjectRef], mesh: &[ObjectRef]) -> Vec<ObjectRe
 
 impl Render {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { target, image, to } = self;
+        let Self { target, image, access_log, to } = self;
         let (meshes, mesh) = target.offline();
-        let installation = Installation { meshes, mesh, image };
+        let installation = Installation { meshes, mesh, image, access_log };
         let files = installation.files();
         match to {
             None => {

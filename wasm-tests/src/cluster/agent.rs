@@ -213,10 +213,10 @@ impl Agent {
         Ok(series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// The address of Envoy's admin interface.
+    /// Where Prometheus reads the metrics of both.
     #[must_use]
-    pub const fn admin_address(&self) -> SocketAddr {
-        self.admin
+    pub const fn metrics_address(&self) -> SocketAddr {
+        self.status
     }
 
     /// All that both have logged.

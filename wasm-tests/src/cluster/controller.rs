@@ -91,6 +91,12 @@ impl Controller {
             .context("no number")
     }
 
+    /// Where it serves `/metrics`.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends SIGTERM and waits for the end; gives whether it ended with 0.
     ///
     /// # Errors

@@ -104,6 +104,14 @@ pub fn registry() -> anyhow::Result<PathBuf> {
     debian("docker-registry", "usr/bin/docker-registry")
 }
 
+/// Prometheus.
+///
+/// # Errors
+/// When there is none and it cannot be had, with what to install.
+pub fn prometheus() -> anyhow::Result<PathBuf> {
+    debian("prometheus", "usr/bin/prometheus")
+}
+
 /// A file of a Debian package: the system's, else of the package unpacked into the cache.
 fn debian(package: &str, file: &str) -> anyhow::Result<PathBuf> {
     let unpacked = workspace::cache()?.join(package);

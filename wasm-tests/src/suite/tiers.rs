@@ -106,8 +106,12 @@ impl Tier {
                 cluster::istiod()?;
                 cluster::agent()?;
                 cluster::registry()?;
+                cluster::prometheus()?;
                 // Every sidecar has the Services' own ports.
-                kubernetes(&["istio", "behaviours", "mesh", "install", "oci", "rollout"], 1)
+                kubernetes(
+                    &["istio", "behaviours", "mesh", "install", "oci", "rollout", "observe"],
+                    1,
+                )
             }
             Self::Fuzz => fuzz(),
         }

@@ -169,6 +169,7 @@ impl Fixture {
             meshes: self.cluster.meshes.clone(),
             mesh: self.mesh.clone(),
             image: String::new(),
+            access_log: true,
         };
         let references = installation.objects()?.iter().map(Object::reference).collect::<Vec<_>>();
         let references = [references, self.mesh.references()].concat();

@@ -1,0 +1,93 @@
+//! What is seen of skycap from outside: every query of the dashboard on a real Prometheus, and the
+//! access log, on Istio's own programs.
+
+mod kubernetes;
+
+use std::{fs, time::Duration};
+
+use anyhow::Context as _;
+use kubernetes::{
+    Fixture,
+    mesh::{Mesh, from, on_mesh},
+    sandbox,
+};
+use serde_json::{Value, json};
+use skycap::istio::PluginKind;
+use skycap_tests::{
+    cluster::{Agent, Prometheus},
+    workspace,
+};
+
+#[test]
+fn every_query_of_the_dashboard_has_an_answer() -> anyhow::Result<()> {
+    on_mesh(PluginKind::TrafficExtension, async |fixture: &mut Fixture, mesh: &mut Mesh| {
+        let agents: Vec<_> = mesh.agents.values().map(Agent::metrics_address).collect();
+        let controller = mesh.controller.as_ref().context("no controller")?.address();
+        let folder = fixture.cluster.folder();
+        let prometheus = Prometheus::start(folder, &agents, &[controller]).await?;
+        fixture.apply(&sandbox("pr-2", json!({"routes": "pricing: pricing-pr-2"}))).await?;
+        for _ in 0..100 {
+            for baggage in ["sandbox=pr-2", "sandbox=pr-3", "sandbox=%zz"] {
+                from("frontend", "pricing.shop", &[("baggage", baggage)]).await?;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let dashboard = fs::read_to_string(workspace::root().join("deploy/dashboard.json"))?;
+        let queries = expressions(&serde_json::from_str(&dashboard)?);
+        anyhow::ensure!(queries.len() > 10, "only {} queries", queries.len());
+        for query in &queries {
+            let has_numbers = async |_: &Fixture| {
+                let answer = prometheus.query(query).await?;
+                Ok(!answer.is_empty() && answer.iter().all(|series| series["value"][1] != "NaN"))
+            };
+            fixture.until(query, has_numbers).await?;
+        }
+        let routed = async |_: &Fixture| {
+            let share = prometheus.query(r#"sum(skycap_requests_total{outcome="routed"})"#).await?;
+            Ok(share.iter().any(|series| series["value"][1] == "100"))
+        };
+        fixture.until("the hundred sandboxed requests", routed).await?;
+        println!("{} queries of the dashboard have an answer", queries.len());
+        Ok(())
+    })
+}
+
+#[test]
+fn the_access_log_says_where_requests_with_baggage_went() -> anyhow::Result<()> {
+    on_mesh(PluginKind::WasmPlugin, async |fixture: &mut Fixture, mesh: &mut Mesh| {
+        fixture.apply(&sandbox("pr-2", json!({"routes": "pricing: pricing-pr-2"}))).await?;
+        let rendered = fixture.skycap(&["render", "--access-log"]).await?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&rendered)?;
+        let log = documents.iter().find(|object| object["metadata"]["name"] == "skycap-access-log");
+        fixture.apply(log.context("nothing rendered")?).await?;
+        let logged = async |_: &Fixture| {
+            from("frontend", "pricing.shop", &[("baggage", "a=b,sandbox=pr-2")]).await?;
+            from("frontend", "cart.shop", &[]).await?;
+            let text = mesh.agent("frontend").log();
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let lines: Vec<_> = lines.filter(|line| line.get("baggage").is_some()).collect();
+            anyhow::ensure!(
+                lines.iter().all(|line| line["baggage"] == "a=b,sandbox=pr-2"),
+                "a request without baggage is logged: {lines:?}"
+            );
+            let cluster = "outbound|80||pricing-pr-2.shop.svc.cluster.local";
+            Ok(lines.iter().any(|line| line["cluster"] == cluster && line["route"] == "skycap"))
+        };
+        fixture.until("the access log", logged).await?;
+        // It goes with the rest.
+        fixture.skycap(&["uninstall"]).await?;
+        fixture.nothing_is_left().await
+    })
+}
+
+/// All `expr` of a dashboard.
+fn expressions(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.get("expr").and_then(Value::as_str).map(str::to_owned);
+            own.into_iter().chain(fields.values().flat_map(expressions)).collect()
+        }
+        Value::Array(values) => values.iter().flat_map(expressions).collect(),
+        _ => Vec::new(),
+    }
+}
