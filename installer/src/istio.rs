@@ -87,6 +87,19 @@ impl Mesh {
         ]
     }
 
+    /// The plugins of Istio's other kind, as an installation before this one may have left them: from
+    /// Istio 1.30 on both would be in force.
+    #[must_use]
+    pub fn of_other_kind(&self) -> Vec<ObjectRef> {
+        let plugin = match self.plugin {
+            PluginKind::WasmPlugin => PluginKind::TrafficExtension,
+            PluginKind::TrafficExtension => PluginKind::WasmPlugin,
+        };
+        let (_, kind) = plugin.kind();
+        let other = Self { plugin, ..self.clone() };
+        other.references().into_iter().filter(|reference| reference.kind == kind).collect()
+    }
+
     /// The table in the plugin, as it is in the cluster.
     #[must_use]
     pub fn table_of<'a>(&self, live: &'a Live) -> Option<&'a Value> {

@@ -95,8 +95,9 @@ fn etcd_stops_for_twenty_seconds() -> anyhow::Result<()> {
 #[test]
 fn another_edits_and_deletes_what_is_skycaps() -> anyhow::Result<()> {
     routed(async |fixture, _| {
-        for reference in fixture.mesh.references() {
-            let api = api::api(&fixture.cluster.client, &reference);
+        let client = &fixture.cluster.client;
+        for reference in api::read(client, &fixture.mesh.references()).await?.into_keys() {
+            let api = api::api(client, &reference);
             api.delete(&reference.name, &DeleteParams::default()).await?;
         }
         fixture.is_settled("after a delete").await?;

