@@ -4,6 +4,7 @@ mod kubernetes;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
@@ -15,9 +16,11 @@ use skycap::{
     api,
     controller::lease,
     install::Installation,
-    istio::PluginKind,
+    istio::{CANARY, PluginKind},
     meshes::{MeshKind, Meshes},
     objects::Object,
+    plan::Live,
+    rollout::{Canary, Rollout},
     settings::NAMESPACE,
     snapshot,
 };
@@ -42,7 +45,7 @@ fn nor_is_a_right_to_routes() -> anyhow::Result<()> {
         let of_routes = ["httproutes", "grpcroutes", "serviceprofiles", "delete wasmplugins"];
         let is_of_routes = |right: &str| of_routes.iter().any(|of| right.contains(of));
         let rights = each_is_needed(fixture, is_of_routes, live_on_both).await?;
-        anyhow::ensure!(rights == 10, "{rights} rights were tried");
+        anyhow::ensure!(rights == 11, "{rights} rights were tried");
         Ok(())
     })
 }
@@ -119,6 +122,7 @@ async fn live(fixture: &Fixture) -> anyhow::Result<()> {
         let _: DynamicObject = api.patch(&reference.name, &PatchParams::default(), &patch).await?;
         fixture.is_settled("what another has edited").await?;
     }
+    a_canary_comes_and_goes(fixture).await?;
     fixture.apply(&settings(json!({"dispatch": "authority"}))).await?;
     fixture.until("no dispatch route", async |f| Ok(f.dispatch_route().await?.is_none())).await?;
     let selecting = json!({"dispatch": "authority", "namespaces": "skycap.dev/enabled=true"});
@@ -131,6 +135,38 @@ async fn live(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.until("an Event", async |f| Ok(!f.notes("bad").await?.is_empty())).await
 }
 
+/// A canary, which another edits.
+async fn a_canary_comes_and_goes(fixture: &Fixture) -> anyhow::Result<()> {
+    let canary = Canary {
+        module: "file:///next.wasm".into(),
+        selector: [("app".into(), "cart".into())].into(),
+        until: Timestamp::now() + jiff::SignedDuration::from_hours(1),
+    };
+    let rollout = Rollout { canary: Some(canary), ..Rollout::default() };
+    fixture.apply(&rollout.manifest()).await?;
+    let canary =
+        |live: &Live| live.keys().filter(|of| of.name == CANARY).cloned().collect::<Vec<_>>();
+    let references = fixture.mesh.references();
+    let client = &fixture.cluster.client;
+    let is_there =
+        async |_: &Fixture| Ok(canary(&api::read(client, &references).await?).len() == 2);
+    fixture.until("a canary", is_there).await?;
+    for reference in canary(&api::read(client, &references).await?) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let edit = match reference.kind.as_str() {
+            "EnvoyFilter" => json!({"spec": {"configPatches": []}}),
+            _ => json!({"spec": {"url": "file:///else"}}),
+        };
+        let api = api::api(client, &reference);
+        let patch = Patch::Merge(edit);
+        let _: DynamicObject = api.patch(&reference.name, &PatchParams::default(), &patch).await?;
+        fixture.is_settled("a canary that another has edited").await?;
+    }
+    fixture.apply(&Rollout::default().manifest()).await?;
+    let is_gone = async |_: &Fixture| Ok(canary(&api::read(client, &references).await?).is_empty());
+    fixture.until("no canary", is_gone).await
+}
+
 /// What it does with HTTPRoutes, and when the settings leave Istio.
 async fn live_on_both(fixture: &Fixture) -> anyhow::Result<()> {
     for name in ["cart", "cart-pr-1"] {
@@ -141,6 +177,7 @@ async fn live_on_both(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.apply(&settings(json!({"mesh": "istio, linkerd"}))).await?;
     fixture.has_key("pr-1", true, "on Istio").await?;
     has_routes(fixture, true, "on Linkerd").await?;
+    a_canary_comes_and_goes(fixture).await?;
     fixture.apply(&settings(json!({"mesh": "linkerd"}))).await?;
     fixture.until("no plugin", async |f| Ok(f.plugin().await?.is_none())).await?;
     // Each of the policies of others is noticed when it comes, and when it goes.
@@ -195,6 +232,7 @@ fn namespace(labels: Value) -> Value {
 async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.apply(&namespace(json!({}))).await?;
     fixture.apply(&settings(json!({}))).await?;
+    fixture.apply(&Rollout::default().manifest()).await?;
     for other in others() {
         drop(fixture.delete_object(&other).await);
     }
