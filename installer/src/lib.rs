@@ -12,6 +12,9 @@
 //!    compares them with what is there, and
 //!    [`api`] writes what differs.
 //!
+//! The module's way is beside it: [`oci`] puts it into a registry, [`rollout`] gives a new one to some
+//! workloads first, and [`sidecars`] tells what they serve.
+//!
 //! Steps 2 and 3 and the plan are pure: the same input and the same time give the same bytes.
 //! [`commands`] has what people type; [`explain`], [`check`] and [`status`] what they read.
 #![forbid(unsafe_code)]

@@ -6,6 +6,7 @@ use std::{fs, path::Path, process::Command};
 use skycap::{
     controller::announce::Summary,
     problem::{Problem, Severity},
+    sidecars::uptake::Uptake,
     status::{Office, Plugin, Status},
 };
 
@@ -60,7 +61,7 @@ fn status_reads_well() -> std::io::Result<()> {
             name: "WasmPlugin istio-system/skycap".into(),
             generation: Some("4049a2f932b6".into()),
         }),
-        sidecars: None,
+        sidecars: Some(Uptake { total: 12, asked: 12, current: 12, ..Uptake::default() }),
         http_routes: None,
         controller: Some(Office {
             holder: "skycap-controller-7d9f-x2".into(),

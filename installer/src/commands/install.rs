@@ -1,5 +1,7 @@
 //! `skycap install`, `uninstall` and `render`.
 
+mod wait;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,14 +11,14 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Api, Client, core::DynamicObject};
+use kube::{Client, core::DynamicObject};
 
-use super::{print, status::read_summary, target::Target};
+use self::wait::{wait_for_controller, wait_for_sidecars};
+use super::{print, target::Target};
 use crate::{
     api,
     commands::Globals,
-    install::{CONTROLLER, File, Installation},
+    install::{File, Installation},
     meshes::MeshKind,
     objects::{Object, ObjectRef, is_foreign, reference_of},
     oci::registry::{Access, Address, Registry},
@@ -24,7 +26,6 @@ use crate::{
     preflight::{preflight, rights},
     progress::Progress,
     settings::{NAME, NAMESPACE},
-    sidecars::uptake::Uptake,
     snapshot::{read_policies, read_settings},
 };
 
@@ -253,54 +254,5 @@ async fn execute(plan: &Plan, client: &Client) -> anyhow::Result<()> {
     plan.execute(client, |step: &Step| progress.say(&step.reference().to_string())).await
 }
 
-async fn wait_for_controller(client: &Client, deadline: Instant) -> anyhow::Result<()> {
-    let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
-    let progress = Progress::new("waiting for the controller");
-    loop {
-        let deployment = deployments.get(CONTROLLER).await.context("cannot read the Deployment")?;
-        let status = deployment.status.unwrap_or_default();
-        let available = status.available_replicas.unwrap_or(0);
-        let is_current = status.observed_generation == deployment.metadata.generation;
-        if is_current && available > 0 && status.updated_replicas == status.replicas {
-            return Ok(());
-        }
-        progress.say(&format!("{available} of 2 replicas are available"));
-        anyhow::ensure!(
-            Instant::now() < deadline,
-            "the controller is not available in time: all is applied, see `kubectl -n {NAMESPACE} \
-             describe deployment {CONTROLLER}`, then run this again"
-        );
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-/// Waits until each sidecar that is there serves the table that the controller has compiled.
-async fn wait_for_sidecars(client: &Client, plugin: &str, deadline: Instant) -> anyhow::Result<()> {
-    let progress = Progress::new("waiting for the sidecars");
-    loop {
-        // There is no report before the controller's first round.
-        let told = match read_summary(client).await.map(|summary| summary.generation.parse()) {
-            Ok(Ok(generation)) => {
-                let uptake = Uptake::read(client, plugin, Some(generation)).await?;
-                if uptake.behind.is_empty() {
-                    anstream::eprintln!("{}", uptake.told());
-                    return Ok(());
-                }
-                let first = uptake.behind.iter().next();
-                let first = first.map(|(pod, why)| format!("; {pod}: {why}"));
-                uptake.told() + &first.unwrap_or_default()
-            }
-            _ => "the controller has no table yet".to_owned(),
-        };
-        progress.say(&told);
-        anyhow::ensure!(
-            Instant::now() < deadline,
-            "the sidecars are not ready in time: all is applied, {told}; see `skycap status`"
-        );
-        tokio::time::sleep(POLL).await;
-    }
-}
-
 /// Nothing is published yet, so the default names a registry that is nobody's: give your own.
 const IMAGE: &str = concat!("registry.example.com/skycap/controller:", env!("CARGO_PKG_VERSION"));
-const POLL: Duration = Duration::from_millis(500);

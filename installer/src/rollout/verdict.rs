@@ -250,7 +250,8 @@ impl Seen {
     fn told(&self, sidecars: usize) -> String {
         let mean = self.mean().map(|mean| format!(", {mean:.1} ms in the mean"));
         format!(
-            "the module runs in {sidecars} sidecars, decided {} requests, {} got a 5xx{}",
+            "the module runs in {} of {sidecars} sidecars, decided {} requests, {} got a 5xx{}",
+            self.running,
             self.decided,
             self.errors,
             mean.unwrap_or_default()

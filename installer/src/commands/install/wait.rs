@@ -1,0 +1,67 @@
+//! What `install` waits for: the controller, and then the sidecars.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, Client};
+
+use crate::{
+    commands::status::read_summary, install::CONTROLLER, progress::Progress, settings::NAMESPACE,
+    sidecars::uptake::Uptake,
+};
+
+/// Waits until a replica of the controller is available, and all are of this version.
+pub(super) async fn wait_for_controller(client: &Client, deadline: Instant) -> anyhow::Result<()> {
+    let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
+    let progress = Progress::new("waiting for the controller");
+    loop {
+        let deployment = deployments.get(CONTROLLER).await.context("cannot read the Deployment")?;
+        let status = deployment.status.unwrap_or_default();
+        let available = status.available_replicas.unwrap_or(0);
+        let is_current = status.observed_generation == deployment.metadata.generation;
+        if is_current && available > 0 && status.updated_replicas == status.replicas {
+            return Ok(());
+        }
+        progress.say(&format!("{available} of 2 replicas are available"));
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the controller is not available in time: all is applied, see `kubectl -n {NAMESPACE} \
+             describe deployment {CONTROLLER}`, then run this again"
+        );
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until each sidecar that is there serves the table that the controller has compiled.
+pub(super) async fn wait_for_sidecars(
+    client: &Client,
+    plugin: &str,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let progress = Progress::new("waiting for the sidecars");
+    loop {
+        // There is no report before the controller's first round.
+        let told = match read_summary(client).await.map(|summary| summary.generation.parse()) {
+            Ok(Ok(generation)) => {
+                let uptake = Uptake::read(client, plugin, Some(generation)).await?;
+                if uptake.behind.is_empty() {
+                    anstream::eprintln!("{}", uptake.told());
+                    return Ok(());
+                }
+                let first = uptake.behind.iter().next();
+                let first = first.map(|(pod, why)| format!("; {pod}: {why}"));
+                uptake.told() + &first.unwrap_or_default()
+            }
+            _ => "the controller has no table yet".to_owned(),
+        };
+        progress.say(&told);
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the sidecars are not ready in time: all is applied, {told}; see `skycap status`"
+        );
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+const POLL: Duration = Duration::from_millis(500);
