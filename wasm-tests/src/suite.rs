@@ -36,6 +36,18 @@ pub fn run(tiers: &[Tier], strict: bool) -> bool {
     failed == 0 && passed > 0
 }
 
+/// Opens the shop of the tier `istio`, on Istio's own programs, until Ctrl-C. Gives whether it opened.
+#[must_use]
+pub fn keep() -> bool {
+    match tiers::keep() {
+        Ok(tally) => tally.failed == 0,
+        Err(Skip(why)) => {
+            anstream::eprintln!("error: {why}");
+            false
+        }
+    }
+}
+
 fn run_tier(tier: Tier, strict: bool) -> Line {
     anstream::println!("\n{}", paint(AnsiColor::Cyan, &format!("=== {tier}: {}", tier.about())));
     let start = Instant::now();

@@ -238,5 +238,30 @@ fn five_thousand_sandboxes_reach_the_sidecars() -> anyhow::Result<()> {
     })
 }
 
+/// No test: `cargo suite --keep` runs it for people.
+#[test]
+#[ignore = "it ends with Ctrl-C only"]
+fn the_shop_stays_open() -> anyhow::Result<()> {
+    on_mesh(PluginKind::TrafficExtension, async |fixture: &mut Fixture, _mesh: &mut Mesh| {
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        let routed =
+            async |_: &Fixture| Ok(enter("/", &[KEY]).await? == "frontend > cart-pr-1 > pricing");
+        fixture.until("a sandbox", routed).await?;
+        let kubeconfig = fixture.cluster.kubeconfig(fixture.cluster.admin_token())?;
+        println!(
+            "\nThe shop stays open until Ctrl-C. In another terminal:\n  \
+             nsenter --target {} --user --net --preserve-credentials\n  export KUBECONFIG={}\n  \
+             curl -s -H 'Host: shop.example.com' -H 'baggage: {}' http://127.0.0.1:8080/\n  \
+             {} status\nlogs are in {}",
+            std::process::id(),
+            kubeconfig.display(),
+            KEY.1,
+            skycap_tests::cluster::program().display(),
+            fixture.cluster.folder().display()
+        );
+        Ok(tokio::signal::ctrl_c().await?)
+    })
+}
+
 const KEY: (&str, &str) = ("baggage", "sandbox=pr-1");
 const SANDBOXES: usize = 20;

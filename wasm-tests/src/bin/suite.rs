@@ -16,14 +16,20 @@ struct Args {
     /// Print the tiers and end
     #[arg(long)]
     list: bool,
+    /// Run no test: open the shop of the tier istio, and leave it open until Ctrl-C
+    #[arg(long)]
+    keep: bool,
 }
 
 fn main() -> ExitCode {
-    let Args { only, list } = Args::parse();
+    let Args { only, list, keep } = Args::parse();
     let tiers = if only.is_empty() { Tier::value_variants().to_vec() } else { only };
     if list {
         tiers.iter().for_each(|tier| anstream::println!("{tier:<12} {}", tier.about()));
         return ExitCode::SUCCESS;
+    }
+    if keep {
+        return if suite::keep() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let strict = std::env::var("CI").is_ok_and(|ci| ci == "true");
     if suite::run(&tiers, strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

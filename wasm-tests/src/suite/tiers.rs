@@ -98,29 +98,38 @@ impl Tier {
                 cluster::faketime()?;
                 let tests =
                     ["cluster", "commands", "admission", "telemetry", "faults", "routes", "rights"];
-                kubernetes(&tests, 2)
+                kubernetes(&tests, &["--test-threads", "2"])
             }
             Self::Istio => {
-                module::build()?;
-                envoy::obtain()?;
-                cluster::istiod()?;
-                cluster::agent()?;
-                cluster::registry()?;
-                cluster::prometheus()?;
+                prepare_istio()?;
+                let tests = ["istio", "behaviours", "mesh", "install", "oci", "rollout", "observe"];
                 // Every sidecar has the Services' own ports.
-                kubernetes(
-                    &["istio", "behaviours", "mesh", "install", "oci", "rollout", "observe"],
-                    1,
-                )
+                kubernetes(&tests, &["--test-threads", "1"])
             }
             Self::Fuzz => fuzz(),
         }
     }
 }
 
+/// Opens the shop of the tier `istio` and leaves it open until Ctrl-C.
+pub(crate) fn keep() -> Result<Tally, Skip> {
+    prepare_istio()?;
+    kubernetes(&["mesh"], &["--ignored", "--nocapture", "the_shop_stays_open"])
+}
+
+fn prepare_istio() -> anyhow::Result<()> {
+    module::build()?;
+    envoy::obtain()?;
+    cluster::istiod()?;
+    cluster::agent()?;
+    cluster::registry()?;
+    cluster::prometheus()?;
+    Ok(())
+}
+
 /// Each test has a cluster of its own, and all of them a network namespace: their ports clash with
 /// nobody's, and nothing that they start is reached from outside.
-fn kubernetes(tests: &[&str], threads: usize) -> Result<Tally, Skip> {
+fn kubernetes(tests: &[&str], flags: &[&str]) -> Result<Tally, Skip> {
     cluster::obtain()?;
     cluster::build_program()?;
     let mut args = vec!["--package", "skycap-tests"];
@@ -128,9 +137,7 @@ fn kubernetes(tests: &[&str], threads: usize) -> Result<Tally, Skip> {
         args.extend(["--test", test]);
     }
     run(&mut cargo(&[&["test", "--quiet", "--no-run"], &args[..]].concat()))?;
-    let threads = threads.to_string();
-    let mut command =
-        cargo(&[&["test", "--quiet"], &args[..], &["--", "--test-threads", &threads]].concat());
+    let mut command = cargo(&[&["test", "--quiet"], &args[..], &["--"], flags].concat());
     if let Some(runner) = network_namespace() {
         command.env(format!("CARGO_TARGET_{}_RUNNER", host_triple()?), runner);
     }
