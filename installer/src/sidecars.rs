@@ -9,7 +9,7 @@ pub mod uptake;
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
@@ -49,7 +49,15 @@ impl Sidecars {
         // Some of many, spread over all.
         let step = total.div_ceil(limit.max(1)).max(1);
         let asked = meshed.into_iter().step_by(step).map(|pod| ask(client, pod, plugin));
-        let reports = futures_util::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+        let reports: BTreeMap<_, _> =
+            futures_util::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+        let is_forbidden = |report: &Result<_, String>| {
+            report.as_ref().is_err_and(|why| why.contains("forbidden"))
+        };
+        ensure!(
+            reports.is_empty() || !reports.values().all(is_forbidden),
+            "you may not `get pods/proxy`, by which the sidecars are asked"
+        );
         Ok(Self { reports, total })
     }
 

@@ -62,8 +62,20 @@ fn each_fault_is_seen_and_nothing_else() {
         ..healthy(second)
     };
     type Reports = Box<dyn Fn(u32) -> Report>;
-    let cases: [(&str, Reports, Reports, &str); 11] = [
+    let cases: [(&str, Reports, Reports, &str); 13] = [
         ("all is well", Box::new(healthy), Box::new(healthy), ""),
+        (
+            "its proxy is restarted in the middle",
+            Box::new(|second| healthy(if second < 20 { second } else { second - 20 })),
+            Box::new(healthy),
+            "",
+        ),
+        (
+            "it is silent for a moment",
+            Box::new(|second| if (20..26).contains(&second) { before() } else { healthy(second) }),
+            Box::new(healthy),
+            "",
+        ),
         ("it never runs", Box::new(|_| before()), Box::new(healthy), "runs in 0 of 1"),
         (
             "it cannot be fetched",

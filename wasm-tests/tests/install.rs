@@ -142,24 +142,13 @@ fn what_cannot_be_installed_is_refused_whole() -> anyhow::Result<()> {
         }
 
         // Somebody with fewer rights than this takes.
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "viewer", "namespace": "shop"}});
-        fixture.apply(&account).await?;
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "viewer"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "viewer"},
-            "subjects": [{"kind": "ServiceAccount", "namespace": "shop", "name": "viewer"}],
-        });
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
             "metadata": {"name": "viewer"},
             "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}],
         });
-        fixture.apply(&role).await?;
-        fixture.apply(&binding).await?;
-        let token = fixture.cluster.token_of("shop", "viewer").await?;
+        let token = fixture.viewer(&role).await?;
         let mut command =
             fixture.command(&["install", "--module-url", "file:///m.wasm", "--image", "i"])?;
         let output =

@@ -69,7 +69,26 @@ fn sandboxes_are_reached_from_the_gateway_to_the_last_hop() -> anyhow::Result<()
         let counted = async |_: &Fixture| {
             Ok(mesh.agent("cart").metric("skycap_requests_total", &[routed]).await? >= 3.0)
         };
-        fixture.until("routed requests are counted", counted).await
+        fixture.until("routed requests are counted", counted).await?;
+
+        // Who may not ask the sidecars is told so, and sees the rest.
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "viewer"},
+            "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["list"]}, {
+                "apiGroups": ["", "extensions.istio.io", "networking.istio.io", "coordination.k8s.io"],
+                "resources": ["configmaps", "trafficextensions", "envoyfilters", "leases"],
+                "verbs": ["get"],
+            }],
+        });
+        let token = fixture.viewer(&role).await?;
+        let mut command = fixture.command(&["status"])?;
+        let output =
+            command.env("KUBECONFIG", fixture.cluster.kubeconfig(&token)?).output().await?;
+        let told = String::from_utf8(output.stderr)?;
+        anyhow::ensure!(output.status.success() && told.contains("pods/proxy"), "{told}");
+        Ok(())
     })
 }
 

@@ -65,7 +65,11 @@ fn a_good_module_is_promoted() -> anyhow::Result<()> {
         fixture.until("the canary's objects are gone", canary_is_gone).await?;
         let lost = load.stop().await?;
         anyhow::ensure!(lost == [0, 0], "{lost:?} requests of the canary and of others were lost");
-        Ok(())
+
+        // Who installs another module means that one.
+        let first = &fixture.cluster.module_url;
+        fixture.skycap(&["install", "--image", "i", "--module-url", first, "--wait", "0"]).await?;
+        status(&format!("module     {first}")).await
     })
 }
 

@@ -11,10 +11,11 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use jiff::Timestamp;
 use kube::{Client, core::DynamicObject};
 
 use self::wait::{wait_for_controller, wait_for_sidecars};
-use super::{print, target::Target};
+use super::{print, rollout, target::Target};
 use crate::{
     api,
     commands::Globals,
@@ -25,6 +26,7 @@ use crate::{
     plan::{Plan, Step},
     preflight::{preflight, rights},
     progress::Progress,
+    rollout::Rollout,
     settings::{NAME, NAMESPACE},
     snapshot::{read_policies, read_settings},
 };
@@ -86,6 +88,10 @@ impl Install {
         if meshes.has(MeshKind::Istio) {
             mesh.module_url = pin(&mesh.module_url).await?;
         }
+        let promoted = match meshes.has(MeshKind::Istio) {
+            true => give_way(&client, &mesh.module_url).await?,
+            false => None,
+        };
         let (plugin, routing, others) =
             (mesh.plugin_name(), mesh.references(), mesh.of_other_kind());
         let wanted =
@@ -108,6 +114,9 @@ impl Install {
             return Ok(ExitCode::SUCCESS);
         }
         execute(&plan, &client).await?;
+        if let Some(rollout) = promoted {
+            rollout::write(&client, &rollout).await?;
+        }
         if let Some(settings) = read_settings(&client).await?.filter(|s| s.meshes != meshes) {
             anstream::eprintln!(
                 "the settings say `mesh: {}`, and are yours; when you want the table on others: kubectl \
@@ -211,6 +220,23 @@ fn is_settings(reference: &ObjectRef) -> bool {
     reference.kind == "ConfigMap"
         && reference.name == NAME
         && reference.namespace.as_deref() == Some(NAMESPACE)
+}
+
+/// The rollout without the module that it has promoted, where that is another than `module`, which is
+/// what somebody wants now.
+async fn give_way(client: &Client, module: &str) -> anyhow::Result<Option<Rollout>> {
+    let rollout = rollout::read(client).await?;
+    if let Some(canary) = rollout.canary_at(Timestamp::now()) {
+        anyhow::bail!(
+            "`{}` is on trial; end that first with `skycap rollout promote` or `abort`",
+            canary.module
+        );
+    }
+    let Some(promoted) = rollout.module.as_deref().filter(|promoted| *promoted != module) else {
+        return Ok(None);
+    };
+    anstream::eprintln!("{promoted}, which the last rollout has promoted, gives way to {module}");
+    Ok(Some(Rollout { module: None, ..rollout }))
 }
 
 /// # Errors

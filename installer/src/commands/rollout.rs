@@ -18,8 +18,9 @@ use crate::{
     api,
     commands::Globals,
     istio::{CANARY, Mesh, PLUGIN},
+    meshes::MeshKind,
     objects::Object,
-    plan::Plan,
+    plan::{Plan, Step},
     progress::Progress,
     rollout::{
         Canary, NAME, Rollout as State, parse_selector, selector_text,
@@ -104,7 +105,10 @@ impl Start {
             window: Duration::from_secs(window),
             ..Limits::default()
         };
-        let (_, mesh) = target.meshes(client).await?;
+        let (meshes, mesh) = target.meshes(client).await?;
+        if !meshes.has(MeshKind::Istio) {
+            bail!("the table is for `{meshes}`, where there is no module to roll out");
+        }
         let state = read(client).await?;
         if let Some(canary) = state.canary_at(Timestamp::now()) {
             bail!(
@@ -254,23 +258,24 @@ async fn look(
     selector: &BTreeMap<String, String>,
     plugin: &str,
 ) -> anyhow::Result<(Sidecars, Sidecars)> {
-    let canary = Sidecars::read(client, selector, plugin, SAMPLE).await?;
+    let canary = Sidecars::read(client, selector, plugin, usize::MAX).await?;
     let mut others = Sidecars::read(client, &BTreeMap::new(), plugin, SAMPLE).await?;
     others.reports.retain(|pod, _| !canary.reports.contains_key(pod));
     Ok((canary, others))
 }
 
-async fn read(client: &Client) -> anyhow::Result<State> {
+/// Which module serves whom, as it is written in the cluster.
+pub(super) async fn read(client: &Client) -> anyhow::Result<State> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let map = maps.get_opt(NAME).await.context("cannot read the rollout")?;
     let state = map.map(|map| State::parse(&map, "cluster")).transpose();
     state.map(Option::unwrap_or_default).map_err(|problem| anyhow::anyhow!("{problem}"))
 }
 
-async fn write(client: &Client, state: &State) -> anyhow::Result<()> {
-    let object = Object::new(state.manifest())?;
-    let live = api::read(client, &[object.reference()]).await?;
-    Plan::new(vec![object], &[], &live).execute(client, |_| {}).await
+pub(super) async fn write(client: &Client, state: &State) -> anyhow::Result<()> {
+    // Always: a field less is a change too, and to a plan what is there beside is somebody else's.
+    let steps = vec![Step::Create(Object::new(state.manifest())?)];
+    Plan { steps }.execute(client, |_| {}).await
 }
 
 /// What Envoy calls the canary's plugin.
@@ -282,5 +287,5 @@ fn plugin_name(mesh: &Mesh) -> String {
 const INTERVAL: Duration = Duration::from_secs(2);
 /// What the controller waits beyond start and window before it ends a canary by itself.
 const GRACE: Duration = Duration::from_secs(60);
-/// So many sidecars say enough of all.
+/// So many of the other sidecars say enough of all.
 const SAMPLE: usize = 50;

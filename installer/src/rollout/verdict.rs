@@ -3,7 +3,7 @@
 //!
 //! | a canary is backed out when | because |
 //! |---|---|
-//! | the module does not run in each of its sidecars after [`Limits::start`] | it cannot be fetched, compiled, or refuses to start; Envoy keeps the listener waiting |
+//! | the module does not run in one of its sidecars for [`Limits::start`] | it cannot be fetched or compiled, or refuses to start |
 //! | it refuses the table | the sidecar would serve the baseline only |
 //! | its VMs live fewer seconds than have passed | one has trapped, and requests pass it unseen |
 //! | requests are answered and not decided | the same, where the VM still lives |
@@ -63,8 +63,9 @@ pub struct Trial {
     others_before: BTreeMap<String, Report>,
     /// For each sidecar since when its VMs are the same, and its report of then.
     settled: BTreeMap<String, (Duration, Report)>,
-    last: BTreeMap<String, Report>,
-    /// Since when all run.
+    /// Of each sidecar in which the module does not run, since when.
+    silent: BTreeMap<String, Duration>,
+    /// When it first ran in all of them.
     running: Option<Duration>,
 }
 
@@ -80,52 +81,75 @@ impl Trial {
             before: reports(before),
             others_before: reports(others),
             settled: BTreeMap::new(),
-            last: BTreeMap::new(),
+            silent: BTreeMap::new(),
             running: None,
         }
     }
 
     /// Takes what is reported at `elapsed` since the start.
     pub fn observe(&mut self, elapsed: Duration, now: &Sidecars, others: &Sidecars) -> Verdict {
-        let sidecars = now.total;
         let mut seen = Seen::default();
         for (pod, report) in now.answers() {
             let since = report.since(self.before.get(pod));
             if let Some(why) = self.fault(pod, elapsed, &since) {
                 return Verdict::BackOut(format!("{pod}: {why}"));
             }
-            seen.running += usize::from(since.lived > 0.0);
             seen.add(self.before.get(pod), &since);
-            self.last.insert(pod.to_owned(), since);
         }
         let mut elsewhere = Seen::default();
         for (pod, report) in others.answers() {
             let before = self.others_before.get(pod);
             elsewhere.add(before, &report.since(before));
         }
+        let runs = format!("the module runs in {} of {} sidecars", seen.running, now.total);
         // Also while it does not run: Envoy answers 500 for a filter that it could not load.
         if let Some(why) = self.compare(&seen, &elsewhere) {
-            let running = format!("the module runs in {} of {sidecars} sidecars", seen.running);
-            return Verdict::BackOut(format!("{why}; {running}"));
+            return Verdict::BackOut(format!("{why}; {runs}"));
         }
-        if sidecars == 0 || seen.running < now.reports.len() {
-            return self.wait_for_start(elapsed, now, seen.running);
+        if let Some(why) = self.overdue(elapsed, now) {
+            return Verdict::BackOut(format!("{runs}: {why}"));
         }
-        let running = *self.running.get_or_insert(elapsed);
-        let told = seen.told(sidecars);
-        let left = (running + self.limits.window).saturating_sub(elapsed);
-        if !left.is_zero() {
-            return Verdict::Wait(format!("{told}; {} s to go", left.as_secs()));
+        if self.silent.is_empty() && now.total > 0 {
+            self.running.get_or_insert(elapsed);
         }
-        if seen.decided > 0.0 {
-            Verdict::Promote(told)
-        } else {
-            Verdict::BackOut(
-                "it was asked nothing in all that time, so nothing was judged; choose workloads with \
-                 traffic, or a longer --window"
-                    .into(),
-            )
+        let told = format!("{runs}, {}", seen.told());
+        let end = self.running.map(|running| running + self.limits.window);
+        match end.map(|end| end.saturating_sub(elapsed)) {
+            Some(left) if left.is_zero() && self.silent.is_empty() => conclude(&seen, told),
+            Some(left) => Verdict::Wait(format!("{told}; {} s to go", left.as_secs())),
+            None => Verdict::Wait(runs),
         }
+    }
+
+    /// Why it has not run somewhere for longer than it may take to start. A Pod that is replaced in
+    /// the meantime has that long as well.
+    fn overdue(&mut self, elapsed: Duration, now: &Sidecars) -> Option<String> {
+        if now.total == 0 && elapsed >= self.limits.start {
+            return Some("no sidecar has these labels any more".into());
+        }
+        self.silent.retain(|pod, _| now.reports.contains_key(pod));
+        for (pod, report) in &now.reports {
+            let report = report.as_ref().map(|report| report.since(self.before.get(pod)));
+            let why = match report {
+                Ok(report) if report.lived > 0.0 => {
+                    self.silent.remove(pod);
+                    continue;
+                }
+                Ok(report) if report.fetch_failures > 0.0 => {
+                    "Istio's agent cannot get it; `kubectl logs` of its istio-proxy says why".into()
+                }
+                Ok(_) => {
+                    "Envoy does not take it; `kubectl logs` of its istio-proxy says why".into()
+                }
+                Err(error) => format!("it does not answer: {error}"),
+            };
+            let first = self.running.map_or(Duration::ZERO, |_| elapsed);
+            let since = *self.silent.entry(pod.clone()).or_insert(first);
+            if elapsed - since >= self.limits.start {
+                return Some(format!("{pod}: {why}"));
+            }
+        }
+        None
     }
 
     /// What is wrong with one sidecar.
@@ -133,7 +157,9 @@ impl Trial {
         if since.refused > 0.0 {
             return Some("the module refuses the table".into());
         }
-        let known = self.settled.get(pod).filter(|(_, report)| report.vms == since.vms);
+        // Counters begin anew with a proxy that is restarted.
+        let is_same = |report: &Report| report.vms == since.vms && report.lived <= since.lived;
+        let known = self.settled.get(pod).filter(|(_, report)| is_same(report));
         let Some((at, settled)) = known else {
             self.settled.insert(pod.to_owned(), (elapsed, since.clone()));
             return None;
@@ -154,33 +180,6 @@ impl Trial {
         (asked >= ENOUGH && decided < asked / 2.0).then(|| {
             format!("{asked} requests were answered, and the module saw {decided} of them")
         })
-    }
-
-    fn wait_for_start(&self, elapsed: Duration, now: &Sidecars, running: usize) -> Verdict {
-        let asked = now.reports.len();
-        if elapsed < self.limits.start {
-            return Verdict::Wait(format!("the module runs in {running} of {asked} sidecars"));
-        }
-        if asked == 0 {
-            return Verdict::BackOut("no sidecar has these labels".into());
-        }
-        let silent = now.reports.iter().find_map(|(pod, report)| match report {
-            Ok(report) => {
-                let since = report.since(self.before.get(pod));
-                let why = if since.fetch_failures > 0.0 {
-                    "Istio's agent cannot get it; `kubectl logs` of its istio-proxy says why"
-                } else {
-                    "Envoy does not take it; `kubectl logs` of its istio-proxy says why"
-                };
-                (since.lived == 0.0).then(|| format!("{pod}: {why}"))
-            }
-            Err(error) => Some(format!("{pod} does not answer: {error}")),
-        });
-        Verdict::BackOut(format!(
-            "after {} s the module runs in {running} of {asked} sidecars: {}",
-            elapsed.as_secs(),
-            silent.unwrap_or_default()
-        ))
     }
 
     /// What is wrong with all of them together.
@@ -216,6 +215,7 @@ struct Seen {
 
 impl Seen {
     fn add(&mut self, before: Option<&Report>, since: &Report) {
+        self.running += usize::from(since.lived > 0.0);
         self.requests += since.requests;
         self.errors += since.errors;
         self.decided += since.decided;
@@ -247,16 +247,23 @@ impl Seen {
         (count >= ENOUGH).then(|| sum / count)
     }
 
-    fn told(&self, sidecars: usize) -> String {
+    fn told(&self) -> String {
         let mean = self.mean().map(|mean| format!(", {mean:.1} ms in the mean"));
-        format!(
-            "the module runs in {} of {sidecars} sidecars, decided {} requests, {} got a 5xx{}",
-            self.running,
-            self.decided,
-            self.errors,
-            mean.unwrap_or_default()
-        )
+        let (decided, errors) = (self.decided, self.errors);
+        format!("decided {decided} requests, {errors} got a 5xx{}", mean.unwrap_or_default())
     }
+}
+
+/// At the end of the window, with nothing against it.
+fn conclude(seen: &Seen, told: String) -> Verdict {
+    if seen.decided > 0.0 {
+        return Verdict::Promote(told);
+    }
+    Verdict::BackOut(
+        "it was asked nothing in all that time, so nothing was judged; choose workloads with traffic, or \
+         a longer --window"
+            .into(),
+    )
 }
 
 /// So many requests say something of all.

@@ -147,6 +147,22 @@ impl Fixture {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// The token of somebody who has this ClusterRole, `viewer`, and no other right.
+    pub(crate) async fn viewer(&self, role: &Value) -> anyhow::Result<String> {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "viewer", "namespace": "shop"}});
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "viewer"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "viewer"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": "shop", "name": "viewer"}],
+        });
+        for object in [&account, role, &binding] {
+            self.apply(object).await?;
+        }
+        self.cluster.token_of("shop", "viewer").await
+    }
+
     /// There is no kubelet: what it would say of the controller's Deployment.
     pub(crate) async fn become_available(&self) -> anyhow::Result<()> {
         let deployments = Api::<Deployment>::namespaced(self.cluster.client.clone(), NAMESPACE);
