@@ -1,5 +1,6 @@
 //! `skycap install`, `uninstall` and `render`.
 
+mod before;
 mod wait;
 
 use std::{
@@ -11,22 +12,23 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use jiff::Timestamp;
-use kube::{Client, core::DynamicObject};
+use kube::Client;
 
-use self::wait::{wait_for_controller, wait_for_sidecars};
+pub(super) use self::before::pin;
+use self::{
+    before::{give_way, refuse_foreign},
+    wait::{wait_for_controller, wait_for_sidecars},
+};
 use super::{print, rollout, target::Target};
 use crate::{
     api,
     commands::Globals,
     install::{File, Installation},
     meshes::MeshKind,
-    objects::{Object, ObjectRef, is_foreign, reference_of},
-    oci::registry::{Access, Address, Registry},
+    objects::{Object, ObjectRef},
     plan::{Plan, Step},
     preflight::{preflight, rights},
     progress::Progress,
-    rollout::Rollout,
     settings::{NAME, NAMESPACE},
     snapshot::{read_policies, read_settings},
 };
@@ -220,59 +222,6 @@ fn is_settings(reference: &ObjectRef) -> bool {
     reference.kind == "ConfigMap"
         && reference.name == NAME
         && reference.namespace.as_deref() == Some(NAMESPACE)
-}
-
-/// The rollout without the module that it has promoted, where that is another than `module`, which is
-/// what somebody wants now.
-async fn give_way(client: &Client, module: &str) -> anyhow::Result<Option<Rollout>> {
-    let rollout = rollout::read(client).await?;
-    if let Some(canary) = rollout.canary_at(Timestamp::now()) {
-        anyhow::bail!(
-            "`{}` is on trial; end that first with `skycap rollout promote` or `abort`",
-            canary.module
-        );
-    }
-    let Some(promoted) = rollout.module.as_deref().filter(|promoted| *promoted != module) else {
-        return Ok(None);
-    };
-    anstream::eprintln!("{promoted}, which the last rollout has promoted, gives way to {module}");
-    Ok(Some(Rollout { module: None, ..rollout }))
-}
-
-/// # Errors
-/// Where somebody else has an object of a name that skycap needs: it is theirs.
-fn refuse_foreign(live: &[&DynamicObject]) -> anyhow::Result<()> {
-    let foreign: Vec<_> = live
-        .iter()
-        .filter(|live| is_foreign(live))
-        .map(|live| reference_of(live).to_string())
-        .collect();
-    anyhow::ensure!(
-        foreign.is_empty(),
-        "skycap did not make {}, and leaves it as it is; nothing is written: rename it, or delete it if \
-         nobody needs it",
-        foreign.join(", ")
-    );
-    Ok(())
-}
-
-/// The same address by the digest of what lies there now: a tag that moves would give each Pod what
-/// it found at its start.
-pub(super) async fn pin(url: &str) -> anyhow::Result<String> {
-    let address = match url.parse::<Address>() {
-        Ok(address) if !address.is_pinned() => address,
-        _ => return Ok(url.into()),
-    };
-    let digest = async { Registry::open(&address, Access::Pull).await?.digest().await }.await;
-    let digest = digest.with_context(|| {
-        format!(
-            "cannot pin `{url}` to what lies there: give it with its digest, as `skycap \
-             plugin push` prints it"
-        )
-    })?;
-    let pinned = address.pinned(&digest);
-    anstream::eprintln!("the module is {pinned}");
-    Ok(pinned)
 }
 
 async fn execute(plan: &Plan, client: &Client) -> anyhow::Result<()> {
