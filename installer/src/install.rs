@@ -28,6 +28,8 @@ pub struct Installation {
     pub image: String,
     /// Whether Istio's proxies are to log requests that have baggage.
     pub access_log: bool,
+    /// Whether Istio's proxies are to put a request's baggage on its spans.
+    pub spans: bool,
 }
 
 /// One file of the rendered folder: its name, what it is about, and its objects.
@@ -59,6 +61,11 @@ impl Installation {
         if self.access_log {
             let about = "Logs each request that has baggage, whole, with where it went.";
             files.push(("access-log.yaml", about, vec![self.mesh.access_log()]));
+        }
+        if self.spans {
+            let about = "Puts a request's baggage on its spans. Istio takes one Telemetry for a mesh, the oldest: where \
+                         there is one already, add this tag to that.";
+            files.push(("spans.yaml", about, vec![self.mesh.span_tag()]));
         }
         files
     }

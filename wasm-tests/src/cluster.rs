@@ -61,6 +61,8 @@ pub struct Cluster {
     pub module_url: String,
     /// Which meshes skycap is installed for.
     pub meshes: Meshes,
+    /// What Istio's mesh configuration has beside what the tests need.
+    pub mesh_config: serde_json::Map<String, Value>,
     parts: Parts,
     folder: tempfile::TempDir,
     etcd_port: u16,
@@ -96,6 +98,7 @@ impl Cluster {
             plugin,
             module_url: mesh(plugin).module_url,
             meshes: Meshes::default(),
+            mesh_config: serde_json::Map::new(),
             parts,
             folder,
             etcd_port,
@@ -145,6 +148,7 @@ impl Cluster {
             mesh,
             image: "skycap".into(),
             access_log: false,
+            spans: false,
         };
         for (_, _, objects) in installation.files() {
             for object in objects {

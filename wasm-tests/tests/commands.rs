@@ -99,6 +99,7 @@ fn what_is_rendered_is_what_is_installed() -> anyhow::Result<()> {
             mesh: fixture.mesh.clone(),
             image: "skycap".into(),
             access_log: false,
+            spans: false,
         };
         let objects: Vec<_> = documents.into_iter().map(Object::new).collect::<Result<_, _>>()?;
         anyhow::ensure!(objects == installation.objects()?, "render differs from install");

@@ -2,6 +2,7 @@
 //! access log, on Istio's own programs.
 
 mod kubernetes;
+mod otlp;
 
 use std::{fs, time::Duration};
 
@@ -9,13 +10,15 @@ use anyhow::Context as _;
 use kubernetes::{
     Fixture,
     mesh::{Mesh, from, on_mesh},
-    sandbox,
+    run, sandbox, service,
+    shop::endpoints,
 };
+use otlp::{Receiver, attribute};
 use serde_json::{Value, json};
 use skycap::istio::PluginKind;
 use skycap_tests::{
-    cluster::{Agent, Prometheus},
-    workspace,
+    cluster::{Agent, Prometheus, local_address},
+    module, workspace,
 };
 
 #[test]
@@ -76,6 +79,42 @@ fn the_access_log_says_where_requests_with_baggage_went() -> anyhow::Result<()> 
         // It goes with the rest.
         fixture.skycap(&["uninstall"]).await?;
         fixture.nothing_is_left().await
+    })
+}
+
+#[test]
+fn spans_carry_the_baggage() -> anyhow::Result<()> {
+    run(PluginKind::TrafficExtension, async |fixture: &mut Fixture| {
+        fixture.cluster.module_url = format!("file://{}", module::build()?.display());
+        let receiver = Receiver::default();
+        let collector = receiver.serve(local_address()?).await?;
+        let mut service = service("collector");
+        service["spec"]["ports"] = json!([{"name": "grpc", "port": 4317}]);
+        fixture.apply(&service).await?;
+        let mut slice = endpoints("collector", collector.port(), true)?;
+        slice["ports"][0]["name"] = "grpc".into();
+        fixture.apply(&slice).await?;
+        // A mesh that traces, as its people have set it up.
+        let provider = json!({"service": "collector.shop.svc.cluster.local", "port": 4317});
+        let providers = json!([{"name": "otel", "opentelemetry": provider}]);
+        let config = &mut fixture.cluster.mesh_config;
+        config.insert("extensionProviders".into(), providers);
+        config.insert("defaultProviders".into(), json!({"tracing": ["otel"]}));
+        config.insert("enableTracing".into(), true.into());
+        let rendered = fixture.skycap(&["render", "--spans"]).await?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&rendered)?;
+        let tag = documents.iter().find(|object| object["kind"] == "Telemetry");
+        let mut tag = tag.context("nothing rendered")?.clone();
+        // Of one request in a hundred there would be little to see here.
+        tag["spec"]["tracing"][0]["randomSamplingPercentage"] = 100.into();
+        fixture.apply(&tag).await?;
+        let _mesh = Mesh::open(fixture, &["frontend"]).await?;
+        let is_tagged = async |_: &Fixture| {
+            from("frontend", "pricing.shop", &[("baggage", "a=b,sandbox=pr-2")]).await?;
+            let spans = receiver.spans.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
+            Ok(spans.iter().any(|span| attribute(span, "baggage").contains("a=b,sandbox=pr-2")))
+        };
+        fixture.until("a span with the baggage", is_tagged).await
     })
 }
 

@@ -250,6 +250,7 @@ fn roles(fixture: &Fixture) -> anyhow::Result<Vec<Value>> {
         mesh: fixture.mesh.clone(),
         image: "skycap".into(),
         access_log: false,
+        spans: false,
     };
     let objects = installation.objects()?.into_iter();
     let is_role = |object: &Object| object.reference().kind.ends_with("Role");

@@ -74,6 +74,9 @@ pub struct Render {
     /// Also an access log of the requests that have baggage, of Istio's proxies
     #[arg(long)]
     access_log: bool,
+    /// Also a Telemetry that puts the baggage of requests on their spans
+    #[arg(long)]
+    spans: bool,
     /// The folder to write into [default: everything to stdout]
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
@@ -97,7 +100,8 @@ impl Install {
         let (plugin, routing, others) =
             (mesh.plugin_name(), mesh.references(), mesh.of_other_kind());
         let wanted =
-            Installation { meshes: meshes.clone(), mesh, image, access_log: false }.objects()?;
+            Installation { meshes: meshes.clone(), mesh, image, access_log: false, spans: false }
+                .objects()?;
         let references: Vec<_> = wanted.iter().map(Object::reference).collect();
         let live = api::read(&client, &references).await?;
         // Settings are the user's once they are there.
@@ -151,6 +155,7 @@ impl Uninstall {
             image: String::new(),
             // Rendered or not: it goes where it is.
             access_log: meshes.has(MeshKind::Istio),
+            spans: meshes.has(MeshKind::Istio),
         };
         let installed = installed.objects()?;
         let installed: Vec<_> = installed.iter().map(Object::reference).collect();
@@ -183,9 +188,9 @@ fn order_of_removal(installed: &[ObjectRef], mesh: &[ObjectRef]) -> Vec<ObjectRe
 
 impl Render {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { target, image, access_log, to } = self;
+        let Self { target, image, access_log, spans, to } = self;
         let (meshes, mesh) = target.offline();
-        let installation = Installation { meshes, mesh, image, access_log };
+        let installation = Installation { meshes, mesh, image, access_log, spans };
         let files = installation.files();
         match to {
             None => {

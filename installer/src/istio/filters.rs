@@ -1,5 +1,5 @@
 //! skycap's EnvoyFilters: the dispatch route, what takes the everyday plugin out of a canary's
-//! workloads, and the access log.
+//! workloads, and what shows the baggage of requests: the access log, and the tag of spans.
 
 use std::collections::BTreeMap;
 
@@ -83,6 +83,15 @@ impl Mesh {
         object(ENVOY_FILTER.0, ENVOY_FILTER.1, namespace, ACCESS_LOG, spec)
     }
 
+    /// A Telemetry by which a request's baggage, and with it its key, is a tag of its spans.
+    #[must_use]
+    pub fn span_tag(&self) -> Value {
+        let tags = json!({"baggage": {"header": {"name": "baggage"}}});
+        let spec = json!({"spec": {"tracing": [{"customTags": tags}]}});
+        let namespace = Some(self.root_namespace.as_str());
+        object("telemetry.istio.io/v1", "Telemetry", namespace, SPANS, spec)
+    }
+
     /// Takes the everyday plugin out of the canary's workloads. Plugins are chained and never
     /// replace each other, and their selectors cannot say "all but these".
     pub(super) fn aside(&self, selector: &BTreeMap<String, String>) -> anyhow::Result<Object> {
@@ -140,4 +149,6 @@ pub fn dispatch_route() -> Value {
 const CONTEXTS: [&str; 2] = ["SIDECAR_OUTBOUND", "GATEWAY"];
 /// The name of the EnvoyFilter with the access log.
 const ACCESS_LOG: &str = "skycap-access-log";
+/// The name of the Telemetry.
+const SPANS: &str = "skycap";
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";

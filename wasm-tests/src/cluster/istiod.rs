@@ -30,12 +30,11 @@ impl Cluster {
         let folder = self.folder.path();
         let (grpc, http, monitoring) = (self.istiod_port, free_port()?, free_port()?);
         let mesh = folder.join("mesh.yaml");
-        fs::write(
-            &mesh,
-            format!(
-                "enableAutoMtls: false\ndefaultConfig: {{discoveryAddress: '127.0.0.1:{grpc}'}}\n"
-            ),
-        )?;
+        let mut config = self.mesh_config.clone();
+        config.insert("enableAutoMtls".into(), false.into());
+        let address = json!({"discoveryAddress": format!("127.0.0.1:{grpc}")});
+        config.entry("defaultConfig").or_insert(address);
+        fs::write(&mesh, Value::from(config).to_string())?;
         let mut command = Command::new(istiod);
         command
             .current_dir(folder)

@@ -186,6 +186,7 @@ impl Fixture {
             mesh: self.mesh.clone(),
             image: String::new(),
             access_log: true,
+            spans: true,
         };
         let references = installation.objects()?.iter().map(Object::reference).collect::<Vec<_>>();
         let references = [references, self.mesh.references()].concat();
