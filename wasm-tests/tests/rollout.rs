@@ -123,6 +123,15 @@ fn a_canary_that_nobody_decides_ends_by_itself() -> anyhow::Result<()> {
 
         let said = fixture.skycap_fails(&["rollout", "promote"], 1).await?;
         anyhow::ensure!(said.contains("no module is on trial"), "{said}");
+
+        // By hand, while it is watched: the watcher takes nothing back.
+        let watcher = start(fixture, &good, "300")?;
+        fixture.until("the canary is in place", in_place).await?;
+        fixture.skycap(&["rollout", "promote"]).await?;
+        let output = watcher.wait_with_output().await?;
+        anyhow::ensure!(output.status.success(), "{output:?}");
+        let status = fixture.skycap(&["rollout", "status"]).await?;
+        anyhow::ensure!(status.contains(&format!("module     {good}")), "{status}");
         let nobody = ["rollout", "start", "--image", &good, "--canary", "app=none"];
         let said = fixture.skycap_fails(&nobody, 1);
         anyhow::ensure!(said.await?.contains("nothing is changed"), "a canary of nobody");

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client};
+use kube::{Api, Client, api::PostParams};
 
 use self::status::Status;
 use super::{install::pin, print, target::Target};
@@ -21,8 +21,7 @@ use crate::{
     commands::Globals,
     istio::{CANARY, Mesh},
     meshes::MeshKind,
-    objects::Object,
-    plan::{Plan, Step},
+    objects::MANAGER,
     progress::Progress,
     rollout::{
         Canary, NAME, Rollout as State, parse_selector, selector_text,
@@ -119,9 +118,9 @@ impl Start {
         let canary = Canary { module: module.clone(), selector: selector.clone(), until };
         write(client, &State { canary: Some(canary), outcome: None, ..state.clone() }).await?;
         let trial = Trial::new(limits, &before, &others);
-        let verdict = watch(client, &selector, &plugin, trial).await;
-        let (promoted, why) = match verdict {
-            Ok(why) => why,
+        let (promoted, why) = match watch(client, &selector, &plugin, trial).await {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => return ended_by_another(client, &module).await,
             // Who cannot see must not promote.
             Err(error) => (false, format!("it could not be watched: {error:#}")),
         };
@@ -129,26 +128,36 @@ impl Start {
     }
 }
 
-/// Looks until there is a verdict; gives whether the module is good, and what was seen.
+/// Looks until there is a verdict; gives whether the module is good, and what was seen. `None` where
+/// somebody else has decided.
 async fn watch(
     client: &Client,
     selector: &BTreeMap<String, String>,
     plugin: &str,
     mut trial: Trial,
-) -> anyhow::Result<(bool, String)> {
+) -> anyhow::Result<Option<(bool, String)>> {
     let begun = Instant::now();
     let progress = Progress::new("watching the canary");
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let aborted = read(client).await?.canary_at(Timestamp::now()).is_none();
-        anyhow::ensure!(!aborted, "it was ended by somebody else");
+        if read(client).await?.canary_at(Timestamp::now()).is_none() {
+            return Ok(None);
+        }
         let (now, others) = look(client, selector, plugin).await?;
         match trial.observe(begun.elapsed(), &now, &others) {
             Verdict::Wait(seen) => progress.say(&seen),
-            Verdict::Promote(seen) => return Ok((true, seen)),
-            Verdict::BackOut(why) => return Ok((false, why)),
+            Verdict::Promote(seen) => return Ok(Some((true, seen))),
+            Verdict::BackOut(why) => return Ok(Some((false, why))),
         }
     }
+}
+
+/// Says what somebody else has decided, and takes nothing back.
+async fn ended_by_another(client: &Client, module: &str) -> anyhow::Result<ExitCode> {
+    let state = read(client).await?;
+    let promoted = state.module.as_deref() == Some(module);
+    print(&state.outcome.unwrap_or_else(|| "ended by somebody else".into()))?;
+    Ok(if promoted { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 async fn conclude(
@@ -194,10 +203,19 @@ pub(super) async fn read(client: &Client) -> anyhow::Result<State> {
     state.map(Option::unwrap_or_default).map_err(|problem| anyhow::anyhow!("{problem}"))
 }
 
+/// Writes it as a whole: what another has put into it must go too, which a server-side apply leaves.
 pub(super) async fn write(client: &Client, state: &State) -> anyhow::Result<()> {
-    // Always: a field less is a change too, and to a plan what is there beside is somebody else's.
-    let steps = vec![Step::Create(Object::new(state.manifest())?)];
-    Plan { steps }.execute(client, |_| {}).await
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
+    let mut map: ConfigMap = serde_json::from_value(state.manifest())?;
+    let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+    let written = match maps.get_opt(NAME).await.context("cannot read the rollout")? {
+        Some(live) => {
+            map.metadata.resource_version = live.metadata.resource_version;
+            maps.replace(NAME, &params, &map).await
+        }
+        None => maps.create(&params, &map).await,
+    };
+    written.map(drop).context("cannot write the rollout")
 }
 
 /// What Envoy calls the canary's plugin.
