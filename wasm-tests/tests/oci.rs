@@ -85,6 +85,10 @@ fn istios_agent_pulls_it_and_without_it_traffic_flows() -> anyhow::Result<()> {
 
         mesh.restart(fixture, &envoy::obtain()?, "frontend").await?;
         leads_to(fixture, "pricing", "a new sidecar while the registry is down").await?;
+        // Nobody is there to take a client's own dispatch header away, but Envoy.
+        let forged = ("x-skycap-cluster", "outbound|80||pricing-pr-2.shop.svc.cluster.local");
+        let way = from("frontend", "pricing.shop", &[forged]).await?;
+        anyhow::ensure!(way == "pricing", "without the module a forged header leads to {way}");
         let said = fixture.skycap_fails(&["status"], 1).await?;
         anyhow::ensure!(said.contains("cannot get the module"), "{said}");
 
