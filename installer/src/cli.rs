@@ -7,17 +7,17 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
     Globals, Usage,
-    check::Check,
-    compile::Compile,
-    controller::Controller,
-    explain::Explain,
-    install::{Install, Render, Uninstall},
-    plugin::Plugin,
-    rollout::Rollout,
-    shell::{Completions, Man},
-    status::{List, Status},
-    sync::Sync,
-    toggle::{Disable, Enable},
+    check::CheckArgs,
+    compile::CompileArgs,
+    controller::ControllerArgs,
+    explain::ExplainArgs,
+    install::{InstallArgs, RenderArgs, UninstallArgs},
+    plugin::PluginArgs,
+    rollout::RolloutArgs,
+    shell::{CompletionsArgs, ManArgs},
+    status::{ListArgs, StatusArgs},
+    sync::SyncArgs,
+    toggle::{DisableArgs, EnableArgs},
 };
 
 /// Routes the requests of a pull request to the services that it changes.
@@ -33,22 +33,22 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Status(Status),
-    List(List),
-    Explain(Explain),
-    Check(Check),
-    Enable(Enable),
-    Disable(Disable),
-    Compile(Compile),
-    Sync(Sync),
-    Install(Install),
-    Uninstall(Uninstall),
-    Render(Render),
-    Plugin(Plugin),
-    Rollout(Rollout),
-    Controller(Controller),
-    Completions(Completions),
-    Man(Man),
+    Status(StatusArgs),
+    List(ListArgs),
+    Explain(ExplainArgs),
+    Check(CheckArgs),
+    Enable(EnableArgs),
+    Disable(DisableArgs),
+    Compile(CompileArgs),
+    Sync(SyncArgs),
+    Install(InstallArgs),
+    Uninstall(UninstallArgs),
+    Render(RenderArgs),
+    Plugin(PluginArgs),
+    Rollout(RolloutArgs),
+    Controller(ControllerArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 impl Cli {
@@ -82,7 +82,7 @@ impl Cli {
 /// The exit code for an error: 2 for wrong usage, 1 for everything else.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let is_usage = error.is::<Usage>() || error.is::<crate::manifests::Unreadable>();
+    let is_usage = error.is::<Usage>() || error.is::<crate::table::manifests::Unreadable>();
     ExitCode::from(if is_usage { 2 } else { 1 })
 }
 

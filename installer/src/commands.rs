@@ -5,19 +5,20 @@ pub mod compile;
 pub mod controller;
 pub mod explain;
 pub mod install;
+pub mod mesh;
 pub mod plugin;
+pub mod progress;
 pub mod rollout;
 pub mod shell;
 pub mod status;
 pub mod sync;
-pub mod target;
 pub mod toggle;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::report::Report;
+use crate::table::report::Report;
 
 /// What holds for every command that speaks to a cluster.
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,7 @@
 //! `skycap controller`: keeps the table in the mesh what the cluster's ConfigMaps say.
 //!
 //! 1. `watches` turns what happens in the cluster into events;
-//! 2. [`state`] folds them into the input of a compile;
+//! 2. [`cache`] folds them into the input of a compile;
 //! 3. this module waits until they calm down (50 ms without one, 1 s at most), compiles, plans and
 //!    executes: only as the leader ([`lease`]), and only what differs from what is there;
 //! 4. [`announce`] tells people: Events on what is refused, and the status ConfigMap;
@@ -12,10 +12,10 @@
 //! server is away the table in the mesh stays as it is, and so does routing.
 
 pub mod announce;
+pub mod cache;
 pub mod lease;
 mod schedule;
 pub mod serve;
-pub mod state;
 pub mod telemetry;
 mod watches;
 
@@ -32,20 +32,21 @@ use tracing::Instrument as _;
 
 use self::{
     announce::Announcer,
+    cache::{Cache, Change},
     lease::Candidate,
     schedule::Schedule,
     serve::Health,
-    state::{Change, State},
     telemetry::Metrics,
     watches::Watches,
 };
 use crate::{
-    compile::{Compilation, compile},
-    gateway_api::policies::PolicyKind,
-    istio::Mesh,
-    meshes::Meshes,
+    desired::{Desired, istio::IstioMesh, named_objects},
     objects::{Object, ObjectRef, reference_of},
-    wanted::{Wanted, named_objects},
+    table::{
+        compile::{Compilation, compile},
+        meshes::Meshes,
+        policies::PolicyKind,
+    },
 };
 
 /// What a controller is told.
@@ -54,7 +55,7 @@ pub struct Options {
     /// Which meshes skycap is installed for: it has rights for these.
     pub meshes: Meshes,
     /// Where Istio wants its objects, if it is among them.
-    pub mesh: Mesh,
+    pub mesh: IstioMesh,
     /// This replica's name, no other's.
     pub identity: String,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
@@ -81,7 +82,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     tracing::info!(identity, %listen, "started");
     let kinds = PolicyKind::on(&meshes);
     let reconciler = Reconciler {
-        state: State::new(owned.len(), kinds),
+        state: Cache::new(owned.len(), kinds),
         wanted: BTreeMap::new(),
         more: false,
         watches,
@@ -115,7 +116,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
 struct Reconciler {
     client: Client,
     meshes: Meshes,
-    mesh: Mesh,
+    mesh: IstioMesh,
     watches: Watches,
     /// The policies that skycap may read.
     kinds: &'static [PolicyKind],
@@ -123,7 +124,7 @@ struct Reconciler {
     wanted: BTreeMap<ObjectRef, Object>,
     /// Whether the last round left something to the next.
     more: bool,
-    state: State,
+    state: Cache,
     schedule: Schedule,
     announcer: Announcer,
     metrics: Arc<Metrics>,
@@ -229,8 +230,8 @@ impl Reconciler {
     async fn write(&mut self, compilation: &Compilation) -> anyhow::Result<usize> {
         let span = tracing::Span::current();
         let live = &self.state.live;
-        let wanted = Wanted::new(&self.meshes, &self.mesh, &self.state.input, compilation, live)?;
-        let Wanted { ref report, bytes, .. } = wanted;
+        let wanted = Desired::new(&self.meshes, &self.mesh, &self.state.input, compilation, live)?;
+        let Desired { ref report, bytes, .. } = wanted;
         self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         let (plan, is_all) = wanted.plan(live).first(HTTP_ROUTES_PER_ROUND);
         self.wanted = wanted.objects.iter().map(|o| (o.reference(), o.clone())).collect();

@@ -3,6 +3,7 @@
 //! All of them are skycap's own: no object of the user's is ever edited, and
 //! [`Object::is_in_place`] compares no more than what skycap says.
 
+use crate::names::{MANAGED_BY, MANAGER};
 use kube::core::{DynamicObject, GroupVersionKind, ObjectMeta, TypeMeta};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -170,9 +171,5 @@ fn contains(live: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// The label that says whose an object is.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The value of [`MANAGED_BY`], and skycap's field manager.
-pub const MANAGER: &str = "skycap";
 /// The field with the table: skycap's as a whole.
 pub(crate) const PLUGIN_CONFIG: &str = "pluginConfig";

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use regex::Regex;
-use skycap::gateway_api::expression::MemberExpression;
+use skycap::desired::gateway_api::expression::MemberExpression;
 use skycap_core::{baggage, key::RoutingKey};
 
 const NAME: &str = "sandbox";

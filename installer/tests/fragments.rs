@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use skycap::{
-    compile::{Compilation, compile},
-    input::Input,
-    manifests::Manifests,
     problem::Severity,
+    table::{
+        compile::{Compilation, compile},
+        input::Input,
+        manifests::Manifests,
+    },
 };
 
 const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);

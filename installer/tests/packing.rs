@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use skycap::gateway_api::packing::{Place, pack};
+use skycap::desired::gateway_api::packing::{Place, pack};
 use skycap_core::key::RoutingKey;
 
 fn pieces(names: &BTreeSet<String>, capacity: usize) -> BTreeMap<Place, Vec<RoutingKey>> {

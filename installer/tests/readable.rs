@@ -4,10 +4,10 @@
 use std::{fs, path::Path, process::Command};
 
 use skycap::{
-    controller::announce::Summary,
+    desired::published::Summary,
+    diagnose::status::{Leader, Plugin, Status},
+    observed::sidecars::uptake::Uptake,
     problem::{Problem, Severity},
-    sidecars::uptake::Uptake,
-    status::{Office, Plugin, Status},
 };
 
 fn root() -> &'static Path {
@@ -63,7 +63,7 @@ fn status_reads_well() -> std::io::Result<()> {
         }),
         sidecars: Some(Uptake { total: 12, asked: 12, current: 12, ..Uptake::default() }),
         http_routes: None,
-        controller: Some(Office {
+        controller: Some(Leader {
             holder: "skycap-controller-7d9f-x2".into(),
             renewed_seconds_ago: 1,
         }),

@@ -3,8 +3,9 @@
 
 use jiff::Timestamp;
 use skycap::{
-    compile::compile, gateway_api::HttpRoutes, input::Input, manifests::Manifests,
+    desired::gateway_api::HttpRoutes,
     problem::Severity,
+    table::{compile::compile, input::Input, manifests::Manifests},
 };
 
 const SHOP: &str = "

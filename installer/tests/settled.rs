@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use skycap::{
+use skycap::table::{
     compile::{Compilation, compile},
     input::Input,
     manifests::Manifests,

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use skycap::{
-    rollout::verdict::{Limits, Trial, Verdict},
-    sidecars::{Report, Sidecars},
+    module::verdict::{Limits, Trial, Verdict},
+    observed::sidecars::{ProxyMetrics, Sidecars},
 };
 
 /// A sidecar of two VMs, `second` seconds into a trial, that was asked ten times a second.
-fn healthy(second: u32) -> Report {
+fn healthy(second: u32) -> ProxyMetrics {
     let second = f64::from(second);
-    Report {
+    ProxyMetrics {
         generation: Some(7),
         vms: 2.0,
         threads: 1.0,
@@ -18,21 +18,21 @@ fn healthy(second: u32) -> Report {
         decided: PAST + second * 10.0,
         requests: PAST + second * 10.0,
         milliseconds: (PAST + second * 10.0, PAST + second * 10.0),
-        ..Report::default()
+        ..ProxyMetrics::default()
     }
 }
 
 /// Before the trial, the module that it replaces.
-fn before() -> Report {
-    Report { vms: 0.0, lived: 0.0, ..healthy(0) }
+fn before() -> ProxyMetrics {
+    ProxyMetrics { vms: 0.0, lived: 0.0, ..healthy(0) }
 }
 
-fn sidecars(report: Report) -> Sidecars {
+fn sidecars(report: ProxyMetrics) -> Sidecars {
     Sidecars { reports: [("shop/cart-1".to_owned(), Ok(report))].into(), total: 1 }
 }
 
 /// The verdict on a sidecar that is looked at every two seconds, for a minute.
-fn verdict(report: impl Fn(u32) -> Report, other: impl Fn(u32) -> Report) -> Verdict {
+fn verdict(report: impl Fn(u32) -> ProxyMetrics, other: impl Fn(u32) -> ProxyMetrics) -> Verdict {
     let limits = Limits {
         start: Duration::from_secs(10),
         window: Duration::from_secs(40),
@@ -55,13 +55,13 @@ fn each_fault_is_seen_and_nothing_else() {
     let slow = |second: u32, by: f64| {
         let report = healthy(second);
         let (sum, count) = report.milliseconds;
-        Report { milliseconds: (sum + f64::from(second) * 10.0 * by, count), ..report }
+        ProxyMetrics { milliseconds: (sum + f64::from(second) * 10.0 * by, count), ..report }
     };
-    let failing = |second: u32, share: f64| Report {
+    let failing = |second: u32, share: f64| ProxyMetrics {
         errors: f64::from(second) * 10.0 * share,
         ..healthy(second)
     };
-    type Reports = Box<dyn Fn(u32) -> Report>;
+    type Reports = Box<dyn Fn(u32) -> ProxyMetrics>;
     let cases: [(&str, Reports, Reports, &str); 13] = [
         ("all is well", Box::new(healthy), Box::new(healthy), ""),
         (
@@ -79,13 +79,13 @@ fn each_fault_is_seen_and_nothing_else() {
         ("it never runs", Box::new(|_| before()), Box::new(healthy), "runs in 0 of 1"),
         (
             "it cannot be fetched",
-            Box::new(|_| Report { fetch_failures: 1.0, ..before() }),
+            Box::new(|_| ProxyMetrics { fetch_failures: 1.0, ..before() }),
             Box::new(healthy),
             "cannot get it",
         ),
         (
             "it refuses the table",
-            Box::new(|second| Report { refused: 1.0, ..healthy(second) }),
+            Box::new(|second| ProxyMetrics { refused: 1.0, ..healthy(second) }),
             Box::new(healthy),
             "refuses the table",
         ),
@@ -93,14 +93,14 @@ fn each_fault_is_seen_and_nothing_else() {
             "one of two VMs traps after ten seconds, and nobody asks",
             Box::new(|second| {
                 let lived = f64::from(second + second.min(10));
-                Report { lived, requests: PAST, decided: PAST, ..healthy(second) }
+                ProxyMetrics { lived, requests: PAST, decided: PAST, ..healthy(second) }
             }),
             Box::new(healthy),
             "a VM of the module has stopped",
         ),
         (
             "it decides nothing any more",
-            Box::new(|second| Report { decided: PAST + 20.0, ..healthy(second) }),
+            Box::new(|second| ProxyMetrics { decided: PAST + 20.0, ..healthy(second) }),
             Box::new(healthy),
             "and the module saw",
         ),
@@ -120,7 +120,7 @@ fn each_fault_is_seen_and_nothing_else() {
         ),
         (
             "nobody asks",
-            Box::new(|second| Report { requests: PAST, decided: PAST, ..healthy(second) }),
+            Box::new(|second| ProxyMetrics { requests: PAST, decided: PAST, ..healthy(second) }),
             Box::new(healthy),
             "nothing was judged",
         ),

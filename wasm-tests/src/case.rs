@@ -25,12 +25,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use skycap::{
-    cluster::Cluster,
-    compile::compile,
-    gateway_api::{HttpRoutes, policies::Policies},
-    input::Input,
-    manifests::Manifests,
-    meshes::Meshes,
+    desired::gateway_api::HttpRoutes,
+    table::{
+        cluster::Cluster, compile::compile, input::Input, manifests::Manifests, meshes::Meshes,
+        policies::Policies,
+    },
 };
 use skycap_core::{
     config::PluginConfig,

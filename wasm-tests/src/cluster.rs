@@ -32,11 +32,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 use skycap::{
-    api, install,
-    istio::{Mesh, PluginKind},
-    meshes::Meshes,
+    desired::{
+        installation::Installation,
+        istio::{IstioMesh, PluginKind},
+    },
+    names::{CONTROLLER, NAMESPACE},
     objects::Object,
-    settings,
+    observed::api,
+    table::meshes::Meshes,
 };
 use tokio::process::Child;
 
@@ -143,7 +146,7 @@ impl Cluster {
     /// As the API server says.
     pub async fn install(&self) -> anyhow::Result<()> {
         let mesh = mesh(self.plugin);
-        let installation = install::Installation {
+        let installation = Installation {
             meshes: self.meshes.clone(),
             mesh,
             image: "skycap".into(),
@@ -196,7 +199,7 @@ impl Cluster {
     /// # Errors
     /// As the API server says.
     pub async fn controller_token(&self) -> anyhow::Result<String> {
-        self.token_of(settings::NAMESPACE, install::CONTROLLER).await
+        self.token_of(NAMESPACE, CONTROLLER).await
     }
 
     /// A token of a ServiceAccount, by TokenRequest.
@@ -288,8 +291,8 @@ fn istiod_deployment() -> Value {
 
 /// The mesh of these tests: nobody fetches the module.
 #[must_use]
-pub fn mesh(plugin: PluginKind) -> Mesh {
-    Mesh {
+pub fn mesh(plugin: PluginKind) -> IstioMesh {
+    IstioMesh {
         root_namespace: "istio-system".into(),
         plugin,
         module_url: "file:///skycap.wasm".into(),

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubernetes::{Fixture, run};
 use serde_json::{Value, json};
-use skycap::{fragments::Fragment, fragments::Origin, istio::PluginKind, settings::Settings};
+use skycap::{
+    desired::istio::PluginKind,
+    table::{fragments::Fragment, origin::Origin, settings::Settings},
+};
 
 #[test]
 fn malformed_fragments_are_refused_at_apply() -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use kubernetes::{
     shop::{answers, ask, on_istio},
 };
 use serde_json::{Value, json};
-use skycap::istio::PluginKind;
+use skycap::desired::istio::PluginKind;
 
 const KEY: (&str, &str) = ("baggage", "sandbox=pr-1");
 const CANARY: (&str, &str) = ("x-canary", "1");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use kubernetes::{Fixture, endpoints, run, sandbox, service, settings};
 use serde_json::json;
-use skycap::istio::PluginKind;
+use skycap::desired::istio::PluginKind;
 use skycap_tests::cluster::Controller;
 
 #[test]

@@ -7,11 +7,10 @@ use kube::Api;
 use kubernetes::{Fixture, endpoints, install_profiles, run, run_on, sandbox, service};
 use serde_json::json;
 use skycap::{
-    install::Installation,
-    istio::PluginKind,
-    meshes::{MeshKind, Meshes},
+    desired::{installation::Installation, istio::PluginKind},
     objects::Object,
-    snapshot,
+    observed::snapshot,
+    table::meshes::{MeshKind, Meshes},
 };
 use skycap_tests::cluster::Controller;
 

@@ -13,9 +13,9 @@ use kube::{
 use kubernetes::{Fixture, run, sandbox};
 use serde_json::json;
 use skycap::{
-    api,
-    install::CONTROLLER,
-    istio::{PluginKind, TABLE_LIMIT},
+    desired::istio::{PluginKind, TABLE_LIMIT},
+    names::CONTROLLER,
+    observed::api,
 };
 use skycap_tests::cluster::{Controller, faketime};
 

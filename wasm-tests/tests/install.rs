@@ -25,7 +25,7 @@ use kubernetes::{
     run_bare, sandbox,
 };
 use serde_json::{Value, json};
-use skycap::istio::PluginKind;
+use skycap::desired::istio::PluginKind;
 use skycap_tests::{cluster::Controller, module};
 
 #[test]
@@ -82,7 +82,7 @@ fn installed_upgraded_and_uninstalled_under_load() -> anyhow::Result<()> {
         fixture.apply(&wasm_plugin).await?;
         fixture.become_available().await?;
         fixture.skycap(&["install", "--image", "skycap:2", "--module-url", &url]).await?;
-        let left = skycap::api::read(&fixture.cluster.client, &old).await?;
+        let left = skycap::observed::api::read(&fixture.cluster.client, &old).await?;
         anyhow::ensure!(left.is_empty(), "both kinds of plugin are in force");
 
         fixture.skycap(&["uninstall"]).await?;
@@ -130,13 +130,13 @@ fn what_cannot_be_installed_is_refused_whole() -> anyhow::Result<()> {
             // Nor does `uninstall`, or who makes a table without `install`, touch it.
             fixture.skycap_fails(&["sync", "--module-url", "file:///m.wasm"], 1).await?;
             fixture.skycap(&["uninstall"]).await?;
-            let live = skycap::api::read(client, &fixture.mesh.references()).await?;
+            let live = skycap::observed::api::read(client, &fixture.mesh.references()).await?;
             let still = live.values().find(|object| object.metadata.name.as_deref() == Some(name));
             anyhow::ensure!(still.is_some_and(|object| object.data["spec"] == spec), "{still:?}");
             fixture.delete_object(&theirs).await?;
             let ours = fixture.mesh.references();
             for reference in &ours {
-                let api = skycap::api::api(client, reference);
+                let api = skycap::observed::api::api(client, reference);
                 let _ = api.delete(&reference.name, &DeleteParams::default()).await;
             }
         }

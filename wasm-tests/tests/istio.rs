@@ -13,8 +13,8 @@ use kubernetes::{
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use serde_json::json;
 use skycap::{
-    istio::PluginKind,
-    meshes::{MeshKind, Meshes},
+    desired::istio::PluginKind,
+    table::meshes::{MeshKind, Meshes},
 };
 use skycap_core::baggage;
 use skycap_tests::{cluster::Controller, envoy};

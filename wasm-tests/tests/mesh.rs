@@ -15,7 +15,7 @@ use kubernetes::{
     shop::endpoints,
 };
 use serde_json::json;
-use skycap::istio::PluginKind;
+use skycap::desired::istio::PluginKind;
 use skycap_tests::{
     cluster::{Pod, local_address},
     envoy,

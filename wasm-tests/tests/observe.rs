@@ -15,7 +15,7 @@ use kubernetes::{
 };
 use otlp::{Receiver, attribute};
 use serde_json::{Value, json};
-use skycap::istio::PluginKind;
+use skycap::desired::istio::PluginKind;
 use skycap_tests::{
     cluster::{Agent, Prometheus, local_address},
     module, workspace,

@@ -8,7 +8,7 @@ use kubernetes::{
     run, sandbox,
 };
 use serde_json::{Value, json};
-use skycap::istio::PluginKind;
+use skycap::desired::istio::PluginKind;
 use skycap_tests::{
     cluster::{Controller, Registry, USER},
     envoy, module,

@@ -9,13 +9,12 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use skycap::{
-    compile::compile,
-    gateway_api::HttpRoutes,
-    input::Input,
-    manifests::Manifests,
-    meshes::Meshes,
+    desired::{
+        gateway_api::HttpRoutes,
+        plan::{Live, Plan, Step},
+    },
     objects::Object,
-    plan::{Live, Plan, Step},
+    table::{compile::compile, input::Input, manifests::Manifests, meshes::Meshes},
 };
 use skycap_tests::{
     host::View,

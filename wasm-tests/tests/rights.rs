@@ -13,16 +13,14 @@ use kube::{
 use kubernetes::{Fixture, endpoints, install_profiles, run, run_on, sandbox, service, settings};
 use serde_json::{Value, json};
 use skycap::{
-    api,
-    controller::lease,
-    install::Installation,
-    istio::{CANARY, PluginKind},
-    meshes::{MeshKind, Meshes},
+    desired::{installation::Installation, istio::PluginKind, plan::Live},
+    names::{CANARY, LEASE, NAMESPACE},
     objects::Object,
-    plan::Live,
-    rollout::{Canary, Rollout},
-    settings::NAMESPACE,
-    snapshot,
+    observed::{api, snapshot},
+    table::{
+        meshes::{MeshKind, Meshes},
+        rollout::{Canary, Rollout},
+    },
 };
 use skycap_tests::cluster::Controller;
 
@@ -88,7 +86,7 @@ async fn everything_works(
     }
     controller.terminate().await?;
     let leases = Api::<Lease>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
-    let spec = leases.get(lease::NAME).await?.spec.unwrap_or_default();
+    let spec = leases.get(LEASE).await?.spec.unwrap_or_default();
     anyhow::ensure!(spec.holder_identity.as_deref() == Some(""), "the Lease is not given back");
     Ok(())
 }

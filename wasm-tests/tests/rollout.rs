@@ -18,7 +18,7 @@ use kubernetes::{
     run, sandbox, settings,
 };
 use serde_json::json;
-use skycap::istio::PluginKind;
+use skycap::desired::istio::PluginKind;
 use skycap_tests::{
     faulty::{self, Fault},
     module,
@@ -213,8 +213,8 @@ fn write(fixture: &Fixture, name: &str, module: &[u8]) -> anyhow::Result<String>
 
 async fn canary_is_gone(fixture: &Fixture) -> anyhow::Result<bool> {
     let references = fixture.mesh.references();
-    let live = skycap::api::read(&fixture.cluster.client, &references).await?;
-    Ok(live.keys().all(|reference| reference.name != skycap::istio::CANARY))
+    let live = skycap::observed::api::read(&fixture.cluster.client, &references).await?;
+    Ok(live.keys().all(|reference| reference.name != skycap::names::CANARY))
 }
 
 fn named(name: &str, namespace: &str, kind: &str, data: serde_json::Value) -> serde_json::Value {

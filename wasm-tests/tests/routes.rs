@@ -14,10 +14,14 @@ use kube::{
 use kubernetes::{Fixture, endpoints, run_on, sandbox, service, settings};
 use serde_json::{Value, json};
 use skycap::{
-    gateway_api::{KEYS_ANNOTATION, policies::PolicyKind},
-    istio::PluginKind,
-    meshes::{MeshKind, Meshes},
-    objects::{self, resource},
+    desired::istio::PluginKind,
+    names::KEYS_ANNOTATION,
+    objects,
+    objects::resource,
+    table::{
+        meshes::{MeshKind, Meshes},
+        policies::PolicyKind,
+    },
 };
 use skycap_tests::cluster::Controller;
 

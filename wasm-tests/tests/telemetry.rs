@@ -9,7 +9,7 @@ use kubernetes::{Fixture, run, sandbox};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use otlp::{Receiver, attribute};
 use serde_json::json;
-use skycap::istio::PluginKind;
+use skycap::desired::istio::PluginKind;
 use skycap_tests::cluster::Controller;
 
 #[test]

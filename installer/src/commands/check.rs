@@ -13,15 +13,11 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::Format;
+use super::{Format, Globals};
 use crate::{
-    api,
-    check::{Surroundings, check},
-    commands::Globals,
-    compile::compile,
-    input::Input,
-    manifests::Manifests,
-    report, snapshot,
+    diagnose::check::{Surroundings, check},
+    observed::{api, snapshot},
+    table::{compile::compile, input::Input, manifests::Manifests, report},
 };
 
 /// Find what would keep a request from its sandbox, and say what to do
@@ -31,7 +27,7 @@ use crate::{
 /// files. Exit code 1 when something is found.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap check -f deploy/examples")]
-pub struct Check {
+pub struct CheckArgs {
     /// Files or folders of Kubernetes YAML instead of the cluster's; `-` reads stdin
     #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
     paths: Vec<PathBuf>,
@@ -40,7 +36,7 @@ pub struct Check {
     output: Format,
 }
 
-impl Check {
+impl CheckArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { paths, output } = self;
         let now = Timestamp::now();

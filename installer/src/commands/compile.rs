@@ -8,10 +8,12 @@ use jiff::Timestamp;
 
 use super::{Format, print, tell};
 use crate::{
-    compile::{Compilation, compile},
-    gateway_api::HttpRoutes,
-    input::Input,
-    manifests::Manifests,
+    desired::gateway_api::HttpRoutes,
+    table::{
+        compile::{Compilation, compile},
+        input::Input,
+        manifests::Manifests,
+    },
 };
 
 /// Compile ConfigMaps into a routing table, without a cluster
@@ -22,7 +24,7 @@ use crate::{
 /// EndpointSlice all are taken to be ready. What is refused or of no effect is told on stderr.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap compile -f deploy/examples -o report")]
-pub struct Compile {
+pub struct CompileArgs {
     /// Files or folders of Kubernetes YAML; `-` reads stdin
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
@@ -47,7 +49,7 @@ enum Output {
     Report,
 }
 
-impl Compile {
+impl CompileArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { paths, output, format, now } = self;
         let now = now.unwrap_or_else(Timestamp::now);

@@ -4,18 +4,14 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Args;
 
-use super::target::Target;
-use crate::{
-    api,
-    commands::Globals,
-    controller::{self, Options},
-};
+use super::{Globals, mesh::MeshArgs};
+use crate::{controller, controller::Options, observed::api};
 
 /// Keep the table in the mesh what the cluster's ConfigMaps say (runs in the cluster)
 #[derive(Debug, Args)]
-pub struct Controller {
+pub struct ControllerArgs {
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
     /// Where to serve /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -24,7 +20,7 @@ pub struct Controller {
     identity: Option<String>,
 }
 
-impl Controller {
+impl ControllerArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { target, listen, identity } = self;
         let client = api::connect(globals.context.as_deref()).await?;

@@ -8,17 +8,14 @@ use jiff::Timestamp;
 use kube::Client;
 use skycap_core::config::PluginConfig;
 
-use super::{Format, status::read_report, target::Target};
+use super::{Format, Globals, Usage, mesh::MeshArgs, status::read_report};
 use crate::{
-    api,
-    commands::{Globals, Usage},
-    compile::compile,
-    curl::CurlCommand,
-    explain::{AskedRequest, explain},
-    input::Input,
-    manifests::Manifests,
-    meshes::MeshKind,
-    snapshot,
+    diagnose::{
+        curl::CurlCommand,
+        explain::{AskedRequest, explain},
+    },
+    observed::{api, snapshot},
+    table::{compile::compile, input::Input, manifests::Manifests, meshes::MeshKind},
 };
 
 /// Tell why a request goes where it goes, step by step
@@ -28,7 +25,7 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     skycap explain --to cart.shop:80 -H 'baggage: sandbox=pr-123'\n  \
     skycap explain -f deploy/examples -- curl http://cart.shop/items -H 'baggage: sandbox=pr-123'")]
-pub struct Explain {
+pub struct ExplainArgs {
     /// Files or folders of Kubernetes YAML instead of the mesh's table; `-` reads stdin
     #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
     paths: Vec<PathBuf>,
@@ -42,13 +39,13 @@ pub struct Explain {
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
     /// A curl command, pasted whole
     #[arg(last = true, value_name = "CURL")]
     curl: Vec<String>,
 }
 
-impl Explain {
+impl ExplainArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { paths, to, headers, output, target, curl } = self;
         let (config, report) = match paths.as_slice() {
@@ -75,7 +72,7 @@ impl Explain {
 }
 
 /// The table that is in the mesh; where no plugin has one, it is compiled as the controller does.
-async fn table(client: &Client, target: Target) -> anyhow::Result<PluginConfig> {
+async fn table(client: &Client, target: MeshArgs) -> anyhow::Result<PluginConfig> {
     let (meshes, mesh) = target.meshes(client).await?;
     if !meshes.has(MeshKind::Istio) {
         let now = Timestamp::now();

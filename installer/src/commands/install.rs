@@ -3,6 +3,7 @@
 mod before;
 mod wait;
 
+use crate::module::{registry::pin, trial};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -14,31 +15,32 @@ use anyhow::Context as _;
 use clap::Args;
 use kube::Client;
 
-pub(super) use self::before::pin;
 use self::{
     before::{give_way, refuse_foreign},
     wait::{wait_for_controller, wait_for_sidecars},
 };
-use super::{print, rollout, target::Target};
+use super::{Globals, mesh::MeshArgs, print, progress::Progress};
 use crate::{
-    api,
-    commands::Globals,
-    install::{File, Installation},
-    meshes::MeshKind,
+    desired::{
+        installation::{File, Installation},
+        plan::{Plan, Step},
+    },
+    names::{NAMESPACE, SETTINGS},
     objects::{Object, ObjectRef},
-    plan::{Plan, Step},
-    preflight::{preflight, rights},
-    progress::Progress,
-    settings::{NAME, NAMESPACE},
-    snapshot::{read_policies, read_settings},
+    observed::{
+        api,
+        preflight::{preflight, rights},
+        snapshot::{read_policies, read_settings},
+    },
+    table::meshes::MeshKind,
 };
 
 /// Install skycap into a cluster with a mesh, or bring an installation up to date
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap install --dry-run")]
-pub struct Install {
+pub struct InstallArgs {
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
     /// The controller's image
     #[arg(long, env = "SKYCAP_IMAGE", value_name = "IMAGE", default_value = IMAGE)]
     image: String,
@@ -52,9 +54,9 @@ pub struct Install {
 
 /// Remove skycap: first the routing, then the rest; fragments stay where they are
 #[derive(Debug, Args)]
-pub struct Uninstall {
+pub struct UninstallArgs {
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
     /// Print what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
@@ -65,9 +67,9 @@ pub struct Uninstall {
 #[command(
     after_help = "Example: skycap render --to deploy && kubectl apply --server-side -k deploy"
 )]
-pub struct Render {
+pub struct RenderArgs {
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
     /// The controller's image
     #[arg(long, env = "SKYCAP_IMAGE", value_name = "IMAGE", default_value = IMAGE)]
     image: String,
@@ -82,7 +84,7 @@ pub struct Render {
     to: Option<PathBuf>,
 }
 
-impl Install {
+impl InstallArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { target, image, dry_run, wait } = self;
         let client = api::connect(globals.context.as_deref()).await?;
@@ -121,12 +123,12 @@ impl Install {
         }
         execute(&plan, &client).await?;
         if let Some(rollout) = promoted {
-            rollout::write(&client, &rollout).await?;
+            trial::write(&client, &rollout).await?;
         }
         if let Some(settings) = read_settings(&client).await?.filter(|s| s.meshes != meshes) {
             anstream::eprintln!(
                 "the settings say `mesh: {}`, and are yours; when you want the table on others: kubectl \
-                 -n {NAMESPACE} patch configmap {NAME} --type merge -p '{{\"data\":{{\"mesh\":\"{meshes}\"}}}}'",
+                 -n {NAMESPACE} patch configmap {SETTINGS} --type merge -p '{{\"data\":{{\"mesh\":\"{meshes}\"}}}}'",
                 settings.meshes
             );
         }
@@ -144,7 +146,7 @@ impl Install {
     }
 }
 
-impl Uninstall {
+impl UninstallArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { target, dry_run } = self;
         let client = api::connect(globals.context.as_deref()).await?;
@@ -186,7 +188,7 @@ fn order_of_removal(installed: &[ObjectRef], mesh: &[ObjectRef]) -> Vec<ObjectRe
     bindings.chain(mesh).chain(rest).cloned().collect()
 }
 
-impl Render {
+impl RenderArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Self { target, image, access_log, spans, to } = self;
         let (meshes, mesh) = target.offline();
@@ -225,7 +227,7 @@ fn text((_, about, objects): &File) -> anyhow::Result<String> {
 
 fn is_settings(reference: &ObjectRef) -> bool {
     reference.kind == "ConfigMap"
-        && reference.name == NAME
+        && reference.name == SETTINGS
         && reference.namespace.as_deref() == Some(NAMESPACE)
 }
 

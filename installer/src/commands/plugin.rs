@@ -6,19 +6,15 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Format, print};
-use crate::{
-    oci::{
-        Artifact, Layout,
-        registry::{Access, Address, Registry},
-        sha256,
-    },
-    progress::Progress,
+use super::{Format, print, progress::Progress};
+use crate::module::{
+    oci::{Artifact, Layout, sha256},
+    registry::{Access, Address, Registry},
 };
 
 /// Push the filter's module to an OCI registry, or look at one that is there
 #[derive(Debug, Args)]
-pub struct Plugin {
+pub struct PluginArgs {
     #[command(subcommand)]
     command: PluginCommand,
 }
@@ -56,7 +52,7 @@ struct Inspect {
     output: Format,
 }
 
-impl Plugin {
+impl PluginArgs {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             PluginCommand::Push(push) => push.run().await?,

@@ -2,38 +2,33 @@
 
 mod status;
 
-use std::{
-    collections::BTreeMap,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use crate::module::trial::{look, read, watch, write};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, api::PostParams};
+use kube::Client;
 
-use self::status::Status;
-use super::{install::pin, print, target::Target};
+use self::status::StatusArgs;
+use super::{Globals, mesh::MeshArgs, print, progress::Progress};
 use crate::{
-    api,
-    commands::Globals,
-    istio::{CANARY, Mesh},
-    meshes::MeshKind,
-    objects::MANAGER,
-    progress::Progress,
-    rollout::{
-        Canary, NAME, Rollout as State, parse_selector, selector_text,
-        verdict::{Limits, Trial, Verdict},
+    desired::istio::IstioMesh,
+    module::{
+        registry::pin,
+        verdict::{Limits, Trial},
     },
-    settings::NAMESPACE,
-    sidecars::Sidecars,
+    names::CANARY,
+    observed::api,
+    table::{
+        meshes::MeshKind,
+        rollout::{Canary, Rollout, parse_selector, selector_text},
+    },
 };
 
 /// Try a new module on some workloads, and give it to all of them or none
 #[derive(Debug, Args)]
-pub struct Rollout {
+pub struct RolloutArgs {
     #[command(subcommand)]
     command: RolloutCommand,
 }
@@ -41,7 +36,7 @@ pub struct Rollout {
 #[derive(Debug, Subcommand)]
 enum RolloutCommand {
     Start(Start),
-    Status(Status),
+    Status(StatusArgs),
     Promote(Decide),
     Abort(Decide),
 }
@@ -69,14 +64,14 @@ struct Start {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     start: u64,
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
 }
 
 /// Decide by hand
 #[derive(Debug, Args)]
 struct Decide {}
 
-impl Rollout {
+impl RolloutArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = api::connect(globals.context.as_deref()).await?;
         match self.command {
@@ -116,39 +111,17 @@ impl Start {
         let time = limits.start + limits.window + GRACE;
         let until = Timestamp::now() + SignedDuration::try_from(time)?;
         let canary = Canary { module: module.clone(), selector: selector.clone(), until };
-        write(client, &State { canary: Some(canary), outcome: None, ..state.clone() }).await?;
+        write(client, &Rollout { canary: Some(canary), outcome: None, ..state.clone() }).await?;
         let trial = Trial::new(limits, &before, &others);
-        let (promoted, why) = match watch(client, &selector, &plugin, trial).await {
-            Ok(Some(verdict)) => verdict,
-            Ok(None) => return ended_by_another(client, &module).await,
-            // Who cannot see must not promote.
-            Err(error) => (false, format!("it could not be watched: {error:#}")),
-        };
+        let progress = Progress::new("watching the canary");
+        let (promoted, why) =
+            match watch(client, &selector, &plugin, trial, |seen| progress.say(seen)).await {
+                Ok(Some(verdict)) => verdict,
+                Ok(None) => return ended_by_another(client, &module).await,
+                // Who cannot see must not promote.
+                Err(error) => (false, format!("it could not be watched: {error:#}")),
+            };
         conclude(client, state, module, promoted, &why).await
-    }
-}
-
-/// Looks until there is a verdict; gives whether the module is good, and what was seen. `None` where
-/// somebody else has decided.
-async fn watch(
-    client: &Client,
-    selector: &BTreeMap<String, String>,
-    plugin: &str,
-    mut trial: Trial,
-) -> anyhow::Result<Option<(bool, String)>> {
-    let begun = Instant::now();
-    let progress = Progress::new("watching the canary");
-    loop {
-        tokio::time::sleep(INTERVAL).await;
-        if read(client).await?.canary_at(Timestamp::now()).is_none() {
-            return Ok(None);
-        }
-        let (now, others) = look(client, selector, plugin).await?;
-        match trial.observe(begun.elapsed(), &now, &others) {
-            Verdict::Wait(seen) => progress.say(&seen),
-            Verdict::Promote(seen) => return Ok(Some((true, seen))),
-            Verdict::BackOut(why) => return Ok(Some((false, why))),
-        }
     }
 }
 
@@ -162,7 +135,7 @@ async fn ended_by_another(client: &Client, module: &str) -> anyhow::Result<ExitC
 
 async fn conclude(
     client: &Client,
-    state: State,
+    state: Rollout,
     module: String,
     promoted: bool,
     why: &str,
@@ -170,7 +143,7 @@ async fn conclude(
     let word = if promoted { "promoted" } else { "backed out" };
     let outcome = format!("{word} {module}: {why}");
     let stays = if promoted { Some(module) } else { state.module };
-    write(client, &State { module: stays, canary: None, outcome: Some(outcome.clone()) }).await?;
+    write(client, &Rollout { module: stays, canary: None, outcome: Some(outcome.clone()) }).await?;
     print(&outcome)?;
     Ok(if promoted { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -183,49 +156,10 @@ async fn decide(client: &Client, promote: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the canary's sidecars report, and what some of the others do.
-async fn look(
-    client: &Client,
-    selector: &BTreeMap<String, String>,
-    plugin: &str,
-) -> anyhow::Result<(Sidecars, Sidecars)> {
-    let canary = Sidecars::read(client, selector, plugin, usize::MAX).await?;
-    let mut others = Sidecars::read(client, &BTreeMap::new(), plugin, SAMPLE).await?;
-    others.reports.retain(|pod, _| !canary.reports.contains_key(pod));
-    Ok((canary, others))
-}
-
-/// Which module serves whom, as it is written in the cluster.
-pub(super) async fn read(client: &Client) -> anyhow::Result<State> {
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let map = maps.get_opt(NAME).await.context("cannot read the rollout")?;
-    let state = map.map(|map| State::parse(&map, "cluster")).transpose();
-    state.map(Option::unwrap_or_default).map_err(|problem| anyhow::anyhow!("{problem}"))
-}
-
-/// Writes it as a whole: what another has put into it must go too, which a server-side apply leaves.
-pub(super) async fn write(client: &Client, state: &State) -> anyhow::Result<()> {
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let mut map: ConfigMap = serde_json::from_value(state.manifest())?;
-    let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-    let written = match maps.get_opt(NAME).await.context("cannot read the rollout")? {
-        Some(live) => {
-            map.metadata.resource_version = live.metadata.resource_version;
-            maps.replace(NAME, &params, &map).await
-        }
-        None => maps.create(&params, &map).await,
-    };
-    written.map(drop).context("cannot write the rollout")
-}
-
 /// What Envoy calls the canary's plugin.
-fn plugin_name(mesh: &Mesh) -> String {
+fn plugin_name(mesh: &IstioMesh) -> String {
     format!("{}.{CANARY}", mesh.root_namespace)
 }
 
-/// So often the sidecars are asked.
-const INTERVAL: Duration = Duration::from_secs(2);
 /// What the controller waits beyond start and window before it ends a canary by itself.
 const GRACE: Duration = Duration::from_secs(60);
-/// So many of the other sidecars say enough of all.
-const SAMPLE: usize = 50;

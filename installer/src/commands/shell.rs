@@ -11,7 +11,7 @@ use super::print;
 /// Print the completions for a shell
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap completions bash > /etc/bash_completion.d/skycap")]
-pub struct Completions {
+pub struct CompletionsArgs {
     /// Which shell
     #[arg(value_enum)]
     shell: Shell,
@@ -20,12 +20,12 @@ pub struct Completions {
 /// Write the man pages, one for each command
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap man /usr/local/share/man/man1")]
-pub struct Man {
+pub struct ManArgs {
     /// The folder to write them into
     folder: PathBuf,
 }
 
-impl Completions {
+impl CompletionsArgs {
     pub(crate) fn run(self, mut skycap: Command) -> anyhow::Result<ExitCode> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut skycap, "skycap", &mut text);
@@ -34,7 +34,7 @@ impl Completions {
     }
 }
 
-impl Man {
+impl ManArgs {
     pub(crate) fn run(self, skycap: Command) -> anyhow::Result<ExitCode> {
         let folder = &self.folder;
         std::fs::create_dir_all(folder)

@@ -1,5 +1,6 @@
 //! `skycap status` and `skycap list`.
 
+use crate::names::LEASE;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,43 +9,34 @@ use jiff::Timestamp;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::{Api, Client};
 
-use super::{Format, target::Target};
+use super::{Format, Globals, mesh::MeshArgs, progress::Progress};
 use crate::{
-    api,
-    commands::Globals,
-    controller::{
-        announce::{STATUS, Summary},
-        lease,
-    },
-    istio::Mesh,
-    meshes::MeshKind,
-    progress::Progress,
-    report::Report,
-    settings::NAMESPACE,
-    sidecars::uptake::Uptake,
-    snapshot::read_policies,
-    status::{Office, Plugin, Status as Answer, TakenRoutes},
+    desired::{istio::IstioMesh, published::Summary},
+    diagnose::status::{Leader, Plugin, Status as Answer, TakenRoutes},
+    names::{NAMESPACE, STATUS},
+    observed::{api, sidecars::uptake::Uptake, snapshot::read_policies},
+    table::{meshes::MeshKind, report::Report},
 };
 
 /// Show whether requests are routed, by which table, and what is wrong
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct StatusArgs {
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
 }
 
 /// List the sandboxes and groups, what each routes, and what is wrong
 #[derive(Debug, Args)]
-pub struct List {
+pub struct ListArgs {
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
 }
 
-impl Status {
+impl StatusArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { output, target } = self;
         let client = api::connect(globals.context.as_deref()).await?;
@@ -75,7 +67,7 @@ impl Status {
     }
 }
 
-impl List {
+impl ListArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let client = api::connect(globals.context.as_deref()).await?;
         let report = read_report(&client).await?;
@@ -108,7 +100,7 @@ async fn read(client: &Client) -> anyhow::Result<(Summary, Report)> {
     ))
 }
 
-async fn read_plugin(client: &Client, mesh: &Mesh) -> anyhow::Result<Plugin> {
+async fn read_plugin(client: &Client, mesh: &IstioMesh) -> anyhow::Result<Plugin> {
     let references = mesh.references();
     let live = api::read(client, &references).await?;
     let generation = mesh.table_of(&live).and_then(|table| table["generation"].as_str());
@@ -117,19 +109,19 @@ async fn read_plugin(client: &Client, mesh: &Mesh) -> anyhow::Result<Plugin> {
 }
 
 /// How far the sidecars are; `None`, with a word why, to whom the cluster does not show them.
-async fn read_sidecars(client: &Client, mesh: &Mesh, summary: &Summary) -> Option<Uptake> {
+async fn read_sidecars(client: &Client, mesh: &IstioMesh, summary: &Summary) -> Option<Uptake> {
     let _progress = Progress::new("asking sidecars");
     let uptake = Uptake::read(client, &mesh.plugin_name(), summary.generation.parse().ok()).await;
     uptake.map_err(|error| anstream::eprintln!("the sidecars are not known: {error:#}")).ok()
 }
 
-async fn read_office(client: &Client) -> anyhow::Result<Option<Office>> {
+async fn read_office(client: &Client) -> anyhow::Result<Option<Leader>> {
     let leases = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
-    let lease = leases.get_opt(lease::NAME).await.context("cannot read the Lease")?;
+    let lease = leases.get_opt(LEASE).await.context("cannot read the Lease")?;
     let spec = lease.and_then(|lease| lease.spec);
     Ok(spec.and_then(|spec| {
         let holder = spec.holder_identity.filter(|holder| !holder.is_empty())?;
         let age = Timestamp::now().duration_since(spec.renew_time?.0).as_secs();
-        Some(Office { holder, renewed_seconds_ago: age })
+        Some(Leader { holder, renewed_seconds_ago: age })
     }))
 }

@@ -5,15 +5,14 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{print, target::Target, tell};
+use super::{Globals, mesh::MeshArgs, print, tell};
 use crate::{
-    api,
-    commands::Globals,
-    compile::compile,
-    input::Input,
-    manifests::Manifests,
-    snapshot::{read, read_policies},
-    wanted::{Wanted, named_objects},
+    desired::{Desired, named_objects},
+    observed::{
+        api,
+        snapshot::{read, read_policies},
+    },
+    table::{compile::compile, input::Input, manifests::Manifests},
 };
 
 /// Compile the table and write it to the mesh, once
@@ -22,7 +21,7 @@ use crate::{
 /// runs it does the same all the time, and takes back what differs from its own table.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap sync --dry-run")]
-pub struct Sync {
+pub struct SyncArgs {
     /// Files or folders of Kubernetes YAML instead of the cluster's; `-` reads stdin
     #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
     paths: Vec<PathBuf>,
@@ -30,10 +29,10 @@ pub struct Sync {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
 }
 
-impl Sync {
+impl SyncArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { paths, dry_run, target } = self;
         let client = api::connect(globals.context.as_deref()).await?;
@@ -51,7 +50,7 @@ impl Sync {
             input.policies = policies;
         }
         let compilation = compile(&input, now);
-        let wanted = Wanted::new(&meshes, &mesh, &input, &compilation, &live)?;
+        let wanted = Desired::new(&meshes, &mesh, &input, &compilation, &live)?;
         let report = &wanted.report;
         tell(report);
         let plan = wanted.plan(&live);

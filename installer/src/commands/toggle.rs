@@ -11,19 +11,16 @@ use kube::{
 };
 use serde_json::json;
 
-use super::print;
+use super::{Globals, Usage, print};
 use crate::{
-    api,
-    commands::{Globals, Usage},
-    fragments::KIND_LABEL,
-    objects::MANAGER,
-    settings::{NAME, NAMESPACE},
+    names::{KIND_LABEL, MANAGER, NAMESPACE, SETTINGS},
+    observed::api,
 };
 
 /// Switch a sandbox or a group on
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap enable pr-123 -n shop")]
-pub struct Enable {
+pub struct EnableArgs {
     #[command(flatten)]
     what: What,
 }
@@ -33,7 +30,7 @@ pub struct Enable {
 #[command(
     after_help = "Example: skycap disable pr-123 -n shop, or in an emergency: skycap disable --all"
 )]
-pub struct Disable {
+pub struct DisableArgs {
     #[command(flatten)]
     what: What,
 }
@@ -48,13 +45,13 @@ struct What {
     all: bool,
 }
 
-impl Enable {
+impl EnableArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         self.what.set(globals, true).await
     }
 }
 
-impl Disable {
+impl DisableArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         self.what.set(globals, false).await
     }
@@ -65,7 +62,7 @@ impl What {
         let client = api::connect(globals.context.as_deref()).await?;
         let word = if enabled { "on" } else { "off" };
         let (namespace, name, said) = match self.name {
-            None => (NAMESPACE, NAME, format!("everything is switched {word}")),
+            None => (NAMESPACE, SETTINGS, format!("everything is switched {word}")),
             Some(ref name) => {
                 let namespace = globals.namespace.as_str();
                 (namespace, name.as_str(), format!("{namespace}/{name} is switched {word}"))

@@ -4,6 +4,7 @@
 //! is judged by how long its Lease has been seen unchanged and never by its own clock (client-go:
 //! tools/leaderelection, `observedTime`), so clocks that differ or jump elect nobody twice.
 
+use crate::names::LEASE;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::sync::watch;
 
-use crate::settings::NAMESPACE;
+use crate::names::NAMESPACE;
 
 /// What a candidate is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Candidate {
     }
 
     async fn observe(&mut self) -> Result<(), kube::Error> {
-        let lease = self.api.get_opt(NAME).await?;
+        let lease = self.api.get_opt(LEASE).await?;
         let version = |lease: &Lease| lease.metadata.resource_version.clone();
         let is_news =
             lease.as_ref().map(version) != self.observed.as_ref().map(|o| version(&o.lease));
@@ -134,10 +135,10 @@ impl Candidate {
         let lease = match observed {
             Some(lease) => {
                 let lease = Lease { spec: Some(spec), ..lease };
-                self.api.replace(NAME, &PostParams::default(), &lease).await?
+                self.api.replace(LEASE, &PostParams::default(), &lease).await?
             }
             None => {
-                let metadata = ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() };
+                let metadata = ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() };
                 self.api
                     .create(&PostParams::default(), &Lease { metadata, spec: Some(spec) })
                     .await?
@@ -148,8 +149,6 @@ impl Candidate {
     }
 }
 
-/// The name of the Lease.
-pub const NAME: &str = "skycap-controller";
 /// How long a Lease holds: a replica that dies is followed within this and two renewals.
 const DURATION: Duration = Duration::from_secs(9);
 /// How often it is renewed, or looked at.

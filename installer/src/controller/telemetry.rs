@@ -33,7 +33,7 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::{compile::Compilation, problem::Severity};
+use crate::{problem::Severity, table::compile::Compilation};
 
 /// The controller's figures.
 #[derive(Debug, Default)]

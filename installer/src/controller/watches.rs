@@ -17,13 +17,12 @@ use kube::{
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::state::Change;
+use super::cache::Change;
 use crate::{
-    api,
-    fragments::KIND_LABEL,
-    gateway_api::policies::PolicyKind,
+    names::{KIND_LABEL, NAMESPACE, SETTINGS},
     objects::{ObjectRef, resource},
-    settings::{NAME, NAMESPACE},
+    observed::api,
+    table::policies::PolicyKind,
 };
 
 /// The running watches; they end when this is dropped.
@@ -49,7 +48,7 @@ impl Watches {
         watches.spawn(slices, Change::Slice);
         let namespaces = watcher(Api::<Namespace>::all(client.clone()), <_>::default());
         watches.spawn(namespaces, Change::Namespace);
-        let settings = watcher::watch_object(Api::namespaced(client.clone(), NAMESPACE), NAME);
+        let settings = watcher::watch_object(Api::namespaced(client.clone(), NAMESPACE), SETTINGS);
         let settings = settings.map(|event| event.map(|map: Option<ConfigMap>| map.map(Box::new)));
         watches.spawn(settings, Change::Settings);
         for reference in owned {

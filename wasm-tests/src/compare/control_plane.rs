@@ -14,7 +14,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use skycap::{api, istio::PluginKind};
+use skycap::{desired::istio::PluginKind, observed::api};
 use skycap_core::config::PluginConfig;
 
 use super::{Measured, Row};

@@ -9,7 +9,9 @@ use std::{
 use anyhow::ensure;
 use jiff::Timestamp;
 use skycap::{
-    compile::compile, gateway_api::HttpRoutes, input::Input, manifests::Manifests, objects::Object,
+    desired::gateway_api::HttpRoutes,
+    objects::Object,
+    table::{compile::compile, input::Input, manifests::Manifests},
 };
 
 use super::{Measured, Row};

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write as _, fs, path::Path, time::Instant};
 
 use anyhow::ensure;
 use jiff::Timestamp;
-use skycap::{compile::compile, input::Input, manifests::Manifests};
+use skycap::table::{compile::compile, input::Input, manifests::Manifests};
 
 use super::{Measured, Row};
 use crate::{

@@ -144,7 +144,7 @@ impl Bootstrap {
         });
         let routes: Vec<_> = self
             .dispatch_route
-            .then(skycap::istio::dispatch_route)
+            .then(skycap::desired::istio::dispatch_route)
             .into_iter()
             .chain([default])
             .collect();

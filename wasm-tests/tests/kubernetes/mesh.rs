@@ -12,7 +12,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 use serde_json::{Value, json};
-use skycap::{istio::PluginKind, meshes::Meshes};
+use skycap::{desired::istio::PluginKind, table::meshes::Meshes};
 use skycap_tests::{
     client,
     cluster::{Agent, Controller, Pod, local_address},

@@ -19,15 +19,15 @@ use kube::{
 };
 use serde_json::{Value, json};
 use skycap::{
-    api,
-    compile::compile,
-    controller::announce::{STATUS, Summary},
-    install::{CONTROLLER, Installation},
-    istio::{Mesh, PluginKind},
-    meshes::Meshes,
+    desired::{
+        installation::Installation,
+        istio::{IstioMesh, PluginKind},
+        published::Summary,
+    },
+    names::{CONTROLLER, NAMESPACE, STATUS},
     objects::Object,
-    settings::NAMESPACE,
-    snapshot,
+    observed::{api, snapshot},
+    table::{compile::compile, meshes::Meshes},
 };
 use skycap_core::config::PluginConfig;
 use skycap_tests::cluster::{Cluster, mesh};
@@ -35,7 +35,7 @@ use skycap_tests::cluster::{Cluster, mesh};
 /// A cluster with skycap installed and no controller running.
 pub(crate) struct Fixture {
     pub(crate) cluster: Cluster,
-    pub(crate) mesh: Mesh,
+    pub(crate) mesh: IstioMesh,
     /// How long what is awaited may take.
     pub(crate) patience: Duration,
 }

@@ -7,7 +7,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 use serde_json::{Value, json};
-use skycap::{istio::PluginKind, meshes::Meshes};
+use skycap::{desired::istio::PluginKind, table::meshes::Meshes};
 use skycap_tests::{
     client,
     cluster::{Controller, local_address},

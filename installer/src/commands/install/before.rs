@@ -1,20 +1,18 @@
 //! What `install` settles before it writes: which module, and whose objects there are.
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use kube::{Client, core::DynamicObject};
 
 use crate::{
-    commands::rollout,
+    module::trial,
     objects::{is_foreign, reference_of},
-    oci::registry::{Access, Address, Registry},
-    rollout::Rollout,
+    table::rollout::Rollout,
 };
 
 /// The rollout without the module that it has promoted, where that is another than `module`, which is
 /// what somebody wants now.
 pub(super) async fn give_way(client: &Client, module: &str) -> anyhow::Result<Option<Rollout>> {
-    let rollout = rollout::read(client).await?;
+    let rollout = trial::read(client).await?;
     if let Some(canary) = rollout.canary_at(Timestamp::now()) {
         anyhow::bail!(
             "`{}` is on trial; end that first with `skycap rollout promote` or `abort`",
@@ -45,23 +43,4 @@ pub(super) fn refuse_foreign(live: &[&DynamicObject]) -> anyhow::Result<()> {
         foreign.join(", ")
     );
     Ok(())
-}
-
-/// The same address by the digest of what lies there now: a tag that moves would give each Pod what
-/// it found at its start.
-pub(crate) async fn pin(url: &str) -> anyhow::Result<String> {
-    let address = match url.parse::<Address>() {
-        Ok(address) if !address.is_pinned() => address,
-        _ => return Ok(url.into()),
-    };
-    let digest = async { Registry::open(&address, Access::Pull).await?.digest().await }.await;
-    let digest = digest.with_context(|| {
-        format!(
-            "cannot pin `{url}` to what lies there: give it with its digest, as `skycap \
-             plugin push` prints it"
-        )
-    })?;
-    let pinned = address.pinned(&digest);
-    anstream::eprintln!("the module is {pinned}");
-    Ok(pinned)
 }

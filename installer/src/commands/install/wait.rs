@@ -7,8 +7,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 
 use crate::{
-    commands::status::read_summary, install::CONTROLLER, progress::Progress, settings::NAMESPACE,
-    sidecars::uptake::Uptake,
+    commands::{progress::Progress, status::read_summary},
+    names::{CONTROLLER, NAMESPACE},
+    observed::sidecars::uptake::Uptake,
 };
 
 /// Waits until a replica of the controller is available, and all are of this version.

@@ -9,23 +9,23 @@ use serde::Serialize;
 
 use super::{look, plugin_name, read};
 use crate::{
-    api,
-    commands::{Format, target::Target},
-    istio::PLUGIN,
-    rollout::{Canary, selector_text},
+    commands::{Format, mesh::MeshArgs},
+    names::PLUGIN,
+    observed::api,
+    table::rollout::{Canary, selector_text},
 };
 
 /// Show which module serves whom, and what became of the last one
 #[derive(Debug, Args)]
-pub(super) struct Status {
+pub(super) struct StatusArgs {
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
     #[command(flatten)]
-    target: Target,
+    target: MeshArgs,
 }
 
-impl Status {
+impl StatusArgs {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
         let Self { output, target } = self;
         let (_, mesh) = target.meshes(client).await?;

@@ -1,0 +1,225 @@
+//! What others say of Services: the objects by which a mesh of the Gateway API routes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use kube::{Resource as _, core::DynamicObject};
+use serde_json::{Map, Value};
+use skycap_core::config::ServiceName;
+
+use super::{
+    cluster::{Name, name_of},
+    meshes::{MeshKind, Meshes},
+};
+use crate::objects;
+
+/// HTTPRoutes, GRPCRoutes and ServiceProfiles that are not skycap's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policies {
+    http_routes: BTreeMap<Name, Arc<ForeignRoute>>,
+    grpc_routes: BTreeMap<Name, Arc<ForeignRoute>>,
+    /// The ServiceProfiles that have routes or overrides, which then stand over all HTTPRoutes
+    /// (linkerd2-proxy: `linkerd/proxy/client-policy`, `should_override_policy`).
+    profiles: BTreeSet<Name>,
+}
+
+/// A kind of policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PolicyKind {
+    /// `gateway.networking.k8s.io` HTTPRoute.
+    HttpRoute,
+    /// `gateway.networking.k8s.io` GRPCRoute.
+    GrpcRoute,
+    /// `linkerd.io` ServiceProfile.
+    ServiceProfile,
+}
+
+impl PolicyKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::HttpRoute, Self::GrpcRoute, Self::ServiceProfile];
+
+    /// Those that have a say on these meshes.
+    #[must_use]
+    pub fn on(meshes: &Meshes) -> &'static [Self] {
+        match (meshes.has(MeshKind::Linkerd), meshes.take_http_routes()) {
+            (true, _) => &Self::ALL,
+            (false, true) => &[Self::HttpRoute, Self::GrpcRoute],
+            (false, false) => &[],
+        }
+    }
+
+    /// Its API version and kind.
+    #[must_use]
+    pub const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::HttpRoute => ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+            Self::GrpcRoute => ("gateway.networking.k8s.io/v1", "GRPCRoute"),
+            Self::ServiceProfile => ("linkerd.io/v1alpha2", "ServiceProfile"),
+        }
+    }
+
+    /// The kind of an object.
+    #[must_use]
+    pub fn of(object: &DynamicObject) -> Option<Self> {
+        let types = object.types.as_ref()?;
+        // The versions before v1 have the same fields, as far as they are read here.
+        let group = |version: &str| version.split('/').next().unwrap_or_default().to_owned();
+        Self::ALL.into_iter().find(|kind| {
+            let (version, name) = kind.names();
+            types.kind == name && group(&types.api_version) == group(version)
+        })
+    }
+}
+
+impl Policies {
+    /// Takes an object as it is now; gives whether that changes anything. skycap's own are none.
+    pub fn put(&mut self, kind: PolicyKind, object: &DynamicObject) -> bool {
+        if objects::is_owned(object) {
+            return self.remove(kind, object);
+        }
+        let name = name_of(object.meta());
+        let Some(routes) = self.routes_mut(kind) else {
+            let spec = &object.data["spec"];
+            let is_there =
+                |field: &str| spec[field].as_array().is_some_and(|list| !list.is_empty());
+            return if is_there("routes") || is_there("dstOverrides") {
+                self.profiles.insert(name)
+            } else {
+                self.profiles.remove(&name)
+            };
+        };
+        let route = Arc::new(ForeignRoute::of(object));
+        routes.insert(name, route.clone()).as_ref() != Some(&route)
+    }
+
+    /// Forgets an object; gives whether it was there.
+    pub fn remove(&mut self, kind: PolicyKind, object: &DynamicObject) -> bool {
+        let name = name_of(object.meta());
+        match self.routes_mut(kind) {
+            Some(routes) => routes.remove(&name).is_some(),
+            None => self.profiles.remove(&name),
+        }
+    }
+
+    /// Forgets all objects of a kind but these; gives whether that changes anything.
+    pub fn retain(&mut self, kind: PolicyKind, names: &HashSet<Name>) -> bool {
+        let before = self.clone();
+        match self.routes_mut(kind) {
+            Some(routes) => routes.retain(|name, _| names.contains(name)),
+            None => self.profiles.retain(|name| names.contains(name)),
+        }
+        *self != before
+    }
+
+    /// The HTTPRoutes of a Service's port, the oldest first, as they rank where they tie
+    /// (Gateway API, `HTTPRouteRule.matches`: by creation time, then by name).
+    pub(crate) fn http_routes(&self, service: &ServiceName, port: u16) -> Vec<&ForeignRoute> {
+        let mut routes: Vec<_> = self
+            .http_routes
+            .values()
+            .map(Arc::as_ref)
+            .filter(|r| r.is_for(service, port))
+            .collect();
+        routes.sort_by(|a, b| (&a.created, &a.name.1).cmp(&(&b.created, &b.name.1)));
+        routes
+    }
+
+    /// A GRPCRoute of a Service's port, which disables its HTTPRoutes (GEP-1426).
+    pub(crate) fn grpc_route(&self, service: &ServiceName, port: u16) -> Option<&ForeignRoute> {
+        self.grpc_routes.values().map(Arc::as_ref).find(|route| route.is_for(service, port))
+    }
+
+    /// A ServiceProfile of a Service.
+    pub(crate) fn profile(&self, service: &ServiceName, domain: &str) -> Option<&Name> {
+        let host = format!("{service}.svc.{domain}");
+        self.profiles.iter().find(|(_, name)| *name == host)
+    }
+
+    /// The HTTPRoute of this name, if somebody else has it.
+    pub(crate) fn http_route(&self, name: &Name) -> Option<&ForeignRoute> {
+        self.http_routes.get(name).map(Arc::as_ref)
+    }
+
+    fn routes_mut(&mut self, kind: PolicyKind) -> Option<&mut BTreeMap<Name, Arc<ForeignRoute>>> {
+        match kind {
+            PolicyKind::HttpRoute => Some(&mut self.http_routes),
+            PolicyKind::GrpcRoute => Some(&mut self.grpc_routes),
+            PolicyKind::ServiceProfile => None,
+        }
+    }
+}
+
+/// A route of somebody else's, as far as it says where a Service's requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForeignRoute {
+    pub(crate) name: Name,
+    /// RFC 3339 as the API server writes it, which sorts by time; a file's route has none, and
+    /// ranks as the newest.
+    created: (bool, String),
+    parents: Vec<ParentRef>,
+    pub(crate) hostnames: Vec<String>,
+    pub(crate) rules: Vec<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ParentRef {
+    service: Name,
+    port: Option<u64>,
+}
+
+impl ForeignRoute {
+    fn of(object: &DynamicObject) -> Self {
+        let name = name_of(object.meta());
+        let spec = &object.data["spec"];
+        let list = |field: &str| spec[field].as_array().into_iter().flatten();
+        let created = object.metadata.creation_timestamp.as_ref();
+        Self {
+            parents: list("parentRefs")
+                .filter_map(|parent| ParentRef::of(parent, &name.0))
+                .collect(),
+            hostnames: list("hostnames").filter_map(Value::as_str).map(str::to_owned).collect(),
+            rules: list("rules").filter_map(Value::as_object).cloned().collect(),
+            created: (
+                created.is_none(),
+                created.map(|time| time.0.to_string()).unwrap_or_default(),
+            ),
+            name,
+        }
+    }
+
+    /// Whether it is for that port of a Service alone, and not for all of them.
+    pub(crate) fn names_port(&self, service: &ServiceName, port: u16) -> bool {
+        let names = |parent: &ParentRef| parent.port == Some(u64::from(port));
+        self.is_for(service, port)
+            && self.parents.iter().any(|parent| {
+                let (namespace, name) = &parent.service;
+                (name.as_str(), namespace.as_str()) == (service.name(), service.namespace())
+                    && names(parent)
+            })
+    }
+
+    fn is_for(&self, service: &ServiceName, port: u16) -> bool {
+        self.parents.iter().any(|parent| {
+            let (namespace, name) = &parent.service;
+            (name.as_str(), namespace.as_str()) == (service.name(), service.namespace())
+                && parent.port.is_none_or(|other| other == u64::from(port))
+        })
+    }
+}
+
+impl ParentRef {
+    /// `group` is `""`, and Linkerd takes `core` too (linkerd2: `is_service`).
+    fn of(parent: &Value, namespace: &str) -> Option<Self> {
+        let text = |field: &str| parent[field].as_str();
+        let is_service = text("kind") == Some("Service")
+            && text("group")
+                .is_some_and(|group| group.is_empty() || group.eq_ignore_ascii_case("core"));
+        let namespace = text("namespace").unwrap_or(namespace);
+        is_service.then(|| Self {
+            service: (namespace.to_owned(), text("name").unwrap_or_default().to_owned()),
+            port: parent["port"].as_u64(),
+        })
+    }
+}
