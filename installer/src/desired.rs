@@ -129,40 +129,29 @@ impl Desired {
 #[must_use]
 pub fn named_objects(installed: &Meshes, mesh: &IstioMesh) -> Vec<ObjectRef> {
     let istio = if installed.has(MeshKind::Istio) { mesh.references() } else { Vec::new() };
-    let status = ObjectRef {
-        api_version: "v1".into(),
-        kind: "ConfigMap".into(),
-        namespace: Some(NAMESPACE.into()),
-        name: STATUS.into(),
-    };
+    let status = ObjectRef::config_map(NAMESPACE, STATUS);
     istio.into_iter().chain([status]).collect()
 }
 
 /// An object that somebody else has made under a name of skycap's.
 fn foreign(object: &Object) -> Problem {
-    Problem {
-        severity: Severity::Refused,
-        fragment: object.reference().to_string(),
-        source: "cluster".into(),
-        field: "metadata.managedFields".into(),
-        text: "skycap did not make it, and leaves it as it is, so nothing is routed by it; rename it, \
-               or delete it if nobody needs it"
-            .into(),
-    }
+    Problem::of(
+        object.reference(),
+        Severity::Refused,
+        "metadata.managedFields",
+        "skycap did not create this object and does not change it, so it does not route by it; \
+         rename it, or delete it if it is not needed",
+    )
 }
 
 /// Meshes of the settings for which skycap has no rights.
 fn not_installed(meshes: &Meshes, installed: &Meshes) -> Vec<Problem> {
     let missing = meshes.without(installed);
-    let problem = Problem {
-        severity: Severity::Refused,
-        fragment: format!("{NAMESPACE}/{SETTINGS}"),
-        source: "cluster".into(),
-        field: "data.mesh".into(),
-        text: format!(
-            "skycap is installed for `{installed}` and not for `{missing}`; run `skycap install \
-             --mesh` with all of them"
-        ),
-    };
+    let text = format!(
+        "skycap is installed for `{installed}` and not for `{missing}`; run `skycap install \
+         --mesh` with all of them"
+    );
+    let settings = ObjectRef::config_map(NAMESPACE, SETTINGS);
+    let problem = Problem::of(settings, Severity::Refused, "data.mesh", text);
     if missing.is_empty() { Vec::new() } else { vec![problem] }
 }

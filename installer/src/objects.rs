@@ -5,7 +5,7 @@
 
 use crate::names::{MANAGED_BY, MANAGER};
 use kube::core::{DynamicObject, GroupVersionKind, ObjectMeta, TypeMeta};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// An object as skycap wants it: kind, name, and every field that it says something of.
@@ -14,13 +14,15 @@ use serde_json::{Value, json};
 pub struct Object(pub(crate) DynamicObject);
 
 /// Which object: enough to read, watch or delete it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     /// `networking.istio.io/v1alpha3`.
     pub api_version: String,
     /// `EnvoyFilter`.
     pub kind: String,
     /// `None` for kinds of the whole cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
@@ -82,6 +84,23 @@ fn intruders(live: &Value, wanted: &Value, within: bool) -> Option<Value> {
 }
 
 impl ObjectRef {
+    /// An object in a namespace.
+    #[must_use]
+    pub fn new(api_version: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: Some(namespace.into()),
+            name: name.into(),
+        }
+    }
+
+    /// A ConfigMap.
+    #[must_use]
+    pub fn config_map(namespace: &str, name: &str) -> Self {
+        Self::new("v1", "ConfigMap", namespace, name)
+    }
+
     /// How the API server calls this kind.
     #[must_use]
     pub fn resource(&self) -> kube::core::ApiResource {

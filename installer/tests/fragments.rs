@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use skycap::{
+    objects::ObjectRef,
     problem::Severity,
     table::{
         compile::{Compilation, compile},
@@ -64,7 +65,9 @@ fn each_refusal_names_its_field_and_hurts_no_other() {
         let refused: Vec<_> =
             report.problems.iter().filter(|p| p.severity == Severity::Refused).collect();
         let [problem] = refused[..] else { panic!("`{data}`: {:?}", report.problems) };
-        assert_eq!((&*problem.fragment, &*problem.source), ("shop/bad", "file.yaml:1"), "{data}");
+        let bad = ObjectRef::config_map("shop", "bad");
+        let place = (problem.object.as_deref(), problem.source.as_deref());
+        assert_eq!(place, (Some(&bad), Some("file.yaml:1")), "{data}");
         assert_eq!(problem.field, field, "{data}: {problem}");
         assert!(problem.text.contains(expected), "{data}: {problem}");
         let keys: Vec<_> = config.iter().flat_map(|config| config.keys.iter()).collect();

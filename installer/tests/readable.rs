@@ -6,6 +6,7 @@ use std::{fs, path::Path, process::Command};
 use skycap::{
     desired::published::Summary,
     diagnose::status::{Leader, Plugin, Status},
+    objects::ObjectRef,
     observed::sidecars::uptake::Uptake,
     problem::{Problem, Severity},
 };
@@ -21,14 +22,19 @@ fn printed(args: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Compares with a file of `data/`, which `UPDATE=1` writes, and looks whether README has it.
+/// Compares with a file of `data/`, and checks that the README shows the same. `UPDATE=1` writes
+/// both; it wants one test thread, since the tests share the README.
 fn shown(name: &str, text: &str) -> std::io::Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let readme = root().join("README.md");
     if std::env::var_os("UPDATE").is_some() {
+        let before = fs::read_to_string(&path)?;
+        let updated = fs::read_to_string(&readme)?.replace(before.trim_end(), text.trim_end());
+        fs::write(&readme, updated)?;
         fs::write(&path, text)?;
     }
-    assert_eq!(text, fs::read_to_string(&path)?, "{name}: UPDATE=1 takes it as it is");
-    let readme = fs::read_to_string(root().join("README.md"))?;
+    assert_eq!(text, fs::read_to_string(&path)?, "{name}: UPDATE=1 accepts the new text");
+    let readme = fs::read_to_string(readme)?;
     assert!(readme.contains(text.trim_end()), "the README does not show {name}:\n{text}");
     Ok(())
 }
@@ -51,8 +57,8 @@ fn check_reads_well() -> std::io::Result<()> {
 fn status_reads_well() -> std::io::Result<()> {
     let problem = Problem {
         severity: Severity::Refused,
-        fragment: "shop/pr-8".into(),
-        source: "cluster".into(),
+        object: Some(Box::new(ObjectRef::config_map("shop", "pr-8"))),
+        source: None,
         field: "data.enabled".into(),
         text: "`yes` is no toggle, expected `\"true\"` or `\"false\"`".into(),
     };

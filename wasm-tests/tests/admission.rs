@@ -45,10 +45,10 @@ fn malformed_fragments_are_refused_at_apply() -> anyhow::Result<()> {
 }
 
 fn refusal(map: &ConfigMap) -> Option<String> {
-    if Settings::is(&Origin::of(map, "")) {
-        return Settings::parse(map, "").err().map(|problem| problem.text);
+    if Settings::is(&Origin::of(map, None)) {
+        return Settings::parse(map, None).err().map(|problem| problem.text);
     }
-    Fragment::parse(map, "", Timestamp::now())?.err().map(|problem| problem.text)
+    Fragment::parse(map, None, Timestamp::now())?.err().map(|problem| problem.text)
 }
 
 /// Kind, name, data, and for those that are refused a word of the message.

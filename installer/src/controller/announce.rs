@@ -11,8 +11,9 @@ use kube::{
 
 use crate::{
     names::MANAGER,
+    objects::ObjectRef,
     problem::{Problem, Severity},
-    table::{policies::PolicyKind, report::Report},
+    table::report::Report,
 };
 
 /// Publishes a Warning Event when a fragment is refused, once until the reason changes.
@@ -62,20 +63,15 @@ impl Announcer {
     }
 }
 
-/// The object that a problem is about: a fragment, or what keeps a mesh from it.
+/// The object that a problem is about: a fragment, or what keeps a mesh from it. Objects of the whole
+/// cluster have no namespace to publish an Event in.
 fn regarding(problem: &Problem) -> Option<ObjectReference> {
-    let (namespace, name) = problem.fragment.split_once('/')?;
-    let policy = PolicyKind::ALL.into_iter().find(|kind| kind.names().1 == problem.source);
-    let (api_version, kind) = match (problem.source.as_str(), policy) {
-        (_, Some(policy)) => policy.names(),
-        ("Service", None) => ("v1", "Service"),
-        _ => ("v1", "ConfigMap"),
-    };
+    let ObjectRef { api_version, kind, namespace, name } = *problem.object.clone()?;
     Some(ObjectReference {
-        api_version: Some(api_version.into()),
-        kind: Some(kind.into()),
-        namespace: Some(namespace.into()),
-        name: Some(name.into()),
+        api_version: Some(api_version),
+        kind: Some(kind),
+        namespace: Some(namespace?),
+        name: Some(name),
         ..ObjectReference::default()
     })
 }

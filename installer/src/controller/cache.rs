@@ -126,7 +126,7 @@ impl Cache {
                 event,
                 input,
                 // The settings have a watch of their own, which does not end with their label.
-                |input, map| !is_settings(&map) && input.put(&map, SOURCE, now),
+                |input, map| !is_settings(&map) && input.put(&map, None, now),
                 |input, map| !is_settings(&map) && input.remove(&map),
                 Input::retain_fragments,
             ),
@@ -166,7 +166,7 @@ impl Cache {
                         policies.put(kind, &object) || ours
                     },
                     |(live, policies), object| {
-                        let ours = live.remove(&reference(kind, &name_of(object.meta()))).is_some();
+                        let ours = live.remove(&kind.reference(&name_of(object.meta()))).is_some();
                         policies.remove(kind, &object) || ours
                     },
                     |(live, policies), names| {
@@ -182,7 +182,7 @@ impl Cache {
             Change::Settings(map) => {
                 let first = !mem::replace(&mut self.settings_known, true);
                 let changed = match map {
-                    Some(map) => input.put(&map, SOURCE, now),
+                    Some(map) => input.put(&map, None, now),
                     None => input.remove_settings(),
                 };
                 first || changed
@@ -201,7 +201,7 @@ impl Cache {
 
 /// Keeps an HTTPRoute of skycap's own as it is now; gives whether that matters.
 fn put_own(live: &mut Live, kind: PolicyKind, object: &DynamicObject) -> bool {
-    let reference = reference(kind, &name_of(&object.metadata));
+    let reference = kind.reference(&name_of(&object.metadata));
     if !is_owned(object) {
         return live.remove(&reference).is_some();
     }
@@ -213,18 +213,8 @@ fn put_own(live: &mut Live, kind: PolicyKind, object: &DynamicObject) -> bool {
     })
 }
 
-fn reference(kind: PolicyKind, (namespace, name): &Name) -> ObjectRef {
-    let (api_version, kind) = kind.names();
-    ObjectRef {
-        api_version: api_version.into(),
-        kind: kind.into(),
-        namespace: Some(namespace.clone()),
-        name: name.clone(),
-    }
-}
-
 fn is_settings(map: &ConfigMap) -> bool {
-    Settings::is(&Origin::of(map, SOURCE))
+    Settings::is(&Origin::of(map, None))
 }
 
 fn fold<K: Resource, S>(
@@ -255,6 +245,3 @@ fn fold<K: Resource, S>(
         Event::Delete(object) => remove(state, object),
     }
 }
-
-/// What problems call the place where an object was read.
-const SOURCE: &str = "cluster";

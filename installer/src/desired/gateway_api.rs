@@ -38,6 +38,7 @@ use self::{
     service_port::RULE_MATCHES,
 };
 use crate::{
+    names::{NAMESPACE, SETTINGS},
     objects::{Object, ObjectRef},
     problem::{Problem, Severity},
     table::{cluster::Cluster, meshes::Meshes, policies::Policies},
@@ -106,13 +107,9 @@ fn matchers(config: &PluginConfig) -> (Vec<Matcher>, Vec<Problem>) {
             }
             None => refusals::NO_CARRIER,
         };
-        problems.push(Problem {
-            severity: Severity::Warning,
-            fragment: String::new(),
-            source: "settings".into(),
-            field: "data.carriers".into(),
-            text: format!("`{}`: {text}", carrier.source.label()),
-        });
+        let settings = ObjectRef::config_map(NAMESPACE, SETTINGS);
+        let text = format!("`{}`: {text}", carrier.source.label());
+        problems.push(Problem::of(settings, Severity::Warning, "data.carriers", text));
     }
     (matchers, problems)
 }

@@ -12,13 +12,14 @@ use skycap_core::config::Dispatch;
 
 use crate::{
     desired::{gateway_api::HttpRoutes, istio::TABLE_LIMIT},
+    objects::ObjectRef,
     problem::{Problem, Severity},
     table::{
         cluster::{Name, name_of},
         compile::Compilation,
         input::Input,
         meshes::MeshKind,
-        report::FragmentState,
+        report::{FragmentState, RouteReport},
     },
 };
 
@@ -87,53 +88,40 @@ fn on_istio(compilation: &Compilation, surroundings: &Surroundings) -> Vec<Probl
 
 /// The baseline Services that an active fragment replaces.
 fn replaced(compilation: &Compilation) -> BTreeSet<Name> {
-    names(compilation, |from, _| from)
+    active_routes(compilation)
+        .map(|(namespace, route)| (namespace, route.service.clone()))
+        .collect()
 }
 
 /// The Services that replace them.
 fn targets(compilation: &Compilation) -> BTreeSet<Name> {
-    names(compilation, |_, to| to)
+    active_routes(compilation).map(|(namespace, route)| (namespace, route.to.clone())).collect()
 }
 
-fn names(
-    compilation: &Compilation,
-    side: impl for<'a> Fn(&'a str, &'a str) -> &'a str,
-) -> BTreeSet<Name> {
+/// The routes of active fragments, each with its namespace.
+fn active_routes(compilation: &Compilation) -> impl Iterator<Item = (String, &RouteReport)> {
     let active = compilation.report.fragments.iter().filter(|f| f.state == FragmentState::Active);
-    let of = |text: &str| text.split([':', ' ']).next().unwrap_or_default().to_owned();
-    active
-        .flat_map(|fragment| {
-            let namespace = fragment.fragment.split('/').next().unwrap_or_default();
-            let routes = fragment.routes.iter();
-            routes.map(|(from, to)| (namespace.to_owned(), of(side(from, to)))).collect::<Vec<_>>()
-        })
-        .collect()
+    active.flat_map(|fragment| {
+        fragment.routes.iter().map(|route| (fragment.namespace.clone(), route))
+    })
 }
 
 fn expired(compilation: &Compilation) -> impl Iterator<Item = Problem> {
     let expired = compilation.report.fragments.iter().filter(|f| f.state == FragmentState::Expired);
-    expired.map(|fragment| Problem {
-        severity: Severity::Warning,
-        fragment: fragment.fragment.clone(),
-        source: "cluster".into(),
-        field: String::new(),
-        text: "its time is over and it routes nothing; delete it, or give it more time".into(),
+    expired.map(|fragment| {
+        let object = ObjectRef::config_map(&fragment.namespace, &fragment.name);
+        let text = "it has expired and routes nothing; delete it, or give it more time";
+        Problem::of(object, Severity::Warning, "", text)
     })
 }
 
 fn size(compilation: &Compilation) -> Option<Problem> {
     let json = compilation.config.clone()?.into_json().ok()?;
-    (json.len() * 10 >= TABLE_LIMIT * 8).then(|| Problem {
-        severity: Severity::Warning,
-        fragment: String::new(),
-        source: "table".into(),
-        field: String::new(),
-        text: format!(
+    (json.len() * 10 >= TABLE_LIMIT * 8).then(|| Problem::of_table(Severity::Warning, format!(
             "it has {} of at most {TABLE_LIMIT} bytes; end sandboxes, or give targets names that \
              contain their key",
             json.len()
-        ),
-    })
+        )))
 }
 
 /// Ports by the protocol that Istio takes them for (istio: pkg/config/kube `ConvertProtocol`).
@@ -260,13 +248,9 @@ fn hidden(target: &Name, sidecar: &Value, domain: &str) -> Option<Problem> {
 }
 
 fn warning(kind: &str, (namespace, name): &Name, field: &str, text: String) -> Problem {
-    Problem {
-        severity: Severity::Warning,
-        fragment: format!("{namespace}/{name}"),
-        source: kind.into(),
-        field: field.into(),
-        text,
-    }
+    let api_version = if kind == "Service" { "v1" } else { "networking.istio.io/v1" };
+    let object = ObjectRef::new(api_version, kind, namespace, name);
+    Problem::of(object, Severity::Warning, field, text)
 }
 
 /// Fields of a VirtualService's route that shape a request beyond its cluster.

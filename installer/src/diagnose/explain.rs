@@ -171,8 +171,7 @@ fn carriers_text(decision: &Decision<'_>) -> String {
 fn owners(report: &Report, key: &str) -> String {
     let of_key =
         |fragment: &&FragmentReport| fragment.key == key && fragment.state == FragmentState::Active;
-    let owners: Vec<_> =
-        report.fragments.iter().filter(of_key).map(|fragment| fragment.fragment.as_str()).collect();
+    let owners: Vec<_> = report.fragments.iter().filter(of_key).map(FragmentReport::id).collect();
     if owners.is_empty() { String::new() } else { format!(", of {}", owners.join(", ")) }
 }
 
@@ -215,9 +214,10 @@ fn hints(decision: &Decision<'_>, report: &Report) -> Vec<String> {
         }
         Reason::UnknownKey => unknown_key_hints(key, report),
         Reason::NotReplaced => {
-            let problems = report.problems.iter().filter(|problem| {
-                report.fragments.iter().any(|f| f.key == key && f.fragment == problem.fragment)
-            });
+            let problems = report
+                .problems
+                .iter()
+                .filter(|problem| report.fragments.iter().any(|f| f.key == key && f.has(problem)));
             problems.map(ToString::to_string).collect()
         }
         _ => Vec::new(),
@@ -227,11 +227,11 @@ fn hints(decision: &Decision<'_>, report: &Report) -> Vec<String> {
 fn unknown_key_hints(key: &str, report: &Report) -> Vec<String> {
     let mut hints = Vec::new();
     for fragment in report.fragments.iter().filter(|fragment| fragment.key == key) {
-        let name = &fragment.fragment;
+        let name = fragment.id();
         match fragment.state {
             FragmentState::Disabled => hints.push(format!(
                 "{name} has this key and is switched off; `skycap enable {}` switches it on",
-                in_namespace(name)
+                format_args!("{} -n {}", fragment.name, fragment.namespace)
             )),
             FragmentState::Expired => {
                 hints.push(format!("{name} has this key, and its time is over"));
@@ -243,7 +243,8 @@ fn unknown_key_hints(key: &str, report: &Report) -> Vec<String> {
         }
     }
     let refused = report.problems.iter().filter(|problem| {
-        problem.severity == Severity::Refused && problem.fragment.ends_with(&format!("/{key}"))
+        problem.severity == Severity::Refused
+            && problem.object.as_ref().is_some_and(|object| object.name == key)
     });
     hints.extend(refused.map(ToString::to_string));
     let same = |other: &&FragmentReport| other.key.eq_ignore_ascii_case(key) && other.key != key;
@@ -258,10 +259,4 @@ fn unknown_key_hints(key: &str, report: &Report) -> Vec<String> {
         hints.push("`skycap list` shows the keys that there are".into());
     }
     hints
-}
-
-/// `pr-1 -n shop` of `shop/pr-1`.
-fn in_namespace(fragment: &str) -> String {
-    let (namespace, name) = fragment.split_once('/').unwrap_or(("default", fragment));
-    format!("{name} -n {namespace}")
 }

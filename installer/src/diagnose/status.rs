@@ -58,13 +58,12 @@ impl TakenRoutes {
             match Acceptance::of(object) {
                 Acceptance::Accepted => taken.accepted += 1,
                 Acceptance::Pending => taken.pending += 1,
-                Acceptance::Refused(text) => taken.refused.push(Problem {
-                    severity: Severity::Warning,
-                    fragment: reference.to_string(),
-                    source: "cluster".into(),
-                    field: "status.parents".into(),
-                    text: format!("{text}; see `skycap check`"),
-                }),
+                Acceptance::Refused(text) => taken.refused.push(Problem::of(
+                    reference.clone(),
+                    Severity::Warning,
+                    "status.parents",
+                    format!("{text}; see `skycap check`"),
+                )),
             }
         }
         taken

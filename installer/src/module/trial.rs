@@ -58,7 +58,7 @@ pub async fn look(
 pub async fn read(client: &Client) -> anyhow::Result<Rollout> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let map = maps.get_opt(ROLLOUT).await.context("cannot read the rollout")?;
-    let state = map.map(|map| Rollout::parse(&map, "cluster")).transpose();
+    let state = map.map(|map| Rollout::parse(&map, None)).transpose();
     state.map(Option::unwrap_or_default).map_err(|problem| anyhow::anyhow!("{problem}"))
 }
 

@@ -57,7 +57,7 @@ pub async fn read(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
     }
     let mut input = Input::empty(cluster);
     for map in maps.iter().chain(&settings) {
-        input.put(map, "cluster", now);
+        input.put(map, None, now);
     }
     Ok(input)
 }
@@ -93,5 +93,5 @@ pub async fn read_policies(client: &Client) -> anyhow::Result<(Policies, Live)> 
 pub async fn read_settings(client: &Client) -> anyhow::Result<Option<Settings>> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let map = maps.get_opt(SETTINGS).await.context("cannot read the settings")?;
-    Ok(map.and_then(|map| Settings::parse(&map, "cluster").ok()))
+    Ok(map.and_then(|map| Settings::parse(&map, None).ok()))
 }

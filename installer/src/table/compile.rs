@@ -17,7 +17,7 @@ use super::{
     fragments::{Content, Fragment, OnUnavailable},
     input::Input,
     origin::Origin,
-    report::{FragmentReport, FragmentState, Report},
+    report::{FragmentReport, FragmentState, Report, RouteReport},
     rollout::Rollout,
     settings::Settings,
 };
@@ -82,8 +82,8 @@ struct Compiler<'a> {
     fragments: &'a [&'a Fragment],
     keys: BTreeMap<RoutingKey, KeyEntry>,
     problems: Vec<Problem>,
-    /// For each fragment, its routes as people read them.
-    targets: Vec<Vec<(String, String)>>,
+    /// For each fragment, what the report says of its routes.
+    targets: Vec<Vec<RouteReport>>,
 }
 
 impl Compiler<'_> {
@@ -142,7 +142,7 @@ impl Compiler<'_> {
             for target in targets {
                 self.problems.extend(target.warning().map(warn));
                 if let Some(shown) = self.targets.get_mut(index) {
-                    shown.push(target.shown(on_unavailable));
+                    shown.push(target.report());
                 }
                 self.keys.entry(fragment.key).or_default().routes.push(target);
             }

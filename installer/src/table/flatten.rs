@@ -10,7 +10,10 @@ use skycap_core::{
     key::RoutingKey,
 };
 
-use super::{cluster::Cluster, fragments::OnUnavailable, origin::Origin, routes::SandboxRoute};
+use super::{
+    cluster::Cluster, fragments::OnUnavailable, origin::Origin, report::RouteReport,
+    routes::SandboxRoute,
+};
 use crate::problem::{Problem, Severity};
 
 /// What the fragments of one key say together.
@@ -104,17 +107,15 @@ impl Target {
         lacks.as_ref().map(|lacks| format!("`{}: {to}`: {lacks}; {effect}", service.name()))
     }
 
-    /// Destination and target as people read them.
-    pub(crate) fn shown(&self, on_unavailable: OnUnavailable) -> (String, String) {
-        let with_port = |name: &str, port: Option<NonZeroU16>| {
-            port.map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
-        };
-        let target = match (&self.lacks, on_unavailable) {
-            (None, _) => with_port(&self.to, self.to_port.or(self.port)),
-            (Some(_), OnUnavailable::Baseline) => format!("{} (unavailable: baseline)", self.to),
-            (Some(_), OnUnavailable::Fail) => format!("{} (unavailable: 503)", self.to),
-        };
-        (with_port(self.service.name(), self.port), target)
+    /// The row of the report.
+    pub(crate) fn report(&self) -> RouteReport {
+        RouteReport {
+            service: self.service.name().to_owned(),
+            port: self.port,
+            to: self.to.clone(),
+            to_port: self.to_port,
+            unavailable: self.lacks.is_some().then_some(self.on_unavailable),
+        }
     }
 
     fn route(&self, key: &RoutingKey) -> Option<Route> {

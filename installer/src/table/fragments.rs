@@ -3,6 +3,7 @@
 use crate::names::KIND_LABEL;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use serde::{Deserialize, Serialize};
 use skycap_core::{key::RoutingKey, names::check_label};
 
 use super::{
@@ -49,7 +50,8 @@ pub enum Content {
 }
 
 /// What a request gets while its target is unavailable.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnUnavailable {
     /// The search goes on, to the baseline at last.
     #[default]
@@ -63,7 +65,11 @@ impl Fragment {
     ///
     /// # Errors
     /// The problem for which it is refused.
-    pub fn parse(map: &ConfigMap, source: &str, now: Timestamp) -> Option<Result<Self, Problem>> {
+    pub fn parse(
+        map: &ConfigMap,
+        source: Option<&str>,
+        now: Timestamp,
+    ) -> Option<Result<Self, Problem>> {
         let label = map.metadata.labels.as_ref()?.get(KIND_LABEL)?;
         let origin = Origin::of(map, source);
         let data = Data(map.data.clone().unwrap_or_default());

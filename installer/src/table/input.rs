@@ -59,9 +59,9 @@ impl Input {
         };
         let mut seen = HashSet::new();
         for (source, map) in &manifests.config_maps {
-            let origin = Origin::of(map, source);
+            let origin = Origin::of(map, Some(source));
             if seen.insert(origin.id()) {
-                input.put(map, source, now);
+                input.put(map, Some(source), now);
                 continue;
             }
             let text = "is there twice in the input, and a cluster has it once; remove one";
@@ -90,7 +90,7 @@ impl Input {
     }
 
     /// Takes a ConfigMap as it is now; gives whether that changes anything.
-    pub fn put(&mut self, map: &ConfigMap, source: &str, now: Timestamp) -> bool {
+    pub fn put(&mut self, map: &ConfigMap, source: Option<&str>, now: Timestamp) -> bool {
         let origin = Origin::of(map, source);
         if Settings::is(&origin) {
             return self.replace_settings(Settings::parse(map, source));
@@ -105,7 +105,7 @@ impl Input {
 
     /// Forgets a ConfigMap; gives whether that changes anything.
     pub fn remove(&mut self, map: &ConfigMap) -> bool {
-        let origin = Origin::of(map, "");
+        let origin = Origin::of(map, None);
         if Settings::is(&origin) {
             return self.remove_settings();
         }

@@ -1,5 +1,6 @@
 //! Kubernetes YAML, from files to documents.
 
+use crate::objects::ObjectRef;
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
@@ -68,7 +69,7 @@ impl Manifests {
         for Document { before, line, text } in documents(text) {
             let place = format!("{source}:{line}");
             if let Err(text) = self.add_document(text, before, &place) {
-                self.refuse(&place, "", text);
+                self.refuse(&place, None, text);
             }
         }
     }
@@ -108,7 +109,7 @@ impl Manifests {
     }
 
     fn add_object(&mut self, mut value: Value, source: &str) {
-        let name = name_of(&value);
+        let object = object_of(&value);
         let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
         let added = match kind.as_str() {
             "ConfigMap" => typed(value).map(|map| self.config_maps.push((source.into(), map))),
@@ -140,15 +141,15 @@ impl Manifests {
         };
         if let Err(error) = added {
             let text = format!("no {kind}: {error}; data values are strings, quote them");
-            self.refuse(source, &name, text);
+            self.refuse(source, Some(object), text);
         }
     }
 
-    fn refuse(&mut self, source: &str, fragment: &str, text: String) {
+    fn refuse(&mut self, source: &str, object: Option<ObjectRef>, text: String) {
         self.problems.push(Problem {
             severity: Severity::Refused,
-            fragment: fragment.into(),
-            source: source.into(),
+            object: object.map(Box::new),
+            source: Some(source.into()),
             field: String::new(),
             text,
         });
@@ -203,11 +204,12 @@ fn is_manifest(path: &Path) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-/// `namespace/name` of an object that may be anything.
-fn name_of(value: &Value) -> String {
-    let text = |field| value.pointer(field).and_then(Value::as_str);
-    let namespace = text("/metadata/namespace").unwrap_or(DEFAULT_NAMESPACE);
-    text("/metadata/name").map_or_else(String::new, |name| format!("{namespace}/{name}"))
+/// Which object this is, as far as it says so.
+fn object_of(value: &Value) -> ObjectRef {
+    let text = |field| value.pointer(field).and_then(Value::as_str).unwrap_or_default();
+    let namespace = Some(text("/metadata/namespace")).filter(|name| !name.is_empty());
+    let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
+    ObjectRef::new(text("/apiVersion"), text("/kind"), namespace, text("/metadata/name"))
 }
 
 fn typed<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::cluster::DEFAULT_NAMESPACE;
-use crate::problem::{Problem, Severity};
+use crate::{
+    objects::ObjectRef,
+    problem::{Problem, Severity},
+};
 
 /// Whose a ConfigMap is, and since when. Ordered by age: the oldest first, then by name; one
 /// without a creation time (a file that was never applied) is younger than all that have one.
@@ -16,20 +19,20 @@ pub struct Origin {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Where it was read: `file.yaml:12`.
-    pub source: String,
+    /// Where it begins in a file: `file.yaml:12`; `None` for one of a cluster.
+    pub source: Option<String>,
 }
 
 impl Origin {
     /// Whose `map` is.
     #[must_use]
-    pub fn of(map: &ConfigMap, source: &str) -> Self {
+    pub fn of(map: &ConfigMap, source: Option<&str>) -> Self {
         let metadata = &map.metadata;
         Self {
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             namespace: metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE).into(),
             name: metadata.name.clone().unwrap_or_default(),
-            source: source.into(),
+            source: source.map(str::to_owned),
         }
     }
 
@@ -45,7 +48,8 @@ impl Origin {
     }
 
     pub(crate) fn problem(&self, severity: Severity, field: &str, text: String) -> Problem {
-        let (fragment, source) = (self.id(), self.source.clone());
-        Problem { severity, fragment, source, field: field.into(), text }
+        let object = ObjectRef::config_map(&self.namespace, &self.name);
+        let source = self.source.clone();
+        Problem { severity, object: Some(Box::new(object)), source, field: field.into(), text }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     cluster::{Name, name_of},
     meshes::{MeshKind, Meshes},
 };
-use crate::objects;
+use crate::objects::{self, ObjectRef};
 
 /// HTTPRoutes, GRPCRoutes and ServiceProfiles that are not skycap's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +58,13 @@ impl PolicyKind {
             Self::GrpcRoute => ("gateway.networking.k8s.io/v1", "GRPCRoute"),
             Self::ServiceProfile => ("linkerd.io/v1alpha2", "ServiceProfile"),
         }
+    }
+
+    /// An object of this kind.
+    #[must_use]
+    pub(crate) fn reference(self, (namespace, name): &Name) -> ObjectRef {
+        let (api_version, kind) = self.names();
+        ObjectRef::new(api_version, kind, namespace, name)
     }
 
     /// The kind of an object.

@@ -1,6 +1,6 @@
 //! The report: what became of every fragment, for people and for machines.
 
-use std::collections::BTreeMap;
+use std::{fmt, num::NonZeroU16};
 
 use anstyle::{AnsiColor, Style};
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,11 @@ use tabled::{
     settings::{Style as Frame, Width, object::Columns},
 };
 
-use super::fragments::{Content, Fragment};
-use crate::problem::{Problem, Severity};
+use super::fragments::{Content, Fragment, OnUnavailable};
+use crate::{
+    objects::ObjectRef,
+    problem::{Problem, Severity},
+};
 
 /// What became of every fragment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,8 +34,10 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FragmentReport {
-    /// `shop/pr-1`.
-    pub fragment: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
     /// Its routing key.
     pub key: String,
     /// Whether it routes.
@@ -40,8 +45,27 @@ pub struct FragmentReport {
     /// The keys that it joins or extends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joins: Vec<String>,
-    /// Destination to target, such as `cart` to `cart-pr-1:80`.
-    pub routes: BTreeMap<String, String>,
+    /// What it routes, by Service and port.
+    pub routes: Vec<RouteReport>,
+}
+
+/// One destination that a fragment replaces.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteReport {
+    /// The baseline's Service.
+    pub service: String,
+    /// Its port; `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<NonZeroU16>,
+    /// The target's Service.
+    pub to: String,
+    /// The target's port; `None` for the destination's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_port: Option<NonZeroU16>,
+    /// What a request gets if the target is unavailable now; `None` while it is available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<OnUnavailable>,
 }
 
 /// Whether a fragment routes.
@@ -70,21 +94,50 @@ impl FragmentState {
 }
 
 impl FragmentReport {
+    /// `shop/pr-1`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// Whether a problem is about this fragment.
+    #[must_use]
+    pub fn has(&self, problem: &Problem) -> bool {
+        problem.object.as_deref() == Some(&ObjectRef::config_map(&self.namespace, &self.name))
+    }
+
     pub(crate) fn new(
         fragment: &Fragment,
         state: FragmentState,
-        targets: Vec<(String, String)>,
+        mut routes: Vec<RouteReport>,
     ) -> Self {
         let joins = match &fragment.content {
             Content::Group { members } => members.iter().map(ToString::to_string).collect(),
             Content::Sandbox { extends, .. } => extends.iter().map(ToString::to_string).collect(),
         };
+        routes.sort();
         Self {
-            fragment: fragment.origin.id(),
+            namespace: fragment.origin.namespace.clone(),
+            name: fragment.origin.name.clone(),
             key: fragment.key.to_string(),
             state,
             joins,
-            routes: targets.into_iter().collect(),
+            routes,
+        }
+    }
+}
+
+impl fmt::Display for RouteReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, port, to, to_port, unavailable } = self;
+        f.write_str(service)?;
+        port.map_or(Ok(()), |port| write!(f, ":{port}"))?;
+        write!(f, " -> {to}")?;
+        match (unavailable, to_port.or(*port)) {
+            (Some(OnUnavailable::Baseline), _) => f.write_str(" (unavailable: baseline)"),
+            (Some(OnUnavailable::Fail), _) => f.write_str(" (unavailable: 503)"),
+            (None, Some(port)) => write!(f, ":{port}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -103,13 +156,7 @@ impl Report {
     /// Says that the table as a whole is refused, and that the one in place stays.
     pub fn refuse_table(&mut self, text: &str) {
         self.compiled = false;
-        self.problems.push(Problem {
-            severity: Severity::Refused,
-            fragment: String::new(),
-            source: "table".into(),
-            field: String::new(),
-            text: text.into(),
-        });
+        self.problems.push(Problem::of_table(Severity::Refused, text));
         self.problems.sort();
     }
 
@@ -151,8 +198,7 @@ impl Report {
         let refused = self.problems.iter().filter(|problem| problem.severity == Severity::Refused);
         refused.map(|problem| FragmentRow {
             // A document that cannot be read has no name.
-            fragment: if problem.fragment.is_empty() { &problem.source } else { &problem.fragment }
-                .clone(),
+            fragment: problem.place().swap_remove(0),
             key: String::new(),
             state: paint(AnsiColor::Red, problem.severity.label()),
             routes: String::new(),
@@ -181,10 +227,10 @@ impl From<&FragmentReport> for FragmentRow {
                 AnsiColor::Yellow
             }
         };
-        let routes = report.routes.iter().map(|(from, to)| format!("{from} -> {to}"));
+        let routes = report.routes.iter().map(ToString::to_string);
         let joins = (!report.joins.is_empty()).then(|| format!("+ {}", report.joins.join(", ")));
         Self {
-            fragment: report.fragment.clone(),
+            fragment: report.id(),
             key: report.key.clone(),
             state: paint(color, report.state.label()),
             routes: routes.chain(joins).collect::<Vec<_>>().join("\n"),
@@ -206,12 +252,9 @@ impl From<&Problem> for ProblemRow {
             Severity::Refused => AnsiColor::Red,
             Severity::Warning => AnsiColor::Yellow,
         };
-        let place = [&problem.fragment, &problem.source, &problem.field];
-        let place: Vec<&str> =
-            place.into_iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
         Self {
             severity: paint(color, problem.severity.label()),
-            place: place.join("\n"),
+            place: problem.place().join("\n"),
             what: problem.text.clone(),
         }
     }

@@ -59,7 +59,7 @@ impl Rollout {
     /// # Errors
     /// The problem for which it is refused; then there is no canary, and the module is the one that
     /// skycap was installed with.
-    pub fn parse(map: &ConfigMap, source: &str) -> Result<Self, Problem> {
+    pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, Problem> {
         parse(Data(map.data.clone().unwrap_or_default())).map_err(|fault| {
             Origin::of(map, source).problem(Severity::Refused, &fault.field, fault.text)
         })

@@ -43,7 +43,7 @@ impl Settings {
     /// # Errors
     /// The problem for which they are refused. Nothing is to be compiled then: a mistyped kill
     /// switch never means "on".
-    pub fn parse(map: &ConfigMap, source: &str) -> Result<Self, Problem> {
+    pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, Problem> {
         parse(Data(map.data.clone().unwrap_or_default())).map_err(|fault| {
             Origin::of(map, source).problem(Severity::Refused, &fault.field, fault.text)
         })

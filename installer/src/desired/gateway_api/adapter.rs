@@ -1,5 +1,6 @@
 //! From a Service that is replaced to the HTTPRoutes of its ports, or to what keeps them from it.
 
+use crate::table::{cluster::Name, policies::PolicyKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -48,7 +49,7 @@ impl Adapter<'_> {
             .filter_map(|r| r.port)
             .map(u16::from)
             .collect();
-        let refuse = |text| self.refusal("Service", service, "spec", text, keys);
+        let refuse = |text| self.refusal(service_object(service), service, "spec", text, keys);
         let ports = match self.cluster.service(service.namespace(), service.name()) {
             Some(facts) if facts.headless => {
                 routes.problems.push(refuse(refusals::HEADLESS.into()));
@@ -92,9 +93,10 @@ impl Adapter<'_> {
         };
         for (namespace, foreign) in found {
             let Some(names_port) = self.names_port(parent, &foreign) else {
-                let refusal = refusals::TWO_FORMS.into();
+                let text = refusals::TWO_FORMS.into();
                 let service = parent.service;
-                let problem = self.refusal("HTTPRoute", service, "spec.parentRefs", refusal, keys);
+                let on = service_object(parent.service);
+                let problem = self.refusal(on, service, "metadata", text, keys);
                 routes.problems.push(problem);
                 continue;
             };
@@ -104,7 +106,7 @@ impl Adapter<'_> {
             if bytes > POLICY_LIMIT {
                 let text = refusals::too_large(bytes, POLICY_LIMIT);
                 routes.problems.push(self.refusal(
-                    "Service",
+                    service_object(parent.service),
                     parent.service,
                     "spec.ports",
                     text,
@@ -147,33 +149,29 @@ impl Adapter<'_> {
         problems: &mut Vec<Problem>,
     ) -> Result<BTreeMap<String, Vec<&ForeignRoute>>, Problem> {
         let ServicePort { service, port, .. } = parent;
-        let refuse = |kind: &str, of: &ForeignRoute, field: &str, text: String| {
-            let mut problem = self.refusal(kind, service, field, text, keys);
-            problem.fragment = format!("{}/{}", of.name.0, of.name.1);
-            problem
+        let refuse = |kind: PolicyKind, name: &Name, field: &str, text: String| {
+            self.refusal(kind.reference(name), service, field, text, keys)
         };
         if let Some(route) = self.policies.grpc_route(service, port) {
-            return Err(refuse("GRPCRoute", route, "spec.parentRefs", refusals::GRPC_ROUTE.into()));
+            let text = refusals::GRPC_ROUTE.into();
+            return Err(refuse(PolicyKind::GrpcRoute, &route.name, "spec.parentRefs", text));
         }
         let domain = self.config.cluster_domain.as_str();
         if let Some(name) = self.policies.profile(service, domain).filter(|_| self.is_linkerd()) {
-            let mut problem =
-                self.refusal("ServiceProfile", service, "spec", refusals::PROFILE.into(), keys);
-            problem.fragment = format!("{}/{}", name.0, name.1);
-            return Err(problem);
+            return Err(refuse(PolicyKind::ServiceProfile, name, "spec", refusals::PROFILE.into()));
         }
         let mut found = BTreeMap::from([(service.namespace().to_owned(), Vec::new())]);
         for route in self.policies.http_routes(service, port) {
             if let Some((field, text)) = refusals::dropped(route).filter(|_| self.is_linkerd()) {
                 // Linkerd does as if it were not there, and so does skycap.
-                let problem = refuse("HTTPRoute", route, &field, text);
+                let problem = refuse(PolicyKind::HttpRoute, &route.name, &field, text);
                 problems.push(Problem { severity: Severity::Warning, ..problem });
                 continue;
             }
             if let Some((field, text)) =
                 refusals::cannot_multiply(route, &self.matchers, self.is_linkerd())
             {
-                return Err(refuse("HTTPRoute", route, &field, text));
+                return Err(refuse(PolicyKind::HttpRoute, &route.name, &field, text));
             }
             found.entry(route.name.0.clone()).or_default().push(route);
         }
@@ -184,15 +182,9 @@ impl Adapter<'_> {
     fn taken(&self, object: &Object, parent: ServicePort<'_>, keys: &Keys<'_>) -> Option<Problem> {
         let ObjectRef { namespace, name, .. } = object.reference();
         let of = self.policies.http_route(&(namespace.unwrap_or_default(), name))?;
-        let mut problem = self.refusal(
-            "HTTPRoute",
-            parent.service,
-            "metadata.name",
-            refusals::TAKEN.into(),
-            keys,
-        );
-        problem.fragment = format!("{}/{}", of.name.0, of.name.1);
-        Some(problem)
+        let taken = PolicyKind::HttpRoute.reference(&of.name);
+        let text = refusals::TAKEN.into();
+        Some(self.refusal(taken, parent.service, "metadata.name", text, keys))
     }
 
     fn is_linkerd(&self) -> bool {
@@ -202,7 +194,7 @@ impl Adapter<'_> {
     /// A refusal for a Service, which names whose requests it keeps from their sandbox.
     fn refusal(
         &self,
-        kind: &str,
+        object: ObjectRef,
         service: &ServiceName,
         field: &str,
         text: String,
@@ -210,13 +202,9 @@ impl Adapter<'_> {
     ) -> Problem {
         let mut names: Vec<_> = keys.iter().take(3).map(|(key, _)| format!("`{key}`")).collect();
         names.extend((keys.len() > 3).then(|| format!("{} more", keys.len() - 3)));
-        Problem {
-            severity: Severity::Refused,
-            fragment: format!("{}/{}", service.namespace(), service.name()),
-            source: kind.into(),
-            field: field.into(),
-            text: format!("{text}; until then {service} is not replaced for {}", names.join(", ")),
-        }
+        let names = names.join(", ");
+        let text = format!("{text}; until then {service} is not replaced for {names}");
+        Problem::of(object, Severity::Refused, field, text)
     }
 
     fn opaque(&self, parent: ServicePort<'_>) -> Option<String> {
@@ -234,4 +222,8 @@ fn target(parent: ServicePort<'_>, key: &RoutingKey, routes: &[&Route]) -> Optio
         routes.iter().find(on_port).or_else(|| routes.iter().find(|route| route.port.is_none()))?;
     let port = route.to_port.map_or(parent.port, u16::from);
     Some(backend(&route.to.name(key), parent.service.namespace(), port))
+}
+
+fn service_object(service: &ServiceName) -> ObjectRef {
+    ObjectRef::new("v1", "Service", service.namespace(), service.name())
 }

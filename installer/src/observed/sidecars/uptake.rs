@@ -7,7 +7,10 @@ use serde::Serialize;
 use skycap_core::config::Generation;
 
 use super::{ProxyMetrics, Sidecars};
-use crate::problem::{Problem, Severity};
+use crate::{
+    objects::ObjectRef,
+    problem::{Problem, Severity},
+};
 
 /// How far the sidecars are.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -78,12 +81,10 @@ impl Uptake {
     /// What is wrong, a row for each sidecar, no more than a few.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        let problem = |(pod, why): (&String, &String)| Problem {
-            severity: Severity::Warning,
-            fragment: pod.clone(),
-            source: "sidecar".into(),
-            field: "istio-proxy".into(),
-            text: why.clone(),
+        let problem = |(pod, why): (&String, &String)| {
+            let (namespace, name) = pod.split_once('/').unwrap_or(("", pod));
+            let pod = ObjectRef::new("v1", "Pod", namespace, name);
+            Problem::of(pod, Severity::Warning, "istio-proxy", why)
         };
         self.behind.iter().take(SHOWN).map(problem).collect()
     }
