@@ -42,7 +42,10 @@ fn a_refused_fragment_is_1_and_the_rest_is_printed() -> std::io::Result<()> {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("pr-123:0"));
     let said = text(&output.stderr);
-    assert!(said.starts_with(&format!("refused: ConfigMap default/bad ({bad}:1): data.a: ")), "{said}");
+    assert!(
+        said.starts_with(&format!("refused: ConfigMap default/bad ({bad}:1): data.a: ")),
+        "{said}"
+    );
     let report = skycap(&["compile", "-f", &bad, "-o", "report", "--format", "json"])?;
     assert_eq!(report.status.code(), Some(1));
     assert!(text(&report.stdout).contains("\"severity\": \"refused\""));

@@ -80,9 +80,9 @@ fn a_document_that_is_no_yaml_hurts_no_other() {
     let Compilation { config, report, .. } =
         compiled(&format!("# first\n---\na: [}}\n---\n{GOOD}"));
     assert_eq!(config.map(|config| config.keys.len()), Some(1));
-    assert_eq!(report.problems.len(), 1);
-    let said = report.problems[0].to_string();
-    assert!(said.starts_with("refused (file.yaml:3): no YAML: line 3 column "), "{said}");
+    let [problem] = &report.problems[..] else { panic!("{:?}", report.problems) };
+    assert_eq!(problem.source.as_deref(), Some("file.yaml:3"));
+    assert!(problem.text.contains("line 3 column "), "{problem}");
 }
 
 #[test]
