@@ -1,12 +1,12 @@
-//! One request: its view goes into the core, the core's plan goes out to Envoy.
+//! One request: passes it to the core, and applies the effect of the decision in Envoy.
 
 use std::{borrow::Cow, cell::Cell};
 
 use skycap_core::{
     decision::{Decision, decide},
-    dispatch::{CLUSTER_HEADER, DECISION_HEADER, EXPLAIN_HEADER, Explain},
-    explain::Explanation,
-    plan::{HeaderEdit, LocalResponse, Plan},
+    dispatch::CLUSTER_HEADER,
+    effect::{Effect, HeaderEdit, LocalResponse},
+    explain::{DECISION_HEADER, EXPLAIN_HEADER, Explain, Explanation},
     reason::{Drops, Reason},
     request::Request,
 };
@@ -16,7 +16,7 @@ use crate::{
     root::Root,
 };
 
-/// Decides a request and applies the plan.
+/// Decides a request and applies the effect. Returns a status of the ABI.
 pub(crate) fn on_request(root: &mut Root, stream: u32) -> u32 {
     let expects_lists = Cell::new(root.expects_lists);
     let request = EnvoyRequest { expects_lists: &expects_lists };
@@ -27,29 +27,30 @@ pub(crate) fn on_request(root: &mut Root, stream: u32) -> u32 {
             drops.add(Reason::ForgedDispatch);
         }
         root.metrics.count(Reason::NoTable, drops);
-        return apply(&Plan::without_table(forged));
+        return apply(&Effect::without_table(forged));
     };
     let decision = decide(&table, &request);
     root.expects_lists = expects_lists.get();
     root.metrics.count(decision.reason, decision.drops);
     explain(root, stream, &decision, &table.config().explain);
-    apply(&decision.plan())
+    apply(&decision.effect())
 }
 
-/// Adds the decision to the response of a request that asked for it.
+/// Adds the decision header to the response, if the request asked for it.
 pub(crate) fn on_response(root: &mut Root, stream: u32) -> u32 {
     if let Some(decision) = root.recall(stream) {
-        // A line more, and not one line less: the hops behind this one have added theirs.
+        // Added and not replaced: the hops behind this one have already added their lines.
         host::add_header(Headers::Response, DECISION_HEADER, decision.as_bytes());
     }
     CONTINUE
 }
 
+/// Logs the decision at level debug, and keeps it for the response if the request may ask for it.
 fn explain(root: &mut Root, stream: u32, decision: &Decision<'_>, allowed: &Explain) {
     if root.logs_debug {
         host::log(LogLevel::Debug, &format!("skycap: {}", Explanation(decision)));
     }
-    // Where nobody may ask, the request is not even looked at.
+    // Saves the host call while explain is off.
     if !allowed.is_off()
         && host::first_line(Headers::Request, EXPLAIN_HEADER)
             .is_some_and(|value| allowed.allows(&value))
@@ -58,8 +59,8 @@ fn explain(root: &mut Root, stream: u32, decision: &Decision<'_>, allowed: &Expl
     }
 }
 
-fn apply(plan: &Plan) -> u32 {
-    let Plan { dispatch, baggage, response } = plan;
+fn apply(effect: &Effect) -> u32 {
+    let Effect { dispatch, baggage, response } = effect;
     if let Some(baggage) = baggage {
         host::set_header(Headers::Request, "baggage", baggage);
     }
@@ -73,7 +74,7 @@ fn apply(plan: &Plan) -> u32 {
         None => {}
     }
     match response {
-        Some(response) if respond(response) => ANSWERED,
+        Some(response) if respond(response) => STOP_ITERATION,
         _ => CONTINUE,
     }
 }
@@ -91,9 +92,9 @@ fn respond(response: &LocalResponse) -> bool {
     host::respond(*status, &map, body)
 }
 
-/// The request at hand, seen through host calls.
+/// The current request, read through host calls.
 struct EnvoyRequest<'a> {
-    /// Whether the last list that was asked for was there.
+    /// Whether the last header that was read as a list was present.
     expects_lists: &'a Cell<bool>,
 }
 
@@ -105,7 +106,8 @@ impl Request for EnvoyRequest<'_> {
         let lines = self.lines(name);
         self.expects_lists.set(lines.is_some());
         if name == "cookie" && lines.as_ref().is_some_and(|lines| lines.contains(&b',')) {
-            // A comma may part two lines or stand in a value: only the lines themselves tell.
+            // A comma may separate two lines, or be part of a value. The joined text does not show
+            // which, so the lines are read one by one.
             return host::all_headers(Headers::Request).map(|map| cookies(&map).into());
         }
         lines.map(Cow::from)
@@ -125,14 +127,15 @@ impl Request for EnvoyRequest<'_> {
 }
 
 impl EnvoyRequest<'_> {
-    /// All lines of a header, joined by `,`.
+    /// Returns all lines of a header, joined by `,`.
     ///
-    /// The cheap call tells the first line only, the dear one all of them. A header that is not
-    /// there costs least by the cheap call, one that is there by the dear one alone. A request is
-    /// most often like the one before it, so that one tells which to make first.
+    /// There are two host calls for this. The cheap one returns only the first line, the expensive
+    /// one returns all lines. If the header is absent, the cheap call alone costs least. If it is
+    /// present, the expensive call alone costs least. Most requests resemble the previous one, so
+    /// the previous request determines which call is made first.
     fn lines(&self, name: &str) -> Option<Vec<u8>> {
         let all = || match name {
-            // The most frequent by far, and so without a string to put together.
+            // By far the most frequent header, so its path is not built at run time.
             "baggage" => host::property("request\0headers\0baggage"),
             _ => host::property(&["request\0headers\0", name].concat()),
         };
@@ -145,7 +148,7 @@ impl EnvoyRequest<'_> {
     }
 }
 
-/// All cookie lines of a serialised map, joined by `;`.
+/// Returns all `cookie` lines of a map in the ABI's format, joined by `;`.
 fn cookies(map: &[u8]) -> Vec<u8> {
     let (numbers, _) = map.as_chunks::<4>();
     let mut numbers =
@@ -167,6 +170,9 @@ fn cookies(map: &[u8]) -> Vec<u8> {
     lines.join(&b';')
 }
 
+/// `Continue` of the ABI's `proxy_action_t`: Envoy continues with the request or response.
 const CONTINUE: u32 = 0;
-/// `StopIteration`: the answer has been given, the request goes no further.
-const ANSWERED: u32 = 1;
+
+/// `Pause` of the ABI's `proxy_action_t`, in Envoy `StopIteration`: the filter has sent a response,
+/// and the request goes no further.
+const STOP_ITERATION: u32 = 1;

@@ -1,26 +1,26 @@
 //! What skycap counts, as Envoy stats with Istio's labels.
 //!
-//! | stat (`wasmcustom.` before it) | kind | label | what |
+//! | stat (without its prefix `wasmcustom.`) | kind | label | what it counts or shows |
 //! |---|---|---|---|
 //! | `skycap_requests_total` | counter | `outcome` | requests, by [`Reason::OUTCOMES`] |
-//! | `skycap_drops_total` | counter | `reason` | what was dropped on the way, by [`Reason::DROPS`] |
-//! | `skycap_tables_refused_total` | counter | `plugin` | configurations that did not parse |
-//! | `skycap_table_generation` | gauge | `plugin` | the newest table's generation, as a number below 2^48 |
+//! | `skycap_drops_total` | counter | `reason` | values that were dropped, by [`Reason::DROPS`] |
+//! | `skycap_tables_refused_total` | counter | `plugin` | configurations that were rejected |
+//! | `skycap_table_generation` | gauge | `plugin` | generation of the newest table, as a number below 2^48 |
 //! | `skycap_table_keys`, `skycap_table_rows` | gauge | `plugin` | keys, and routes of all keys |
-//! | `skycap_configure_microseconds` | gauge | `plugin` | how long the newest table took to read |
-//! | `skycap_vms_total` | counter | `plugin` | VMs that have begun to tick: one a thread |
-//! | `skycap_vm_milliseconds_total` | counter | `plugin` | how long all of them have lived, together |
+//! | `skycap_configure_microseconds` | gauge | `plugin` | time that reading the newest table took |
+//! | `skycap_vms_total` | counter | `plugin` | VMs that have received a tick: one for each thread |
+//! | `skycap_vm_milliseconds_total` | counter | `plugin` | sum of the time that all VMs have been running |
 //!
-//! Labels are written into the name, as `outcome=.=routed;.;`: Istio makes labels of them with
-//! `extraStatTags: [outcome, reason, plugin]` in its mesh configuration. There are as many time
-//! series as the enum has variants: nothing that comes in a request becomes a label.
+//! Labels are part of the stat's name, as `outcome=.=routed;.;`. Istio turns them into labels with
+//! `extraStatTags: [outcome, reason, plugin]` in its mesh configuration. The enums limit the number
+//! of time series: no label is taken from a request.
 //!
-//! Envoy counts nowhere that a VM has trapped, and with `FAIL_OPEN` requests pass it from then on: that
-//! it no longer lives is how `skycap rollout` sees it.
+//! Envoy has no counter for a VM that has trapped, and with `FAIL_OPEN` requests skip that VM from
+//! then on. `skycap rollout` detects it by a `skycap_vm_milliseconds_total` that no longer grows.
 //!
-//! A request counts in the module's memory, and once a second, and with each new table, the sums go
-//! to Envoy: a host call for each request would cost more than the decision. A worker that ends takes
-//! the sums of its last second with it.
+//! Requests are counted in the module's memory. The sums are written to Envoy once a second and
+//! with each new table, because a host call for each request would cost more than the decision.
+//! When a worker ends, the sums of its last second are lost.
 
 use skycap_core::{
     config::PluginConfig,
@@ -29,22 +29,22 @@ use skycap_core::{
 
 use crate::host::{self, Metric, MetricKind};
 
-/// Counters in memory, and where they go in the host.
+/// The counters of requests: in memory, with their metrics in the host.
 pub(crate) struct Metrics {
     counts: [Count; Reason::OUTCOMES.len() + Reason::DROPS.len()],
     defined: bool,
 }
 
-/// What is counted of one plugin, in a VM that may have several.
+/// The metrics of one plugin. A VM may have several plugins.
 pub(crate) struct PluginMetrics {
     vms: Option<Metric>,
-    lived: Option<Metric>,
-    /// Up to when the VM's life is counted, in nanoseconds of the host's clock.
-    counted: u64,
+    milliseconds: Option<Metric>,
+    /// The time up to which the VM's running time is counted, in nanoseconds of the host's clock.
+    counted_until: u64,
     has_ticked: bool,
 }
 
-/// A sum that the host does not know yet.
+/// One counter: its metric, and the sum since the last flush.
 #[derive(Clone, Copy)]
 struct Count {
     metric: Option<Metric>,
@@ -70,7 +70,7 @@ impl Metrics {
         Self { counts: [Count::NONE; Reason::OUTCOMES.len() + Reason::DROPS.len()], defined: false }
     }
 
-    /// Makes the counters known to the host, once in a VM.
+    /// Defines the counters in the host, once for each VM.
     pub(crate) fn define(&mut self) {
         if core::mem::replace(&mut self.defined, true) {
             return;
@@ -87,7 +87,7 @@ impl Metrics {
         }
     }
 
-    /// Counts one request.
+    /// Counts one request with its drops.
     pub(crate) fn count(&mut self, outcome: Reason, drops: Drops) {
         self.add(outcome);
         if !drops.is_empty() {
@@ -101,48 +101,55 @@ impl Metrics {
         }
     }
 
+    /// Adds the sums since the last flush to the metrics in the host.
     pub(crate) fn flush(&mut self) {
         self.counts.iter_mut().for_each(Count::flush);
     }
 }
 
 impl PluginMetrics {
+    /// Defines the metrics of `plugin` in the host. `now` is the start of the VM's running time.
     pub(crate) fn define(plugin: &[u8], now: u64) -> Self {
         Self {
             vms: define(MetricKind::Counter, "skycap_vms_total", plugin),
-            lived: define(MetricKind::Counter, "skycap_vm_milliseconds_total", plugin),
-            counted: now,
+            milliseconds: define(MetricKind::Counter, "skycap_vm_milliseconds_total", plugin),
+            counted_until: now,
             has_ticked: false,
         }
     }
 
-    /// Counts this VM as one that serves: Envoy's trial of a configuration does not live to tick.
+    /// Counts this VM at its first tick, and its running time at every tick.
+    ///
+    /// Not earlier, because Envoy tries each configuration in a VM that it ends before any tick.
     pub(crate) fn tick(&mut self, now: u64) {
         if let (Some(vms), false) = (self.vms, core::mem::replace(&mut self.has_ticked, true)) {
             vms.increment(1);
         }
-        self.live(now);
+        self.add_running_time(now);
     }
 
-    /// Counts this VM's life up to now. Each new table sets Envoy's timer back, so ticks alone would
-    /// not do.
-    pub(crate) fn live(&mut self, now: u64) {
-        let milliseconds = now.saturating_sub(self.counted) / 1_000_000;
-        if let (Some(lived), 1..) = (self.lived, milliseconds) {
-            lived.increment(milliseconds);
-            self.counted = self.counted.saturating_add(milliseconds.saturating_mul(1_000_000));
+    /// Counts the VM's running time up to `now`.
+    ///
+    /// Also called for each new table, because a new table restarts Envoy's tick timer: with
+    /// frequent tables there would be no tick.
+    pub(crate) fn add_running_time(&mut self, now: u64) {
+        let elapsed = now.saturating_sub(self.counted_until) / 1_000_000;
+        if let (Some(milliseconds), 1..) = (self.milliseconds, elapsed) {
+            milliseconds.increment(elapsed);
+            self.counted_until =
+                self.counted_until.saturating_add(elapsed.saturating_mul(1_000_000));
         }
     }
 }
 
-/// Counts a configuration that did not parse.
-pub(crate) fn count_refused(plugin: &[u8]) {
+/// Counts a configuration that was rejected.
+pub(crate) fn count_rejected(plugin: &[u8]) {
     if let Some(metric) = define(MetricKind::Counter, "skycap_tables_refused_total", plugin) {
         metric.increment(1);
     }
 }
 
-/// Tells which table serves.
+/// Records which table is in effect, and how long it took to read.
 pub(crate) fn record_table(plugin: &[u8], config: &PluginConfig, nanoseconds: u64) {
     let length = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
     let gauges = [

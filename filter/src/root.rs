@@ -1,4 +1,4 @@
-//! The VM's state: the tables that serve, the counters, and the decisions that wait for a response.
+//! The state of a VM: its tables, its counters, and the decisions that wait for a response.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -9,25 +9,26 @@ use crate::{
     metrics::{self, Metrics, PluginMetrics},
 };
 
-/// All that a VM knows.
+/// The state of one VM.
 ///
-/// A table belongs to its plugin, not to its root context: what decides is the newest table that
-/// was accepted, also for a request whose root context is older. That spares two entries into the
-/// VM for each request (`proxy_on_context_create`, `proxy_on_delete`), and an old table is freed
-/// as soon as it is replaced.
+/// A table belongs to its plugin, not to its root context. The newest accepted table decides every
+/// request, including requests whose root context is older. Thus Envoy does not have to call
+/// `proxy_on_context_create` and `proxy_on_delete` for each request, and an old table is freed as
+/// soon as it is replaced.
 pub(crate) struct Root {
     plugins: Vec<Plugin>,
     pub(crate) metrics: Metrics,
     pub(crate) logs_debug: bool,
-    /// Whether the last request had the list that was asked for: most likely the next has it too.
+    /// Whether the last request had the list header that was read: the next one probably has it too.
     pub(crate) expects_lists: bool,
-    /// Decision headers, by the stream whose response is to carry them.
+    /// The decision headers, each with the stream whose response will carry it.
     pending: VecDeque<(u32, String)>,
 }
 
-/// One `WasmPlugin` of this VM and its table, `None` until there is a good one.
+/// One `WasmPlugin` of this VM, with its table.
 struct Plugin {
     name: Vec<u8>,
+    /// `None` until a table has been accepted.
     table: Option<Rc<Table>>,
     metrics: PluginMetrics,
 }
@@ -43,10 +44,10 @@ impl Root {
         }
     }
 
-    /// Takes the table of the plugin that is being configured, or refuses it.
+    /// Reads the table of the plugin that Envoy is configuring. Returns `false` to reject it.
     ///
-    /// Law 5: a bad table is refused where an older one serves. A bad first one is taken as "no
-    /// table", because Envoy would not start the listener without its filter.
+    /// Law 5: an invalid table is rejected if an older one is in effect. An invalid first table is
+    /// accepted as "no table", because Envoy does not start a listener whose filter is missing.
     pub(crate) fn configure(&mut self, size: usize) -> bool {
         let start = host::now();
         self.logs_debug = host::logs_debug();
@@ -60,44 +61,47 @@ impl Root {
                 self.accept(name, table, start);
                 true
             }
-            Err(error) => self.refuse(name, &error),
+            Err(error) => self.reject(name, &error),
         }
     }
 
-    /// The table for the request at hand; `None` where no plugin has a good one yet.
+    /// Returns the table for the current request, or `None` if its plugin has accepted none yet.
     pub(crate) fn table(&self) -> Option<Rc<Table>> {
-        self.plugins.get(place(&self.plugins)?)?.table.clone()
+        self.plugins.get(current_plugin(&self.plugins)?)?.table.clone()
     }
 
+    /// Writes the counters to Envoy, and reads whether Envoy logs debug lines.
     pub(crate) fn tick(&mut self) {
         self.logs_debug = host::logs_debug();
         self.metrics.flush();
-        let plugin = place(&self.plugins).and_then(|place| self.plugins.get_mut(place));
+        let plugin = current_plugin(&self.plugins).and_then(|index| self.plugins.get_mut(index));
         if let Some(plugin) = plugin {
             plugin.metrics.tick(host::now());
         }
     }
 
-    /// Keeps a decision until the response of `stream` comes by.
+    /// Keeps a decision until the response of `stream` arrives.
+    ///
+    /// When [`PENDING_DECISIONS`] are kept, the oldest is removed: a stream may end without a
+    /// response, and the filter is not told.
     pub(crate) fn remember(&mut self, stream: u32, decision: String) {
-        // Streams that end without a response are never heard of again.
         if self.pending.len() >= PENDING_DECISIONS {
             self.pending.pop_front();
         }
         self.pending.push_back((stream, decision));
     }
 
-    /// The decision of `stream`, once.
+    /// Removes and returns the decision that is kept for `stream`.
     pub(crate) fn recall(&mut self, stream: u32) -> Option<String> {
-        let place = self.pending.iter().position(|(other, _)| *other == stream)?;
-        self.pending.remove(place).map(|(_, decision)| decision)
+        let index = self.pending.iter().position(|(other, _)| *other == stream)?;
+        self.pending.remove(index).map(|(_, decision)| decision)
     }
 
     fn accept(&mut self, name: Vec<u8>, table: Table, start: u64) {
         let (config, nanoseconds) = (table.config(), host::now().saturating_sub(start));
         let (keys, rows) = (config.keys.len(), config.keys.rows());
         let line = format!(
-            "skycap: table {}: {keys} keys, {rows} rows, {} routes, dispatch {}, taken in {} us",
+            "skycap: table {}: {keys} keys, {rows} rows, {} routes, dispatch {}, accepted in {} us",
             config.generation,
             config.routes.len(),
             config.dispatch,
@@ -109,43 +113,51 @@ impl Root {
         self.metrics.flush();
         let plugin = self.plugin(name);
         plugin.table = Some(Rc::new(table));
-        plugin.metrics.live(host::now());
+        plugin.metrics.add_running_time(host::now());
     }
 
-    fn refuse(&mut self, name: Vec<u8>, error: &ConfigError) -> bool {
-        metrics::count_refused(&name);
-        let serves =
+    fn reject(&mut self, name: Vec<u8>, error: &ConfigError) -> bool {
+        metrics::count_rejected(&name);
+        let has_table =
             self.plugins.iter().any(|plugin| plugin.name == name && plugin.table.is_some());
-        // Envoy tries a configuration in a VM of its own first, which has seen no table: only what
-        // all VMs share tells it that this is an update.
-        let is_update = serves || host::is_shared(&shared_key(&name));
-        let effect =
-            if is_update { "the old table serves on" } else { "no table yet, all requests pass" };
-        host::log(LogLevel::Error, &format!("skycap: pluginConfig is refused, {effect}: {error}"));
+        // Envoy first tries a configuration in a VM of its own, which has no table. Only the data
+        // that all VMs share shows that VM that this is an update.
+        let is_update = has_table || host::is_shared(&shared_key(&name));
+        let consequence = if is_update {
+            "the previous table stays in effect"
+        } else {
+            "there is no table yet, so all requests go to the baseline"
+        };
+        host::log(
+            LogLevel::Error,
+            &format!("skycap: pluginConfig rejected, {consequence}: {error}"),
+        );
         if !is_update {
             self.plugin(name);
         }
-        // Where this VM itself has the old table, it keeps it and says yes. Envoy comes this far
-        // only with a configuration that its trial VM once took as a first one and that it then
-        // remembers as good: to a no it would drop the filter, and with it the old table.
-        serves || !is_update
+        // A VM that has a table keeps it and still returns `true`. Envoy passes it an invalid
+        // configuration only if a trial VM once accepted the same bytes as a first configuration,
+        // because Envoy caches that result. On `false`, Envoy would then remove the filter, and
+        // with it the table.
+        has_table || !is_update
     }
 
+    /// Returns the plugin of this name; adds it if this is its first configuration.
     fn plugin(&mut self, name: Vec<u8>) -> &mut Plugin {
-        let place = self.plugins.iter().position(|plugin| plugin.name == name);
-        let place = place.unwrap_or(self.plugins.len());
-        if place == self.plugins.len() {
+        let index = self.plugins.iter().position(|plugin| plugin.name == name);
+        let index = index.unwrap_or(self.plugins.len());
+        if index == self.plugins.len() {
             let metrics = PluginMetrics::define(&name, host::now());
             self.plugins.push(Plugin { name, table: None, metrics });
         }
-        #[expect(clippy::indexing_slicing, reason = "the place was found or made above")]
-        &mut self.plugins[place]
+        #[expect(clippy::indexing_slicing, reason = "the plugin was found or added above")]
+        &mut self.plugins[index]
     }
 }
 
-/// The place of the plugin that Envoy has entered the VM for.
-fn place(plugins: &[Plugin]) -> Option<usize> {
-    // By far the most: one skycap in a proxy, and no need to ask whose request this is.
+/// Returns the index of the plugin for which Envoy has called the VM.
+fn current_plugin(plugins: &[Plugin]) -> Option<usize> {
+    // Nearly every proxy has one plugin of skycap; this saves it the host call for the name.
     if let [_] = plugins {
         return Some(0);
     }
@@ -153,10 +165,12 @@ fn place(plugins: &[Plugin]) -> Option<usize> {
     plugins.iter().position(|plugin| plugin.name == name)
 }
 
-/// Other plugins of the proxy may share the same store, so the key says whose it is.
+/// Returns the key of a plugin in the shared data, which other Wasm plugins of the proxy use too.
 fn shared_key(plugin: &[u8]) -> String {
     format!("skycap/table/{}", String::from_utf8_lossy(plugin))
 }
 
-/// Often enough for a person who watches, rarely enough to cost nothing.
+/// Milliseconds between two flushes of the counters.
+///
+/// With less, the host calls would cost more; with more, `skycap status` and dashboards would lag.
 const TICK_MILLISECONDS: u32 = 1_000;

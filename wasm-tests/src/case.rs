@@ -35,7 +35,7 @@ use skycap_core::{
     config::PluginConfig,
     decision::decide,
     dispatch::{CLUSTER_HEADER, Dispatch, SANDBOX_HEADER},
-    plan::HeaderEdit,
+    effect::HeaderEdit,
     request::Request,
     table::Table,
 };
@@ -295,18 +295,18 @@ impl Case {
 
 fn decide_natively(table: &Table, view: &View) -> Seen {
     let decision = decide(table, view);
-    let plan = decision.plan();
+    let effect = decision.effect();
     let mut headers = view.headers.clone();
-    if let Some(baggage) = plan.baggage {
+    if let Some(baggage) = effect.baggage {
         set(&mut headers, "baggage", baggage);
     }
-    match plan.dispatch {
+    match effect.dispatch {
         Some(HeaderEdit::Remove(name)) => headers.retain(|(other, _)| other != name),
         Some(HeaderEdit::Set(name, value)) => set(&mut headers, name, value.into_bytes()),
         None => {}
     }
     headers.sort();
-    let status = plan.response.map(|response| u32::from(response.status));
+    let status = effect.response.map(|response| u32::from(response.status));
     Seen { headers, status, reason: decision.reason.label().into() }
 }
 

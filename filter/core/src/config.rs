@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::{
     carrier::{Carrier, Source},
     config_error::ConfigError,
-    dispatch::{Dispatch, Explain},
+    dispatch::Dispatch,
+    explain::Explain,
     keys::Keys,
     names::{ClusterDomain, InvalidName, ServiceName, TargetPattern},
     version::{Generation, Version},

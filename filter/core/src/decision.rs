@@ -8,8 +8,8 @@ use crate::{
     config::Route,
     destination::Destination,
     dispatch::Dispatch,
+    effect::{Effect, HeaderEdit, LocalResponse},
     key::RoutingKey,
-    plan::{HeaderEdit, LocalResponse, Plan},
     reason::{Drops, Reason},
     request::Request,
     table::Table,
@@ -79,7 +79,7 @@ impl<'t> Decision<'t> {
 
     /// What to do to the request: a value, to be applied by whoever holds the request.
     #[must_use]
-    pub fn plan(&self) -> Plan {
+    pub fn effect(&self) -> Effect {
         let owned_header = self.table.config().dispatch.owned_header();
         let removed = || owned_header.filter(|_| self.forged).map(HeaderEdit::Remove);
         // By the reason first: most requests are neither, and are spared the calls.
@@ -88,7 +88,7 @@ impl<'t> Decision<'t> {
             Reason::Unavailable => (None, self.local_response()),
             _ => (None, None),
         };
-        Plan { dispatch: edit.or_else(removed), baggage: self.baggage.clone(), response }
+        Effect { dispatch: edit.or_else(removed), baggage: self.baggage.clone(), response }
     }
 
     fn local_response(&self) -> Option<LocalResponse> {

@@ -1,10 +1,8 @@
-//! How Envoy is made to take a target, and who may ask why.
+//! How Envoy is made to take a target.
 
 use core::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-
-use crate::version::serde_as_text;
+use crate::serde_as_text::serde_as_text;
 
 /// How Envoy is made to take a target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,85 +53,10 @@ impl fmt::Display for Dispatch {
     }
 }
 
-/// Who may ask for the decision header.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub enum Explain {
-    /// Nobody: the filter does not even look.
-    #[default]
-    Off,
-    /// Whoever sends `x-skycap-explain: 1`.
-    On,
-    /// Whoever sends `x-skycap-explain` with this token.
-    Token(String),
-}
-
-impl Explain {
-    /// Whether nobody may ask.
-    #[must_use]
-    pub const fn is_off(&self) -> bool {
-        matches!(self, Self::Off)
-    }
-
-    /// Whether a request whose [`EXPLAIN_HEADER`] has this value gets its answer.
-    #[must_use]
-    pub fn allows(&self, value: &[u8]) -> bool {
-        match self {
-            Self::Off => false,
-            Self::On => value == b"1",
-            Self::Token(token) => value == token.as_bytes(),
-        }
-    }
-}
-
-impl FromStr for Explain {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match (text, text.strip_prefix("token:")) {
-            ("off", _) => Ok(Self::Off),
-            ("on", _) => Ok(Self::On),
-            (_, Some(token))
-                if !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()) =>
-            {
-                Ok(Self::Token(token.into()))
-            }
-            // The text may hold a token, so it is not repeated.
-            _ => Err("explain is neither `off`, `on` nor `token:` with visible ASCII".into()),
-        }
-    }
-}
-
-impl fmt::Display for Explain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::On => f.write_str("on"),
-            Self::Token(token) => write!(f, "token:{token}"),
-        }
-    }
-}
-
-/// A token is a secret of sorts: what logs a configuration must not log it.
-impl fmt::Debug for Explain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "Off",
-            Self::On => "On",
-            Self::Token(_) => "Token(…)",
-        })
-    }
-}
-
 /// Names a cluster to the dispatch route; lives between the filter and Envoy's router only.
 pub const CLUSTER_HEADER: &str = "x-skycap-cluster";
 
 /// Names the key, in dispatch `header` to the upstream and with a 503 to the client.
 pub const SANDBOX_HEADER: &str = "x-skycap-sandbox";
 
-/// Asks for the decision header.
-pub const EXPLAIN_HEADER: &str = "x-skycap-explain";
-
-/// Answers with the decision: one line for each hop, the innermost first.
-pub const DECISION_HEADER: &str = "x-skycap-decision";
-
-serde_as_text!(Dispatch, Explain);
+serde_as_text!(Dispatch);

@@ -1,8 +1,77 @@
 //! The decision header: one request's way through one hop, in one line.
 
-use core::fmt;
+use core::{fmt, str::FromStr};
 
-use crate::decision::Decision;
+use crate::{decision::Decision, serde_as_text::serde_as_text};
+
+/// Who may ask for the decision header.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Explain {
+    /// Nobody: the filter does not even look.
+    #[default]
+    Off,
+    /// Whoever sends `x-skycap-explain: 1`.
+    On,
+    /// Whoever sends `x-skycap-explain` with this token.
+    Token(String),
+}
+
+impl Explain {
+    /// Whether nobody may ask.
+    #[must_use]
+    pub const fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
+    /// Whether a request whose [`EXPLAIN_HEADER`] has this value gets its answer.
+    #[must_use]
+    pub fn allows(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Off => false,
+            Self::On => value == b"1",
+            Self::Token(token) => value == token.as_bytes(),
+        }
+    }
+}
+
+impl FromStr for Explain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("token:")) {
+            ("off", _) => Ok(Self::Off),
+            ("on", _) => Ok(Self::On),
+            (_, Some(token))
+                if !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()) =>
+            {
+                Ok(Self::Token(token.into()))
+            }
+            // The text may hold a token, so it is not repeated.
+            _ => Err("explain is neither `off`, `on` nor `token:` with visible ASCII".into()),
+        }
+    }
+}
+
+impl fmt::Display for Explain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::On => f.write_str("on"),
+            Self::Token(token) => write!(f, "token:{token}"),
+        }
+    }
+}
+
+/// A token is a secret of sorts: what logs a configuration must not log it.
+impl fmt::Debug for Explain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "Off",
+            Self::On => "On",
+            Self::Token(_) => "Token(…)",
+        })
+    }
+}
 
 /// The value of `x-skycap-decision` for one hop.
 ///
@@ -40,3 +109,11 @@ impl fmt::Display for Explanation<'_> {
         write!(f, ";table=\"{}\"", decision.table().config().generation)
     }
 }
+
+/// Asks for the decision header.
+pub const EXPLAIN_HEADER: &str = "x-skycap-explain";
+
+/// Answers with the decision: one line for each hop, the innermost first.
+pub const DECISION_HEADER: &str = "x-skycap-decision";
+
+serde_as_text!(Explain);

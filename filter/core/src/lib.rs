@@ -13,7 +13,7 @@
 //! ```
 //!
 //! [`decision::decide`] is all of it. It reads a request through the [`request::Request`] trait,
-//! and [`decision::Decision::plan`] says what to do as a value; whoever holds the request does it.
+//! and [`decision::Decision::effect`] says what to do as a value; whoever holds the request does it.
 //! The crate has no host, no clock, no I/O and no `unsafe`: the filter, `skycap compile` and
 //! `skycap explain` run the same code, and so cannot disagree.
 //!
@@ -35,7 +35,7 @@
 //! |---|---|
 //! | what a request gets, and why | [`decision`], [`reason`] |
 //! | what travels from the controller to Envoy | [`config`] |
-//! | what is done to the request | [`plan`], [`dispatch`] |
+//! | what is done to the request | [`effect`], [`dispatch`] |
 //! | what `x-skycap-decision` says | [`explain`] |
 #![forbid(unsafe_code)]
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
@@ -47,14 +47,15 @@ mod config_error;
 pub mod decision;
 pub mod destination;
 pub mod dispatch;
+pub mod effect;
 pub mod explain;
 pub mod key;
 mod keys;
 pub mod limits;
 pub mod names;
-pub mod plan;
 pub mod reading;
 pub mod reason;
 pub mod request;
+mod serde_as_text;
 pub mod table;
 mod version;

@@ -2,9 +2,7 @@
 
 use core::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-
-use crate::{key::RoutingKey, version::serde_as_text};
+use crate::{key::RoutingKey, serde_as_text::serde_as_text};
 
 /// A Service and its namespace, written `cart.shop`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

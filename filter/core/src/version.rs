@@ -2,7 +2,7 @@
 
 use core::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use crate::serde_as_text::serde_as_text;
 
 /// `major.minor` of the schema of [`PluginConfig`](crate::config::PluginConfig).
 ///
@@ -87,23 +87,5 @@ impl fmt::Display for Generation {
         write!(f, "{:012x}", self.0)
     }
 }
-
-macro_rules! serde_as_text {
-    ($($type:ty),+) => {$(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-            }
-        }
-    )+};
-}
-
-pub(crate) use serde_as_text;
 
 serde_as_text!(Version, Generation);

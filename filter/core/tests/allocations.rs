@@ -42,7 +42,7 @@ fn no_key_no_allocation() {
         let mut found = None;
         let counted = allocation_counter::measure(|| {
             let decision = decide(&table, &request);
-            found = Some((decision.reason, decision.plan()));
+            found = Some((decision.reason, decision.effect()));
         });
         assert_eq!(found.map(|(reason, _)| reason), Some(reason));
         assert_eq!(counted.count_total, 0, "`{}`", baggage.escape_ascii());

@@ -6,8 +6,12 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::{borrow::Cow, cell::RefCell};
 
 use skycap_core::{
-    decision::decide, dispatch::Explain, explain::Explanation, plan::Plan, reason::Reason,
-    request::Request, table::Table,
+    decision::decide,
+    effect::Effect,
+    explain::{Explain, Explanation},
+    reason::Reason,
+    request::Request,
+    table::Table,
 };
 
 /// A request that notes what it is asked for.
@@ -76,7 +80,7 @@ fn a_request_is_asked_no_more_than_the_answer_needs() {
             ),
         ] {
             let request = Asked::new(headers);
-            let _ = decide(&table, &request).plan();
+            let _ = decide(&table, &request).effect();
             assert_eq!(*request.asked.borrow(), asked, "{headers:?}");
         }
     }
@@ -101,7 +105,7 @@ fn without_a_sandbox_the_plan_is_empty() {
             (table(2, &format!("\"enabled\":false,{fields}")), b"sandbox=pr-1"),
         ] {
             let request = Asked::new(&[("baggage", baggage)]);
-            assert_eq!(decide(&table, &request).plan(), Plan::default(), "{dispatch}");
+            assert_eq!(decide(&table, &request).effect(), Effect::default(), "{dispatch}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 use skycap_core::{
-    baggage, decision::decide, key::RoutingKey, plan::Plan, reading::Reading, request::Request,
+    baggage, decision::decide, effect::Effect, key::RoutingKey, reading::Reading, request::Request,
     table::Table,
 };
 
@@ -222,6 +222,6 @@ proptest! {
     fn without_sandboxes_no_byte_changes(list in list()) {
         let table = Table::from_json(br#"{"version":"1.0"}"#).expect("a good table");
         let request = Headers(vec![("baggage", list)]);
-        prop_assert_eq!(decide(&table, &request).plan(), Plan::default());
+        prop_assert_eq!(decide(&table, &request).effect(), Effect::default());
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use skycap_core::{
     config::PluginConfig,
     decision::{Decision, decide},
-    plan::{HeaderEdit, Plan},
+    effect::{Effect, HeaderEdit},
     reason::Reason,
     request::Request,
     table::Table,
@@ -97,7 +97,7 @@ pub fn explain(
 ) -> anyhow::Result<Story> {
     let table = Table::new(config)?;
     let decision = decide(&table, request);
-    let plan = decision.plan();
+    let effect = decision.effect();
     let mut steps =
         vec![step("table", table_text(&decision)), step("carriers", carriers_text(&decision))];
     for dropped in decision.drops.iter() {
@@ -118,11 +118,11 @@ pub fn explain(
     }));
     steps
         .push(step("outcome", format!("{} ({})", decision.reason.text(), decision.reason.label())));
-    steps.extend(effects(&plan).map(|text| step("effect", text)));
+    steps.extend(effects(&effect).map(|text| step("effect", text)));
     Ok(Story {
         routed: decision.reason == Reason::Routed,
         reason: decision.reason.label(),
-        goes_to: goes_to(&decision, &plan, request),
+        goes_to: goes_to(&decision, &effect, request),
         steps,
         hints: hints(&decision, report),
     })
@@ -175,25 +175,25 @@ fn owners(report: &Report, key: &str) -> String {
     if owners.is_empty() { String::new() } else { format!(", of {}", owners.join(", ")) }
 }
 
-fn effects(plan: &Plan) -> impl Iterator<Item = String> {
-    let dispatch = plan.dispatch.as_ref().map(|edit| match edit {
+fn effects(effect: &Effect) -> impl Iterator<Item = String> {
+    let dispatch = effect.dispatch.as_ref().map(|edit| match edit {
         HeaderEdit::Set(name, value) => format!("sets `{name}: {value}`"),
         HeaderEdit::Remove(name) => format!("removes the client's `{name}`"),
     });
-    let baggage = plan
+    let baggage = effect
         .baggage
         .as_ref()
         .map(|baggage| format!("sets `baggage: {}`", String::from_utf8_lossy(baggage)));
     let response =
-        plan.response.as_ref().map(|response| format!("answers with {}", response.status));
-    let nothing = plan == &Plan::default();
+        effect.response.as_ref().map(|response| format!("answers with {}", response.status));
+    let nothing = effect == &Effect::default();
     let nothing = nothing.then(|| "the request goes on byte for byte as it came".to_owned());
     dispatch.into_iter().chain(baggage).chain(response).chain(nothing)
 }
 
-fn goes_to(decision: &Decision<'_>, plan: &Plan, request: &AskedRequest) -> String {
+fn goes_to(decision: &Decision<'_>, effect: &Effect, request: &AskedRequest) -> String {
     let (name, namespace) = &request.service;
-    match (&plan.response, decision.reason, decision.target()) {
+    match (&effect.response, decision.reason, decision.target()) {
         (Some(response), ..) => format!("{} from the sidecar", response.status),
         (None, Reason::Routed, Some((target, port))) => format!("{target}:{port}"),
         _ => format!("{name}.{namespace}:{} (baseline)", request.port),

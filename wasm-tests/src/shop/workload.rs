@@ -15,7 +15,10 @@ use hyper_util::{
 };
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::BaggagePropagator;
-use skycap_core::dispatch::{DECISION_HEADER, EXPLAIN_HEADER, SANDBOX_HEADER};
+use skycap_core::{
+    dispatch::SANDBOX_HEADER,
+    explain::{DECISION_HEADER, EXPLAIN_HEADER},
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::Visit;

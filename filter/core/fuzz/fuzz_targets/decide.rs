@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use skycap_core::{
-    decision::decide, explain::Explanation, plan::HeaderEdit, reason::Reason, request::Request,
+    decision::decide, explain::Explanation, effect::HeaderEdit, reason::Reason, request::Request,
     table::Table,
 };
 
@@ -46,17 +46,17 @@ impl Request for Fields<'_> {
 fuzz_target!(|bytes: &[u8]| {
     let request = Fields(bytes.split(|byte| *byte == b'\n').collect());
     let decision = decide(&TABLE, &request);
-    let plan = decision.plan();
+    let effect = decision.effect();
     let forged = request.has_header("");
-    match (decision.reason, &plan.dispatch) {
+    match (decision.reason, &effect.dispatch) {
         (Reason::Routed, Some(HeaderEdit::Set(_, value))) => {
             assert!(value.ends_with("||cart-pr-1.shop.svc.cluster.local"));
         }
         (Reason::Routed, _) => panic!("a routed request has a cluster"),
         (_, edit) => assert_eq!(edit.is_some(), forged, "law 1, but for law 4"),
     }
-    assert_eq!(plan.response.is_some(), decision.reason == Reason::Unavailable);
-    assert!(plan.baggage.is_none() || decision.key.is_some());
+    assert_eq!(effect.response.is_some(), decision.reason == Reason::Unavailable);
+    assert!(effect.baggage.is_none() || decision.key.is_some());
     // The decision header stays one line of visible ASCII.
     let line = Explanation(&decision).to_string();
     assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{line}");

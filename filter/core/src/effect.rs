@@ -7,7 +7,7 @@ use crate::{
 
 /// What is to be done to a request. An empty plan is law 1: not a byte changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct Effect {
     /// The edit that makes Envoy take the target, or that takes a client's dispatch header away.
     pub dispatch: Option<HeaderEdit>,
     /// The new value of `baggage`: what was there, and the injected member.
@@ -16,7 +16,7 @@ pub struct Plan {
     pub response: Option<LocalResponse>,
 }
 
-impl Plan {
+impl Effect {
     /// The plan without a table: only the client's dispatch header is taken away.
     ///
     /// It is that of dispatch `cluster-header`, whose route may be there before the first table.
