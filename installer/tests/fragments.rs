@@ -99,7 +99,10 @@ fn a_name_that_is_no_key_asks_for_one() {
 fn a_namespace_that_cannot_be_is_refused() {
     let yaml = config_map("a", "sandbox", "  routes: 'a: b'").replacen(": shop", ": Shop", 1);
     let said = compiled(&yaml).report.problems[0].to_string();
-    assert!(said.contains("metadata.namespace: `Shop` is not a DNS label"), "{said}");
+    assert!(
+        said.contains("metadata.namespace: invalid name `Shop`: expected a DNS label"),
+        "{said}"
+    );
 }
 
 #[test]

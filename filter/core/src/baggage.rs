@@ -1,10 +1,13 @@
-//! W3C Baggage, read as far as routing needs it.
+//! Reading and writing one member of W3C Baggage.
 //!
-//! Grammar: <https://www.w3.org/TR/baggage/#header-content>.
-//! The list is walked from its end, because the last of several members of one name wins
-//! (OpenTelemetry specification, Baggage API, "Conflict Resolution"): the first well-formed member
-//! that is met answers, and what stands before it is not read. Only members of the wanted name are
-//! checked against the grammar, so a neighbour can neither hide nor break one.
+//! The grammar is <https://www.w3.org/TR/baggage/#header-content>.
+//!
+//! The list is read from its end. If several members have the same name, the last one wins
+//! (OpenTelemetry specification, Baggage API, "Conflict Resolution"). Thus the first well-formed
+//! member in this order is the result, and the members before it are not read.
+//!
+//! Only members with the requested name are checked against the grammar. Thus a malformed member
+//! of another name neither hides nor breaks the requested one.
 
 use crate::{
     key::{InvalidKey, RoutingKey},
@@ -13,10 +16,11 @@ use crate::{
     reason::Reason,
 };
 
-/// Looks for the member `name` in `list`: all `baggage` lines of a request, joined by `,`.
+/// Searches for the member `name` in `list`, which is all `baggage` lines of a request, joined by
+/// `,`.
 ///
-/// Names compare whole and by case, and are never percent-decoded (W3C Baggage section 3.3.1.1).
-/// Properties are skipped unread. A list of more than [`BAGGAGE_BYTES`] holds nothing.
+/// Names are compared as a whole and case-sensitively, and are never percent-decoded (W3C Baggage
+/// section 3.3.1.1). Properties are skipped unread. A list longer than [`BAGGAGE_BYTES`] is dropped.
 #[must_use]
 pub fn find(list: &[u8], name: &str) -> Reading {
     if list.len() > BAGGAGE_BYTES {
@@ -40,10 +44,11 @@ pub fn find(list: &[u8], name: &str) -> Reading {
     if malformed { Reading::dropped(Reason::MalformedMember) } else { Reading::absent() }
 }
 
-/// `list` with the member `name=key` behind its last one, or `None` where W3C's limits forbid it.
+/// Appends the member `name=key` to `list`. Returns `None` if the result would exceed
+/// [`BAGGAGE_BYTES`] or [`BAGGAGE_MEMBERS`].
 ///
-/// The existing bytes stay as they are, even malformed ones: what skycap cannot read, another
-/// reader may. The new member comes last, so that it wins over an earlier one of its name.
+/// Existing members stay unchanged, even malformed ones, because another reader may understand
+/// them. The new member is the last one, so it wins over existing members of the same name.
 #[must_use]
 pub fn insert(list: &[u8], name: &str, key: &RoutingKey) -> Option<Vec<u8>> {
     let members = list.split(|byte| *byte == b',').filter(|member| !trim_ows(member).is_empty());
@@ -56,10 +61,11 @@ pub fn insert(list: &[u8], name: &str, key: &RoutingKey) -> Option<Vec<u8>> {
     (longer.len() <= BAGGAGE_BYTES).then_some(longer)
 }
 
-/// The members of `list`, the last one first.
+/// Returns the members of `list`, the last one first.
 ///
-/// Most baggage is somebody else's, and then finding its commas is all the work: eight bytes at a
-/// time takes 400 bytes of it from 0.06 to 0.02 of an empty filter's request (Envoy 1.40).
+/// Most baggage has no member for skycap, and then most of the time is spent on finding commas.
+/// [`last_comma`] therefore reads eight bytes at a time. With 400 bytes of baggage in Envoy 1.40,
+/// this reduces the cost from 0.06 to 0.02 of a request through an empty filter.
 fn members_from_end(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(list);
     core::iter::from_fn(move || {
@@ -82,25 +88,25 @@ fn last_comma(list: &[u8]) -> Option<usize> {
     head.iter().rposition(|byte| *byte == b',')
 }
 
-/// The top bit of each byte of `word` that is zero, and no other bit.
+/// Sets the top bit of each byte that is zero in `word`, and clears all other bits.
 const fn zero_bytes(word: u64) -> u64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    // No byte carries into the next one, so this is exact at both ends of a word.
+    // The sum of a byte never carries into the next byte, so the result is exact for every byte.
     !((word & LOW).wrapping_add(LOW) | word | LOW)
 }
 
-/// What one list member is to a name.
+/// One list member, compared with the requested name.
 enum Member<'a> {
-    /// It has another name.
+    /// The member has another name.
     Foreign,
-    /// It has the name, but no `=`, or a value outside the grammar.
+    /// The member has the name, but no `=`, or a value outside the grammar.
     Malformed,
-    /// It has the name and this value, still percent-encoded.
+    /// The member has the name and this value, which is still percent-encoded.
     Value(&'a [u8]),
 }
 
 fn value_of<'a>(member: &'a [u8], name: &[u8]) -> Member<'a> {
-    // The name first: a foreign member is left after as few bytes as it takes to tell.
+    // The name is compared first: most members have another one, which its first bytes show.
     let Some(rest) = trim_ows_start(member).strip_prefix(name) else {
         return Member::Foreign;
     };
@@ -114,7 +120,7 @@ fn value_of<'a>(member: &'a [u8], name: &[u8]) -> Member<'a> {
     }
 }
 
-/// `*baggage-octet`, and each `%` with two hexadecimal digits behind it.
+/// Whether `value` is `*baggage-octet`, with two hexadecimal digits after each `%`.
 fn is_baggage_value(value: &[u8]) -> bool {
     let mut rest = value.iter();
     while let Some(byte) = rest.next() {

@@ -1,7 +1,8 @@
-//! Carriers: the places in a request that can hold the key, and the grammar of each.
+//! Carriers: the parts of a request that may contain the key, and the grammar of each.
 //!
-//! Baggage has a module of its own. What the others have in common: a name compares whole, the
-//! first of several wins, and where there is something that is no key, the carrier holds none.
+//! [`baggage`] has its own module. The other carriers have these rules in common: names are
+//! compared as a whole, the first of several well-formed values wins, and if that value is not a routing key,
+//! the carrier contains no key.
 
 mod fields;
 mod host;
@@ -16,13 +17,13 @@ use crate::{
     reading::{Reading, trim_ows},
 };
 
-/// A place in a request that can hold the key.
+/// A part of a request that may contain the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "fields::Fields", into = "fields::Fields")]
 pub struct Carrier {
-    /// Where.
+    /// The part of the request.
     pub source: Source,
-    /// Whether a key found here is put into the request's `baggage`, for everything behind it.
+    /// Whether a key found here is added to the request's `baggage`, for the services behind.
     pub inject: bool,
 }
 
@@ -33,25 +34,25 @@ impl Default for Carrier {
     }
 }
 
-/// Where a carrier looks.
+/// The part of a request that a carrier searches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The `baggage` member of this name.
     Baggage(String),
-    /// The cookie of this name (RFC 6265 section 4.2.1), not decoded; the first of two wins.
+    /// The cookie of this name (RFC 6265 section 4.2.1). Not decoded. The first of several wins.
     Cookie(String),
-    /// The header of this name, in lower case, not decoded.
+    /// The header of this name, which is in lower case. Not decoded.
     Header(String),
-    /// The host of the request: a pattern such as `{key}.preview.example.com`.
+    /// The host of the request, if it matches a pattern such as `{key}.preview.example.com`.
     Host(HostPattern),
-    /// The query parameter of this name, percent-decoded; the first of two wins.
+    /// The query parameter of this name. Percent-decoded. The first of several wins.
     Query(String),
-    /// The `tracestate` member of this name (Trace Context section 3.3.1); the leftmost wins.
+    /// The `tracestate` member of this name (Trace Context section 3.3.1). The first of several wins.
     Tracestate(String),
 }
 
 impl Source {
-    /// The header to look into; `:path` and `:authority` are headers too.
+    /// The header to search, or the pseudo-header `:path` or `:authority`.
     pub(crate) fn header(&self) -> &str {
         match self {
             Self::Baggage(_) => "baggage",
@@ -63,7 +64,7 @@ impl Source {
         }
     }
 
-    /// Looks for a key in that header's value.
+    /// Searches for a key in the value of [`header`](Self::header).
     pub(crate) fn find(&self, value: &[u8]) -> Reading {
         match self {
             Self::Baggage(name) => baggage::find(value, name),
@@ -75,7 +76,7 @@ impl Source {
         }
     }
 
-    /// How it stands in the settings, such as `baggage sandbox`.
+    /// The kind and the name, such as `baggage sandbox`.
     #[must_use]
     pub fn label(&self) -> String {
         let (kind, name) = match self {
@@ -90,5 +91,5 @@ impl Source {
     }
 }
 
-/// The baggage member that carries the key where the settings name none.
+/// The baggage member that contains the key, if the settings do not name another one.
 pub const DEFAULT_MEMBER: &str = "sandbox";

@@ -1,8 +1,8 @@
-//! The schema of `pluginConfig`: what `skycap compile` prints and the filter takes.
+//! The schema of `pluginConfig`: what `skycap compile` writes and the filter reads.
 //!
-//! One type serves both ends, so that a table that is printed is a table that is taken. Its fields
-//! are already domain values: a configuration that names a bad port or a bad Service cannot be
-//! held, only refused.
+//! The writer and the reader use the same type, so the filter accepts every table that skycap
+//! writes. The fields are domain types: a value of this type cannot contain an invalid port or an
+//! invalid Service name.
 //!
 //! ```json
 //! {"version": "1.0", "generation": "6d1f0c9a22b4",
@@ -10,12 +10,14 @@
 //!  "routes": [{"service": "cart.shop", "to": "cart-{key}"}],
 //!  "keys": "pr-123:0 pr-124:0"}
 //! ```
-//! A key lists its routes by their place in `routes` ([`Keys`]), and a target that follows the key's name is
-//! written with `{key}`: so a hundred thousand sandboxes of one Service share one route, and each
-//! costs the bytes of its key and one number.
 //!
-//! Istio carries the object as a protobuf Struct, which sorts the fields by name and turns numbers
-//! into doubles: nothing here depends on the order of fields or needs more than 53 bits.
+//! Each key lists its routes by their index in `routes` ([`Keys`]). In the name of a target,
+//! `{key}` stands for the key. Thus a hundred thousand sandboxes of one Service share one route,
+//! and each of them costs only the bytes of its key and one number.
+//!
+//! Istio transports the object as a protobuf Struct, which sorts the fields by name and converts
+//! numbers to doubles. Therefore the order of fields has no meaning, and no number needs more than
+//! 53 bits.
 
 use std::num::NonZeroU16;
 
@@ -25,29 +27,30 @@ pub use crate::{
     carrier::{Carrier, Source},
     config_error::ConfigError,
     dispatch::Dispatch,
-    explain::Explain,
+    explain::{Explain, InvalidExplain},
+    invalid_value::InvalidValue,
     keys::Keys,
     names::{ClusterDomain, InvalidName, ServiceName, TargetPattern},
-    version::{Generation, Version},
+    version::{Generation, InvalidVersion, Version},
 };
 use crate::{config_error::Path, limits::CARRIERS};
 
-/// A whole routing table with its settings, as it travels.
+/// A routing table with its settings, in the form in which it is sent to Envoy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginConfig {
-    /// The version of this schema that the writer speaks.
+    /// The version of the schema that the writer used.
     pub version: Version,
-    /// A hash of everything else, by which people and metrics tell tables apart.
+    /// A hash of all other fields, which identifies the table in metrics and reports.
     #[serde(default)]
     pub generation: Generation,
-    /// `false` is the kill switch: every request passes as if it had no key.
-    #[serde(default = "switched_on", skip_serializing_if = "is_true")]
+    /// `false` is the kill switch: every request is treated as if it had no key.
+    #[serde(default = "enabled", skip_serializing_if = "is_true")]
     pub enabled: bool,
-    /// How Envoy is made to take a target.
+    /// How Envoy is directed to a target.
     #[serde(default)]
     pub dispatch: Dispatch,
-    /// Where a key may stand in a request, in the order in which they are tried.
+    /// The parts of a request that may contain the key, in the order in which they are tried.
     #[serde(default = "default_carriers")]
     pub carriers: Vec<Carrier>,
     /// Who may ask for the decision header.
@@ -56,21 +59,22 @@ pub struct PluginConfig {
     /// The DNS domain of the cluster's Services.
     #[serde(default, skip_serializing_if = "ClusterDomain::is_default")]
     pub cluster_domain: ClusterDomain,
-    /// Every different route; their order has no meaning but for the numbers in `keys`.
+    /// The distinct routes. Their order has no meaning, except that `keys` refers to their indexes.
     #[serde(default)]
     pub routes: Vec<Route>,
-    /// For each key, the numbers of its routes.
+    /// The keys, each with the indexes of its routes.
     #[serde(default)]
     pub keys: Keys,
 }
 
 impl PluginConfig {
-    /// Reads a configuration as Envoy hands it to the filter.
+    /// Reads a configuration from the JSON that Envoy passes to the filter.
     ///
-    /// Unknown fields are refused, unless the writer speaks a newer minor version.
+    /// A field that this version of the schema does not have is rejected, unless the version of
+    /// the configuration is a newer minor version.
     ///
     /// # Errors
-    /// [`ConfigError`], which names the path in the JSON. Nothing of the configuration is usable.
+    /// Returns a [`ConfigError`] that names the field. No part of the configuration can be used.
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
         let mut unknown = None;
         let mut json = serde_json::Deserializer::from_slice(json);
@@ -87,25 +91,25 @@ impl PluginConfig {
         }
     }
 
-    /// The JSON of this configuration in one line, with its [`Generation`] set from its content.
+    /// Writes this configuration as one line of JSON, with the [`Generation`] of its content.
     ///
     /// # Errors
-    /// As `serde_json`; no value of this type is known to cause one.
+    /// Returns the errors of `serde_json`. No value of this type is known to cause one.
     pub fn into_json(self) -> Result<String, serde_json::Error> {
         serde_json::to_string(&self.stamped())
     }
 
-    /// This configuration with its [`Generation`] set from its content.
+    /// Returns this configuration with the [`Generation`] of its content.
     #[must_use]
     pub fn stamped(mut self) -> Self {
         self.generation = Generation::default();
-        // What cannot be written cannot travel either, so its generation is nobody's.
+        // A configuration that cannot be written is never sent, so its generation is never read.
         let json = serde_json::to_vec(&self).unwrap_or_default();
         self.generation = Generation::of(&json);
         self
     }
 
-    /// What serde cannot say of one field alone.
+    /// Checks the rules that serde does not check.
     fn checked(self) -> Result<Self, ConfigError> {
         if self.carriers.is_empty() || self.carriers.len() > CARRIERS {
             return Err(ConfigError::Carriers { found: self.carriers.len() });
@@ -115,7 +119,7 @@ impl PluginConfig {
 }
 
 impl Default for PluginConfig {
-    /// The settings' defaults and an empty table.
+    /// The defaults of the settings, and an empty table.
     fn default() -> Self {
         Self {
             version: Version::CURRENT,
@@ -131,21 +135,22 @@ impl Default for PluginConfig {
     }
 }
 
-/// What replaces one destination: `service`, on one port or on all.
+/// The replacement of one Service, on one port or on all ports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
     /// The baseline Service.
     pub service: ServiceName,
-    /// The baseline Service's port; `None` is each that no other route of the key names.
+    /// The baseline Service's port. `None` means every port that no other route of the key names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<NonZeroU16>,
-    /// The Service that takes the request, of the baseline Service's namespace.
+    /// The Service that receives the request, in the baseline Service's namespace.
     pub to: TargetPattern,
-    /// The target's port; `None` is the destination's own.
+    /// The target's port. `None` means the same port as the destination.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_port: Option<NonZeroU16>,
-    /// Whether the request gets a 503, because the target is away and its sandbox says `fail`.
+    /// Whether the request gets a 503, because the target is unavailable and `onUnavailable` is
+    /// `fail`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unavailable: bool,
 }
@@ -154,7 +159,7 @@ fn default_carriers() -> Vec<Carrier> {
     vec![Carrier::default()]
 }
 
-const fn switched_on() -> bool {
+const fn enabled() -> bool {
     true
 }
 

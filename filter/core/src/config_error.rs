@@ -1,57 +1,81 @@
-//! Why a configuration is refused.
+//! Why a configuration is rejected.
 
-use core::fmt;
+use core::{error::Error, fmt};
 
-/// A configuration that is refused whole; the table in place stays.
-#[derive(Debug, thiserror::Error)]
+use serde_path_to_error::Segment;
+
+use crate::{limits::CARRIERS, version::Version};
+
+/// The reason why a configuration is rejected. No part of the configuration can be used.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No carrier, or more than [`CARRIERS`](crate::limits::CARRIERS).
-    #[error("`carriers` has {found} entries, expected 1 to 16")]
+    /// There is no carrier, or there are more than [`CARRIERS`].
     Carriers {
-        /// How many there are.
+        /// The number of carriers.
         found: usize,
     },
-    /// A key stands twice in `keys`.
-    #[error("`keys`, `{key}`: is there twice; merge the two")]
+    /// A key has two entries in `keys`.
     DuplicateKey {
         /// The key.
         key: String,
     },
-    /// Not JSON, or not of the schema.
-    #[error("{path}: {source}")]
+    /// The text is not JSON, or the JSON does not match the schema.
     Json {
-        /// Where.
+        /// The field with the error.
         path: Path,
-        /// What serde says, with line and column.
+        /// The error of serde, with line and column.
         source: serde_json::Error,
     },
-    /// A key lists a route that is not there.
-    #[error("`keys`, `{key}`: there is no route {route}, expected less than {routes}")]
+    /// A key lists the number of a route that does not exist.
     NoSuchRoute {
         /// The key.
         key: String,
-        /// The number it lists.
+        /// The number that the key lists.
         route: u32,
-        /// How many routes there are.
+        /// The number of routes in the configuration.
         routes: usize,
     },
-    /// A field that this version of the schema does not have.
-    #[error(
-        "`{path}` is no field of version {}; check its spelling",
-        crate::version::Version::CURRENT
-    )]
+    /// A field is not part of this version of the schema.
     UnknownField {
-        /// Where.
+        /// The field.
         path: String,
     },
 }
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Carriers { found } => {
+                write!(f, "`carriers`: expected 1 to {CARRIERS} carriers, found {found}")
+            }
+            Self::DuplicateKey { key } => {
+                write!(f, "`keys`: duplicate key `{key}`; merge its entries into one")
+            }
+            Self::Json { path, source } => write!(f, "{path}: {source}"),
+            Self::NoSuchRoute { key, route, routes } => write!(
+                f,
+                "`keys`: invalid route number `{route}` for key `{key}`: expected a number below \
+                 {routes}, the length of `routes`"
+            ),
+            Self::UnknownField { path } => write!(
+                f,
+                "unknown field `{path}`: expected a field of schema version {}; check the spelling",
+                Version::CURRENT
+            ),
+        }
+    }
+}
+
+/// [`Error::source`] is `None` for every variant: the message contains the error of serde already.
+impl Error for ConfigError {}
 
 /// A place in a JSON document, such as `routes[3].port`.
 #[derive(Debug)]
 pub struct Path(Option<serde_path_to_error::Path>);
 
 impl Path {
+    /// The whole document.
     pub(crate) const fn root() -> Self {
         Self(None)
     }
@@ -59,7 +83,9 @@ impl Path {
 
 impl From<serde_path_to_error::Path> for Path {
     fn from(path: serde_path_to_error::Path) -> Self {
-        Self(Some(path).filter(|path| path.iter().next().is_some()))
+        // `Unknown` is the only segment if the text ends between two fields.
+        let is_known = |segment: &Segment| !matches!(segment, Segment::Unknown);
+        Self(Some(path).filter(|path| path.iter().any(is_known)))
     }
 }
 

@@ -1,13 +1,13 @@
-//! The decision: what one request gets, and why.
+//! The decision: where one request goes, and why.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, num::NonZeroU16};
 
 use crate::{
     baggage,
     carrier::{Carrier, DEFAULT_MEMBER, Source},
     config::Route,
     destination::Destination,
-    dispatch::Dispatch,
+    dispatch::{CLUSTER_HEADER, Dispatch, SANDBOX_HEADER},
     effect::{Effect, HeaderEdit, LocalResponse},
     key::RoutingKey,
     reason::{Drops, Reason},
@@ -15,7 +15,9 @@ use crate::{
     table::Table,
 };
 
-/// Decides where `request` goes. Law 6: it asks nothing that the answer does not need.
+/// Decides where `request` goes.
+///
+/// It reads from `request` only what the decision needs (law 6).
 #[must_use]
 pub fn decide<'t>(table: &'t Table, request: &impl Request) -> Decision<'t> {
     let config = table.config();
@@ -28,23 +30,23 @@ pub fn decide<'t>(table: &'t Table, request: &impl Request) -> Decision<'t> {
     decision
 }
 
-/// What one request gets, and all that led there.
+/// The decision on one request, with everything that led to it.
 #[derive(Debug)]
 pub struct Decision<'t> {
     table: &'t Table,
     /// The outcome.
     pub reason: Reason,
-    /// What was dropped on the way.
+    /// The values that were dropped.
     pub drops: Drops,
-    /// The key, with the carrier that held it.
+    /// The key, and the carrier that contained it.
     pub key: Option<(RoutingKey, &'t Carrier)>,
-    /// The baseline Service and port, where the search came that far.
+    /// The baseline Service and port. It is read only if the key is known.
     pub destination: Option<Destination>,
-    /// The row of the table that fits key and destination.
+    /// The route for the key and the destination.
     pub route: Option<&'t Route>,
-    /// Whether a client sent the dispatch header.
+    /// Whether the client sent the dispatch header.
     forged: bool,
-    /// The request's new `baggage`.
+    /// The new value of the request's `baggage`.
     baggage: Option<Vec<u8>>,
 }
 
@@ -62,27 +64,27 @@ impl<'t> Decision<'t> {
         }
     }
 
-    /// The table that decided.
+    /// The table that was used.
     #[must_use]
     pub const fn table(&self) -> &'t Table {
         self.table
     }
 
-    /// The target's name and port, where the route has a target for this destination.
+    /// The name (`cart-pr-1.shop`) and the port of the target, if there is a route.
     #[must_use]
     pub fn target(&self) -> Option<(String, u16)> {
         let (route, (key, _)) = (self.route?, self.key.as_ref()?);
         let port = self.destination.as_ref()?.port();
         let name = [&route.to.name(key), ".", route.service.namespace()].concat();
-        Some((name, route.to_port.map_or(port, std::num::NonZeroU16::get)))
+        Some((name, route.to_port.map_or(port, NonZeroU16::get)))
     }
 
-    /// What to do to the request: a value, to be applied by whoever holds the request.
+    /// The changes to the request, which the caller applies.
     #[must_use]
     pub fn effect(&self) -> Effect {
         let owned_header = self.table.config().dispatch.owned_header();
         let removed = || owned_header.filter(|_| self.forged).map(HeaderEdit::Remove);
-        // By the reason first: most requests are neither, and are spared the calls.
+        // Most requests have another reason. Matching it first saves them both calls.
         let (edit, response) = match self.reason {
             Reason::Routed => (self.dispatch_edit(), None),
             Reason::Unavailable => (None, self.local_response()),
@@ -127,7 +129,7 @@ impl<'t> Decision<'t> {
     }
 
     fn read_key(&mut self, request: &impl Request) -> Option<(RoutingKey, &'t Carrier)> {
-        // Several names in one header are the rule, and each look at a header may be dear.
+        // Neighboring carriers often share a header, and reading a header may be expensive.
         let mut last: Option<(&str, Option<Cow<'_, [u8]>>)> = None;
         for carrier in &self.table.config().carriers {
             let header = carrier.source.header();
@@ -147,8 +149,8 @@ impl<'t> Decision<'t> {
 
     fn read_destination(&self, request: &impl Request) -> Result<Destination, Reason> {
         let domain = &self.table.config().cluster_domain;
-        // Behind a forged header the cluster is the client's choice, and Envoy does not name
-        // another one when the header goes: only the virtual host is still its own.
+        // With a forged dispatch header, the client has chosen the cluster, and Envoy does not
+        // update the attribute when the header is removed. The virtual host is not affected.
         let (name, parse): (_, fn(_, &_) -> _) = if self.forged {
             (request.virtual_host_name(), Destination::from_virtual_host)
         } else {
@@ -184,17 +186,17 @@ impl<'t> Decision<'t> {
                 HeaderEdit::set(":authority", &host(route, key, config.cluster_domain.as_str()))
             }
             Dispatch::ClusterHeader => {
-                let port = route.to_port.map_or(port, std::num::NonZeroU16::get).to_string();
+                let port = route.to_port.map_or(port, NonZeroU16::get).to_string();
                 let host = host(route, key, config.cluster_domain.as_str());
                 let name: [&[&str]; 2] = [&["outbound|", &port, "||"], &host];
-                HeaderEdit::set(crate::dispatch::CLUSTER_HEADER, &name.concat())
+                HeaderEdit::set(CLUSTER_HEADER, &name.concat())
             }
-            Dispatch::Header => HeaderEdit::set(crate::dispatch::SANDBOX_HEADER, &[key.as_str()]),
+            Dispatch::Header => HeaderEdit::set(SANDBOX_HEADER, &[key.as_str()]),
         })
     }
 }
 
-/// `cart-pr-1.shop.svc.cluster.local`, in parts.
+/// Returns the parts of the target's host: `cart-pr-1.shop.svc.cluster.local`.
 fn host<'a>(route: &'a Route, key: &'a RoutingKey, domain: &'a str) -> [&'a str; 7] {
     let [before, key, after] = route.to.parts(key);
     [before, key, after, ".", route.service.namespace(), ".svc.", domain]

@@ -1,23 +1,23 @@
-//! How Envoy is made to take a target.
+//! Dispatch: how Envoy is directed to a target.
 
 use core::{fmt, str::FromStr};
 
-use crate::serde_as_text::serde_as_text;
+use crate::{invalid_value::InvalidValue, serde_as_text::serde_as_text};
 
-/// How Envoy is made to take a target.
+/// How Envoy is directed to a target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Dispatch {
-    /// Rewrites `:authority` to the target's name; needs no EnvoyFilter.
+    /// Rewrites `:authority` to the target's name. Does not need an EnvoyFilter.
     Authority,
-    /// Names the target's cluster in `x-skycap-cluster`, for the route that the EnvoyFilter adds.
+    /// Sets `x-skycap-cluster` to the target's cluster, for the route that the EnvoyFilter adds.
     #[default]
     ClusterHeader,
-    /// Names the key in `x-skycap-sandbox`, for routes of the user's own.
+    /// Sets `x-skycap-sandbox` to the key, for routes that the user writes.
     Header,
 }
 
 impl Dispatch {
-    /// The header that belongs to the filter, and so never to a client.
+    /// The dispatch header, which only the filter may set (law 4). `Authority` has none.
     #[must_use]
     pub const fn owned_header(self) -> Option<&'static str> {
         match self {
@@ -29,16 +29,14 @@ impl Dispatch {
 }
 
 impl FromStr for Dispatch {
-    type Err = String;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         match text {
             "authority" => Ok(Self::Authority),
             "cluster-header" => Ok(Self::ClusterHeader),
             "header" => Ok(Self::Header),
-            _ => Err(format!(
-                "`{text}` is no dispatch, expected `cluster-header`, `authority` or `header`"
-            )),
+            _ => Err(InvalidValue::new(text, "`cluster-header`, `authority` or `header`")),
         }
     }
 }
@@ -53,10 +51,12 @@ impl fmt::Display for Dispatch {
     }
 }
 
-/// Names a cluster to the dispatch route; lives between the filter and Envoy's router only.
+/// The header that names a cluster to the dispatch route. It exists only between the filter and
+/// Envoy's router.
 pub const CLUSTER_HEADER: &str = "x-skycap-cluster";
 
-/// Names the key, in dispatch `header` to the upstream and with a 503 to the client.
+/// The header that contains the key: in requests to the upstream with dispatch `header`, and in
+/// 503 responses to the client.
 pub const SANDBOX_HEADER: &str = "x-skycap-sandbox";
 
 serde_as_text!(Dispatch);

@@ -1,25 +1,26 @@
-//! The plan: what is to be done to a request, as a value.
+//! The effect of a decision: what is changed in the request, as a value.
 
 use crate::{
     dispatch::{CLUSTER_HEADER, SANDBOX_HEADER},
     key::RoutingKey,
 };
 
-/// What is to be done to a request. An empty plan is law 1: not a byte changes.
+/// The changes to one request. With the default, which is empty, no byte changes (law 1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effect {
-    /// The edit that makes Envoy take the target, or that takes a client's dispatch header away.
+    /// The edit that directs Envoy to the target, or that removes a client's dispatch header.
     pub dispatch: Option<HeaderEdit>,
-    /// The new value of `baggage`: what was there, and the injected member.
+    /// The new value of `baggage`: the previous value and the injected member.
     pub baggage: Option<Vec<u8>>,
-    /// The answer that the client gets instead of the upstream's.
+    /// The response that the client gets from the filter, instead of one from the upstream.
     pub response: Option<LocalResponse>,
 }
 
 impl Effect {
-    /// The plan without a table: only the client's dispatch header is taken away.
+    /// The effect if there is no table yet: only a client's dispatch header is removed.
     ///
-    /// It is that of dispatch `cluster-header`, whose route may be there before the first table.
+    /// The header is that of dispatch `cluster-header`, because the route of that dispatch may
+    /// exist in Envoy before the first table does.
     #[must_use]
     pub fn without_table(forged: bool) -> Self {
         Self { dispatch: forged.then_some(HeaderEdit::Remove(CLUSTER_HEADER)), ..Self::default() }
@@ -29,9 +30,9 @@ impl Effect {
 /// One edit of the request's headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderEdit {
-    /// Remove all lines of this name.
+    /// Removes all lines of this header.
     Remove(&'static str),
-    /// Leave one line of this name, with this value.
+    /// Replaces all lines of this header with one line of this value.
     Set(&'static str, String),
 }
 
@@ -41,26 +42,26 @@ impl HeaderEdit {
     }
 }
 
-/// An answer that the filter gives by itself.
+/// A response that the filter sends itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalResponse {
-    /// The status code.
+    /// The HTTP status code.
     pub status: u16,
     /// The response's headers.
     pub headers: Vec<(&'static str, String)>,
-    /// A line of text for people.
+    /// One line of text.
     pub body: String,
 }
 
 impl LocalResponse {
-    /// A 503 that names the sandbox and the target that it lacks.
+    /// A 503 that names the key and the unavailable target.
     pub(crate) fn unavailable(key: &RoutingKey, target: &str, port: u16) -> Self {
         Self {
             status: 503,
             headers: vec![("content-type", "text/plain".into()), (SANDBOX_HEADER, key.to_string())],
             body: format!(
-                "skycap: sandbox {key}: {target}:{port} is unavailable, and its sandbox says \
-                 onUnavailable: fail\n"
+                "skycap: target `{target}:{port}` of key `{key}` is unavailable, and \
+                 `onUnavailable` is `fail`\n"
             ),
         }
     }

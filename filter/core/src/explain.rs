@@ -1,29 +1,29 @@
-//! The decision header: one request's way through one hop, in one line.
+//! The decision header: who may ask for it, and what it contains.
 
-use core::{fmt, str::FromStr};
+use core::{error::Error, fmt, str::FromStr};
 
-use crate::{decision::Decision, serde_as_text::serde_as_text};
+use crate::{decision::Decision, reason::Reason, serde_as_text::serde_as_text};
 
 /// Who may ask for the decision header.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Explain {
-    /// Nobody: the filter does not even look.
+    /// No request. The filter does not read [`EXPLAIN_HEADER`] at all.
     #[default]
     Off,
-    /// Whoever sends `x-skycap-explain: 1`.
+    /// Every request with `x-skycap-explain: 1`.
     On,
-    /// Whoever sends `x-skycap-explain` with this token.
+    /// Every request whose `x-skycap-explain` is this token.
     Token(String),
 }
 
 impl Explain {
-    /// Whether nobody may ask.
+    /// Whether no request may ask.
     #[must_use]
     pub const fn is_off(&self) -> bool {
         matches!(self, Self::Off)
     }
 
-    /// Whether a request whose [`EXPLAIN_HEADER`] has this value gets its answer.
+    /// Whether a request whose [`EXPLAIN_HEADER`] has this value gets the decision header.
     #[must_use]
     pub fn allows(&self, value: &[u8]) -> bool {
         match self {
@@ -35,9 +35,9 @@ impl Explain {
 }
 
 impl FromStr for Explain {
-    type Err = String;
+    type Err = InvalidExplain;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidExplain> {
         match (text, text.strip_prefix("token:")) {
             ("off", _) => Ok(Self::Off),
             ("on", _) => Ok(Self::On),
@@ -46,8 +46,7 @@ impl FromStr for Explain {
             {
                 Ok(Self::Token(token.into()))
             }
-            // The text may hold a token, so it is not repeated.
-            _ => Err("explain is neither `off`, `on` nor `token:` with visible ASCII".into()),
+            _ => Err(InvalidExplain),
         }
     }
 }
@@ -62,7 +61,7 @@ impl fmt::Display for Explain {
     }
 }
 
-/// A token is a secret of sorts: what logs a configuration must not log it.
+/// Hides the token, so that a log of the configuration does not contain it.
 impl fmt::Debug for Explain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -73,13 +72,28 @@ impl fmt::Debug for Explain {
     }
 }
 
+/// A text that is not a value of [`Explain`]. The error does not contain the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidExplain;
+
+impl fmt::Display for InvalidExplain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "invalid value (not shown, because it may contain a token): expected `off`, `on` or \
+             `token:TOKEN`, where TOKEN is visible ASCII",
+        )
+    }
+}
+
+impl Error for InvalidExplain {}
+
 /// The value of `x-skycap-decision` for one hop.
 ///
-/// A member of a list of Structured Fields (RFC 9651), so that several hops make one list:
+/// The value is a member of a list of Structured Fields (RFC 9651), so several hops form one list:
 /// `"cart.shop:80";reason=routed;key="pr-1";carrier="baggage sandbox";route="cart.shop";`
-/// `target="cart-pr-1.shop:80";table="6d1f0c9a22b4"`. What is not known is left out; the item is
-/// the destination, or `"-"`. Every string is of ASCII that needs no escape: destinations, keys
-/// and targets are names, and carriers are checked when the table is read.
+/// `target="cart-pr-1.shop:80";table="6d1f0c9a22b4"`. The item is the destination, or `"-"` if it
+/// is unknown. Other unknown parts are left out. No string needs an escape: destinations, keys and
+/// targets are names, and carriers are checked when the table is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Explanation<'a>(pub &'a Decision<'a>);
 
@@ -103,17 +117,17 @@ impl fmt::Display for Explanation<'_> {
             write!(f, ";target=\"{name}:{port}\"")?;
         }
         if !decision.drops.is_empty() {
-            let labels: Vec<_> = decision.drops.iter().map(crate::reason::Reason::label).collect();
+            let labels: Vec<_> = decision.drops.iter().map(Reason::label).collect();
             write!(f, ";dropped=\"{}\"", labels.join(" "))?;
         }
         write!(f, ";table=\"{}\"", decision.table().config().generation)
     }
 }
 
-/// Asks for the decision header.
+/// The request header that asks for the decision header.
 pub const EXPLAIN_HEADER: &str = "x-skycap-explain";
 
-/// Answers with the decision: one line for each hop, the innermost first.
+/// The response header with the decision: one line for each hop, the innermost hop first.
 pub const DECISION_HEADER: &str = "x-skycap-decision";
 
 serde_as_text!(Explain);

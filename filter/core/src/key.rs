@@ -1,32 +1,33 @@
-//! The routing key: the bytes that name a sandbox or a group.
+//! The routing key: the name of a sandbox or a group in a request.
 
-use core::{fmt, str};
+use core::{error::Error, fmt, str};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::limits::KEY_BYTES;
 
-/// A routing key: 1 to 64 bytes of `[A-Za-z0-9._~-]`, compared by case.
+/// A routing key: 1 to 64 bytes of `[A-Za-z0-9._~-]`, case-sensitive.
 ///
-/// These are the bytes that every OpenTelemetry SDK writes into baggage unescaped. The key lives
-/// on the stack, so that reading one from a request allocates nothing.
+/// Every OpenTelemetry SDK writes these bytes into baggage unescaped. A key is stored inline, so
+/// that reading one from a request does not allocate.
 #[derive(Clone, Copy)]
 pub struct RoutingKey {
-    /// Zero behind `len`, so that equal keys are equal arrays.
+    /// Filled with zeros after `len`.
     bytes: [u8; KEY_BYTES],
     len: u8,
 }
 
 impl RoutingKey {
-    /// Reads a key from the bytes of a request or a configuration.
+    /// Reads a key from bytes of a request or of a configuration.
     ///
     /// # Errors
-    /// [`InvalidKey`] when the bytes are empty, too many, or outside the charset.
+    /// Returns [`InvalidKey`] if there are no bytes, more than 64, or other bytes than a key may
+    /// contain.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidKey> {
         Self::collect(bytes.iter().copied())
     }
 
-    /// Reads a key from bytes that are made as they are read, such as percent-decoded ones.
+    /// Reads a key from an iterator, such as that of percent-decoded bytes.
     pub(crate) fn collect(source: impl Iterator<Item = u8>) -> Result<Self, InvalidKey> {
         let mut bytes = [0; KEY_BYTES];
         let mut len = 0_u8;
@@ -43,7 +44,7 @@ impl RoutingKey {
         Ok(Self { bytes, len })
     }
 
-    /// The key's bytes, all of them ASCII.
+    /// The bytes of the key. All of them are ASCII.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
@@ -56,20 +57,31 @@ impl RoutingKey {
     }
 }
 
-/// Why some bytes are no routing key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why some bytes are not a routing key.
+///
+/// Its `Display` completes a sentence: "it …".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidKey {
-    /// A byte outside `[A-Za-z0-9._~-]`.
-    #[error("has a byte outside `A-Z a-z 0-9 . _ ~ -`")]
+    /// There is a byte outside `[A-Za-z0-9._~-]`.
     Charset,
-    /// No byte at all.
-    #[error("is empty")]
+    /// There are no bytes.
     Empty,
-    /// More than [`KEY_BYTES`].
-    #[error("has more than 64 bytes")]
+    /// There are more than [`KEY_BYTES`] bytes.
     TooLong,
 }
+
+impl fmt::Display for InvalidKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Charset => f.write_str("contains a byte outside `A-Z a-z 0-9 . _ ~ -`"),
+            Self::Empty => f.write_str("is empty"),
+            Self::TooLong => write!(f, "is longer than {KEY_BYTES} bytes"),
+        }
+    }
+}
+
+impl Error for InvalidKey {}
 
 impl str::FromStr for RoutingKey {
     type Err = InvalidKey;
@@ -126,7 +138,9 @@ impl Serialize for RoutingKey {
 impl<'de> Deserialize<'de> for RoutingKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(|error| D::Error::custom(format_args!("`{text}` {error}")))
+        text.parse().map_err(|error| {
+            D::Error::custom(format_args!("invalid routing key `{text}`: it {error}"))
+        })
     }
 }
 

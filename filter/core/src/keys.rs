@@ -1,6 +1,6 @@
-//! The keys of a table, each with its routes, in three flat arrays.
+//! The keys of a table, each with the indexes of its routes, in three flat arrays.
 
-use core::{fmt, ops::Range};
+use core::{error, fmt, ops::Range};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -9,16 +9,18 @@ use serde::{
 
 use crate::key::{InvalidKey, RoutingKey};
 
-/// For each key, the numbers of its routes.
+/// The keys of a table, each with the indexes of its routes.
 ///
-/// Flat, because a hundred thousand little allocations cost more than what they hold: a key takes
-/// its own bytes and eight more, a route four.
+/// The arrays are flat, because a hundred thousand small allocations cost more than their content.
+/// A key takes its own bytes and 8 more, and each of its routes takes 4 bytes.
 ///
-/// In JSON one string: `"pr-1:0,3 pr-2:0"`, a space between two keys, no byte of which can stand
-/// in a key. An object would be the obvious form, and is what this was at first. But for
-/// server-side apply an object of ten thousand keys is ten thousand fields with an owner each: a
-/// write took the API server half a second and came back with a megabyte of `managedFields`. A
-/// string is one field, so also nobody else's key can be left among ours.
+/// The JSON form is one string: `"pr-1:0,3 pr-2:0"`. The separators (space, colon and comma)
+/// cannot be part of a key.
+///
+/// The JSON form is not an object, because server-side apply tracks the owner of each field of an
+/// object. With 10,000 keys, a write took the API server half a second, and the response contained
+/// a megabyte of `managedFields`. A string is one field. It also ensures that no key of another
+/// field manager remains in the table.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Keys {
     text: String,
@@ -26,7 +28,7 @@ pub struct Keys {
     routes: Vec<u32>,
 }
 
-/// Where a key's text and its routes end; they begin where those of the key before end.
+/// The ends of a key's text and routes. Both start where those of the previous key end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Ends {
     text: u32,
@@ -34,47 +36,49 @@ struct Ends {
 }
 
 impl Keys {
-    /// Adds a key and its routes. What is pushed twice is refused when the table is built.
+    /// Appends a key and the indexes of its routes.
+    ///
+    /// Duplicate keys are rejected later, by [`Table::new`](crate::table::Table::new).
     pub fn push(&mut self, key: &RoutingKey, routes: &[u32]) {
         self.text.push_str(key.as_str());
         self.routes.extend_from_slice(routes);
         self.close();
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is no key.
+    /// Whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// How many rows there are: the routes of all keys.
+    /// The number of rows: the sum of the routes of all keys.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.routes.len()
     }
 
-    /// The keys with their routes, in the order in which they were pushed.
+    /// The keys with the indexes of their routes, in the order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u32])> {
         (0..self.len()).map(|index| (self.key(index), self.routes(index)))
     }
 
-    /// The text of the key at `index`; empty beyond the last.
+    /// The text of the key at `index`, or an empty text if there is no such key.
     pub(crate) fn key(&self, index: usize) -> &str {
         self.text.get(self.range(index, |ends| ends.text)).unwrap_or_default()
     }
 
-    /// The routes of the key at `index`; none beyond the last.
+    /// The routes of the key at `index`, or none if there is no such key.
     pub(crate) fn routes(&self, index: usize) -> &[u32] {
         self.routes.get(self.range(index, |ends| ends.routes)).unwrap_or_default()
     }
 
-    /// The first key with a route of `limit` or more, and that route.
+    /// The first key with a route index of `limit` or more, and that index.
     pub(crate) fn first_beyond(&self, limit: usize) -> Option<(String, u32)> {
         let beyond = |route: &u32| usize::try_from(*route).map_or(true, |route| route >= limit);
         if !self.routes.iter().any(beyond) {
@@ -84,7 +88,7 @@ impl Keys {
         rows.find(|(_, route)| beyond(route)).map(|(key, route)| (key.into(), *route))
     }
 
-    /// Reads what [`Display`](fmt::Display) writes.
+    /// Reads the text that [`Display`](fmt::Display) writes.
     fn parse(text: &str) -> Result<Self, InvalidKeys<'_>> {
         let mut keys = Self::with_room_for(text);
         for entry in text.split(' ').filter(|_| !text.is_empty()) {
@@ -100,12 +104,14 @@ impl Keys {
         Ok(keys)
     }
 
-    /// No keys, with room for those of `text`: arrays that grow by doubling would leave linear
-    /// memory, which never shrinks, at twice of what they need.
+    /// Returns an empty value with the capacity for the keys of `text`.
+    ///
+    /// Arrays that grow by doubling would need up to twice the memory, and the linear memory of a
+    /// Wasm module never shrinks.
     fn with_room_for(text: &str) -> Self {
         let count = |mark: u8| text.bytes().filter(|byte| *byte == mark).count();
         let keys = count(b':');
-        // What is around a key and its one route is `:0 `.
+        // A key with one route has 3 bytes that are not stored as text: `:0 `.
         let bytes = text.len().saturating_sub(keys.saturating_mul(3)).saturating_add(1);
         Self {
             text: String::with_capacity(bytes),
@@ -118,11 +124,14 @@ impl Keys {
         let at =
             |index: Option<usize>| index.and_then(|index| self.ends.get(index)).map_or(0, &end);
         let [start, end] = [at(index.checked_sub(1)), at(Some(index))];
-        // A u32 fits: the filter has 32-bit memory, and a table of 4 GiB reaches no API server.
+        // A u32 fits in a usize of 32 or 64 bits.
         usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0)
     }
 
+    /// Ends the current key.
     fn close(&mut self) {
+        // The lengths fit in a u32: the filter has 32-bit memory, and the API server accepts far
+        // less than 4 GiB.
         let end = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         self.ends.push(Ends { text: end(self.text.len()), routes: end(self.routes.len()) });
     }
@@ -172,7 +181,7 @@ impl Visitor<'_> for KeysVisitor {
     type Value = Keys;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string of routing keys with their route numbers, as `pr-1:0,3 pr-2:0`")
+        f.write_str("a string of routing keys with their route numbers, such as `pr-1:0,3 pr-2:0`")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Keys, E> {
@@ -180,13 +189,32 @@ impl Visitor<'_> for KeysVisitor {
     }
 }
 
-/// What is wrong with the text of a table's keys.
-#[derive(Debug, thiserror::Error)]
+/// Why a text is not the JSON form of [`Keys`].
+#[derive(Debug)]
 enum InvalidKeys<'a> {
-    #[error("`{0}`: expected a routing key, a colon and route numbers, as `pr-1:0,3`")]
+    /// An entry without a colon.
     Entry(&'a str),
-    #[error("`{0}` {1}")]
+    /// An entry whose key is invalid.
     Key(&'a str, InvalidKey),
-    #[error("`{1}` of key `{0}` is no route number")]
+    /// A key with a route that is not a number.
     Route(RoutingKey, &'a str),
 }
+
+impl fmt::Display for InvalidKeys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(entry) => write!(
+                f,
+                "invalid entry `{entry}`: expected a routing key, a colon and route numbers, such \
+                 as `pr-1:0,3`"
+            ),
+            Self::Key(key, error) => write!(f, "invalid routing key `{key}`: it {error}"),
+            Self::Route(key, route) => write!(
+                f,
+                "invalid route number `{route}` for key `{key}`: expected an index of `routes`"
+            ),
+        }
+    }
+}
+
+impl error::Error for InvalidKeys<'_> {}

@@ -1,27 +1,29 @@
-//! Every bound of the data plane, with its unit and what happens on the other side of it.
+//! The limits of the data plane: the unit of each, and what happens beyond it.
 
-/// Bytes of a routing key. A longer value is no routing key.
+/// Maximum bytes of a routing key. A longer value is not a routing key.
 ///
-/// Long enough for a DNS label with a prefix, short enough to live on the stack.
+/// 64 bytes hold a DNS label, which has at most 63, and are few enough to keep keys on the stack.
 pub const KEY_BYTES: usize = 64;
 
-/// Bytes of all `baggage` lines joined by `,`. With one byte more the carrier counts as absent.
+/// Maximum bytes of all `baggage` lines joined by `,`. Beyond it, the carrier is treated as absent.
 ///
-/// W3C Baggage section 3.3.2: what every platform must propagate.
+/// W3C Baggage section 3.3.2: every platform must propagate this many bytes.
 pub const BAGGAGE_BYTES: usize = 8_192;
 
-/// List members that an injection may leave in `baggage`. With one more the key is not injected.
+/// Maximum list members in `baggage` after an injection. Beyond it, the key is not injected.
 ///
-/// W3C Baggage section 3.3.2: beyond 64 members a platform may drop some, and it could be ours.
+/// W3C Baggage section 3.3.2: a platform may drop members beyond 64, including the injected one.
 pub const BAGGAGE_MEMBERS: usize = 64;
 
-/// Bytes of all `tracestate` lines joined by `,`. With one byte more the carrier counts as absent.
+/// Maximum bytes of all `tracestate` lines joined by `,`. Beyond it, the carrier is treated as
+/// absent.
 ///
-/// Trace Context section 3.3.1.5 asks for 512 at least; this is the bound of baggage.
+/// Trace Context section 3.3.1.5 requires at least 512. This is the limit of baggage instead.
 pub const TRACESTATE_BYTES: usize = 8_192;
 
-/// Carriers of a table. A configuration with more is refused: each costs every request a look.
+/// Maximum carriers in a configuration. Beyond it, the configuration is rejected, because the
+/// filter searches every carrier in every request without a key.
 pub const CARRIERS: usize = 16;
 
-/// Decisions that wait for their response headers. With one more, the oldest is forgotten.
+/// Maximum decisions that are kept until their response arrives. Beyond it, the oldest is removed.
 pub const PENDING_DECISIONS: usize = 64;

@@ -1,41 +1,41 @@
-//! Names of Kubernetes: Services, their namespaces, the cluster's domain.
+//! Names in Kubernetes: Services, namespaces and the cluster domain.
 
-use core::{fmt, str::FromStr};
+use core::{error::Error, fmt, str::FromStr};
 
 use crate::{key::RoutingKey, serde_as_text::serde_as_text};
 
-/// A Service and its namespace, written `cart.shop`.
+/// A Service and its namespace, written as `cart.shop`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName {
     text: String,
-    /// Where the dot is.
+    /// The index of the dot between the name and the namespace.
     dot: usize,
 }
 
 impl ServiceName {
-    /// The Service `name` of `namespace`.
+    /// The Service `name` in `namespace`.
     ///
     /// # Errors
-    /// [`InvalidName`] when either is no DNS label.
+    /// Returns [`InvalidName`] if one of them is not a DNS label.
     pub fn new(name: &str, namespace: &str) -> Result<Self, InvalidName> {
         check_label(name)?;
         check_label(namespace)?;
         Ok(Self { text: format!("{name}.{namespace}"), dot: name.len() })
     }
 
-    /// `cart` of `cart.shop`.
+    /// The name: `cart` in `cart.shop`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.text.split_at(self.dot).0
     }
 
-    /// `shop` of `cart.shop`.
+    /// The namespace: `shop` in `cart.shop`.
     #[must_use]
     pub fn namespace(&self) -> &str {
         self.text.split_at(self.dot).1.trim_start_matches('.')
     }
 
-    /// `cart.shop`.
+    /// The name and the namespace: `cart.shop`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -47,7 +47,7 @@ impl FromStr for ServiceName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let (name, namespace) = text.split_once('.').ok_or_else(|| {
-            InvalidName::new(text, "a Service with its namespace, as `cart.shop`")
+            InvalidName::new(text, "a Service and its namespace, such as `cart.shop`")
         })?;
         Self::new(name, namespace)
     }
@@ -59,23 +59,25 @@ impl fmt::Display for ServiceName {
     }
 }
 
-/// The name of a target: `cart-v2`, or with the key in it, `cart-{key}`.
+/// The name of a target, with or without the key: `cart-{key}` or `cart-v2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetPattern {
     before: String,
-    /// What follows the key, where the name has one.
+    /// The text after the key, or `None` if the name does not contain the key.
     after: Option<String>,
 }
 
 impl TargetPattern {
-    /// Where the key stands in a pattern.
+    /// The placeholder for the key.
     pub const KEY: &str = "{key}";
 
-    /// The pattern that gives `name` for `key`: its last occurrence becomes `{key}`, since most
-    /// names end with the key, and a short key may stand in the Service's name too.
+    /// The pattern that results in `name` for `key`.
+    ///
+    /// Only the last occurrence of the key is replaced by `{key}`: most names end with the key, and
+    /// a short key may also occur in the name of the baseline Service.
     ///
     /// # Errors
-    /// [`InvalidName`] when `name` is no DNS label.
+    /// Returns [`InvalidName`] if `name` is not a DNS label.
     pub fn from_name(name: &str, key: &RoutingKey) -> Result<Self, InvalidName> {
         check_label(name)?;
         Ok(match name.rsplit_once(key.as_str()) {
@@ -84,7 +86,7 @@ impl TargetPattern {
         })
     }
 
-    /// The name for `key`, in parts to be written one after the other.
+    /// The name for `key`, in parts that the caller concatenates.
     #[must_use]
     pub fn parts<'a>(&'a self, key: &'a RoutingKey) -> [&'a str; 3] {
         match &self.after {
@@ -108,11 +110,13 @@ impl FromStr for TargetPattern {
             Some((before, after)) => (before, Some(after)),
             None => (text, None),
         };
-        // With a letter for the key, what is around it must make a DNS label.
+        // The text around the key is valid if it is a DNS label with a letter in place of the key.
         check_label(
             &[before, if after.is_some() { "k" } else { "" }, after.unwrap_or("")].concat(),
         )
-        .map_err(|_| InvalidName::new(text, "a Service name, with or without one `{key}`"))?;
+        .map_err(|_| {
+            InvalidName::new(text, "the name of a Service, with or without one `{key}`")
+        })?;
         Ok(Self { before: before.into(), after: after.map(Into::into) })
     }
 }
@@ -124,7 +128,7 @@ impl fmt::Display for TargetPattern {
     }
 }
 
-/// The DNS domain under which the cluster's Services have their names.
+/// The DNS domain of the Services of a Kubernetes cluster: `cluster.local` by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterDomain(String);
 
@@ -151,7 +155,7 @@ impl FromStr for ClusterDomain {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         if text.len() > 253 || text.split('.').any(|label| check_label(label).is_err()) {
-            return Err(InvalidName::new(text, "a DNS name, as `cluster.local`"));
+            return Err(InvalidName::new(text, "a DNS name, such as `cluster.local`"));
         }
         Ok(Self(text.into()))
     }
@@ -163,24 +167,33 @@ impl fmt::Display for ClusterDomain {
     }
 }
 
-/// A name that Kubernetes would not take.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is not {expected}")]
+/// A name that Kubernetes would not accept, and a description of the names that it accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName {
     name: String,
     expected: &'static str,
 }
 
 impl InvalidName {
-    pub(crate) fn new(name: &str, expected: &'static str) -> Self {
+    /// An error for `name`. `expected` completes the sentence "expected …".
+    fn new(name: &str, expected: &'static str) -> Self {
         Self { name: name.into(), expected }
     }
 }
 
-/// Refuses what is no DNS label (RFC 1123 section 2.1, as Kubernetes has it).
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, expected } = self;
+        write!(f, "invalid name `{name}`: expected {expected}")
+    }
+}
+
+impl Error for InvalidName {}
+
+/// Checks that `text` is a DNS label (RFC 1123 section 2.1, as Kubernetes restricts it).
 ///
 /// # Errors
-/// [`InvalidName`].
+/// Returns [`InvalidName`] if it is not.
 pub fn check_label(text: &str) -> Result<(), InvalidName> {
     let edges = [text.bytes().next(), text.bytes().next_back()];
     let well_formed = text.len() <= 63

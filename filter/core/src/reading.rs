@@ -1,42 +1,42 @@
-//! What a carrier holds, and the few bytes of grammar that carriers share.
+//! The result of reading a carrier, and the grammar rules that several carriers share.
 
 use crate::{key::RoutingKey, reason::Reason};
 
-/// What reading one carrier gave: a key, nothing, or nothing for a reason worth counting.
+/// The result of reading one carrier: a key, nothing, or a value that was dropped for a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading(Result<RoutingKey, Option<Reason>>);
 
 impl Reading {
-    /// The carrier holds `key`.
+    /// The carrier contains `key`.
     pub(crate) const fn key(key: RoutingKey) -> Self {
         Self(Ok(key))
     }
 
-    /// The carrier is not there.
+    /// The carrier is absent from the request.
     pub(crate) const fn absent() -> Self {
         Self(Err(None))
     }
 
-    /// The carrier is there, and what it holds was dropped.
+    /// The carrier is present, and its value was dropped for `reason`.
     pub(crate) const fn dropped(reason: Reason) -> Self {
         Self(Err(Some(reason)))
     }
 
-    /// The carrier holds `value`, as it stands: a key or a drop.
+    /// The carrier contains `value`, not decoded. It is dropped if it is not a routing key.
     pub(crate) fn of(value: &[u8]) -> Self {
         RoutingKey::parse(value).map_or_else(|_| Self::dropped(Reason::InvalidKey), Self::key)
     }
 
-    /// The key, if the carrier holds one.
+    /// The key, if the carrier contains one.
     ///
     /// # Errors
-    /// The reason of the drop, or `None` where there was nothing to drop.
+    /// Returns the reason of the drop, or `None` if the carrier is absent.
     pub const fn into_result(self) -> Result<RoutingKey, Option<Reason>> {
         self.0
     }
 }
 
-/// `bytes` without the spaces and tabs around it (OWS of RFC 9110 section 5.6.3).
+/// Removes spaces and tabs at both ends of `bytes` (OWS of RFC 9110 section 5.6.3).
 pub(crate) fn trim_ows(bytes: &[u8]) -> &[u8] {
     let mut bytes = trim_ows_start(bytes);
     while let [rest @ .., b' ' | b'\t'] = bytes {
@@ -45,7 +45,7 @@ pub(crate) fn trim_ows(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// `bytes` without the spaces and tabs before it.
+/// Removes spaces and tabs at the start of `bytes`.
 pub(crate) fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -53,7 +53,7 @@ pub(crate) fn trim_ows_start(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The bytes of `text` with each `%XX` decoded; a `%` without two digits stands for itself.
+/// Decodes each `%XX` in `text`. A `%` without two hexadecimal digits is kept as it is.
 pub(crate) fn percent_decode(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let mut rest = text;
     core::iter::from_fn(move || {

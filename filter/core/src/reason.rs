@@ -1,45 +1,46 @@
-//! Why a request went where it went: one enum, one label and one text for each.
+//! Why a request went where it went: one enum, with a label and a text for each reason.
 
 use core::fmt;
 
-/// Every outcome of a request, and every drop on its way there.
+/// An outcome of a request, or a reason why a value in it was dropped.
 ///
-/// Counters, logs, the decision header, `skycap explain` and the case table all speak with these.
-/// A request has exactly one outcome and any number of drops.
+/// Counters, logs, the decision header, `skycap explain` and the test cases all use this enum. A
+/// request has exactly one outcome and any number of drops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Reason {
     // Outcomes.
-    /// The kill switch is on.
+    /// Routing is disabled (the kill switch).
     Disabled,
-    /// Envoy picked a cluster that is no Service of this cluster.
+    /// Envoy selected a destination that is not a Service of this Kubernetes cluster.
     ForeignDestination,
-    /// Envoy picked no cluster, or none that it names.
+    /// Envoy reported no cluster name.
     NoDestination,
-    /// No carrier holds a routing key.
+    /// No carrier contains a routing key.
     NoKey,
     /// No table has been accepted yet.
     NoTable,
-    /// The key is known, but replaces something else.
+    /// The key is known, but does not replace this destination.
     NotReplaced,
-    /// The target cannot be had on the destination's port number, which dispatch `authority` needs.
+    /// The target has another port number than the destination, which dispatch `authority` cannot
+    /// reach.
     PortMismatch,
     /// The request went to the sandbox.
     Routed,
-    /// The target is unavailable and its sandbox says `fail`.
+    /// The target is unavailable, and `onUnavailable` is `fail`.
     Unavailable,
-    /// No sandbox and no group has the key.
+    /// No enabled sandbox or group has the key.
     UnknownKey,
     // Drops.
-    /// A list that is over its limit of bytes.
+    /// A list is longer than its limit.
     CarrierTooLong,
-    /// A client sent the dispatch header.
+    /// The client sent the dispatch header.
     ForgedDispatch,
-    /// The key would take `baggage` over W3C's limits.
+    /// With the key, `baggage` would exceed W3C's limits.
     InjectionTooLong,
-    /// A value that is no routing key.
+    /// A value is not a routing key.
     InvalidKey,
-    /// A list member outside its grammar.
+    /// A list member does not match its grammar.
     MalformedMember,
 }
 
@@ -67,13 +68,13 @@ impl Reason {
         Self::MalformedMember,
     ];
 
-    /// Its place in [`Self::OUTCOMES`] with [`Self::DROPS`] behind them.
+    /// The index in [`Self::OUTCOMES`] followed by [`Self::DROPS`].
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The word for it in metrics, headers and JSON: lower case, with `_`.
+    /// The name in metrics, headers and JSON: lower case, with `_`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -95,33 +96,35 @@ impl Reason {
         }
     }
 
-    /// The sentence for it, without a full stop.
+    /// The description: a sentence without a full stop.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Disabled => "routing is switched off in the settings",
+            Self::Disabled => "routing is disabled in the settings",
             Self::ForeignDestination => {
-                "the destination that Envoy picked is no Service of this cluster"
+                "the destination that Envoy selected is not a Service of this Kubernetes cluster"
             }
-            Self::NoDestination => "Envoy picked no cluster that it names (weighted or no route)",
-            Self::NoKey => "no carrier of the request holds a routing key",
+            Self::NoDestination => {
+                "Envoy reported no cluster name (weighted clusters, or no matching route)"
+            }
+            Self::NoKey => "no carrier of the request contains a routing key",
             Self::NoTable => "no routing table has been accepted yet",
             Self::NotReplaced => "the sandbox does not replace this destination",
             Self::PortMismatch => {
-                "dispatch `authority` cannot reach a target on another port number"
+                "dispatch `authority` cannot reach a target on a different port number"
             }
             Self::Routed => "the sandbox replaces this destination",
-            Self::Unavailable => {
-                "the sandbox's Service has no ready endpoint and its sandbox says `fail`"
-            }
-            Self::UnknownKey => "no sandbox or group that is switched on has this key",
-            Self::CarrierTooLong => "a list is longer than its limit and counts as absent",
+            Self::Unavailable => "the target is unavailable, and `onUnavailable` is `fail`",
+            Self::UnknownKey => "no enabled sandbox or group has this key",
+            Self::CarrierTooLong => "a list exceeds its length limit and is treated as absent",
             Self::ForgedDispatch => "the client sent the dispatch header, which was removed",
             Self::InjectionTooLong => {
-                "the key was not put into `baggage`, which would pass W3C's limits"
+                "the key was not added to `baggage`, which would exceed W3C's limits"
             }
-            Self::InvalidKey => "a value is no routing key (1 to 64 of `A-Z a-z 0-9 . _ ~ -`)",
-            Self::MalformedMember => "a list member of the carrier's name is malformed",
+            Self::InvalidKey => {
+                "a value is not a routing key (expected 1 to 64 of `A-Z a-z 0-9 . _ ~ -`)"
+            }
+            Self::MalformedMember => "a list member with the carrier's name is malformed",
         }
     }
 }
@@ -132,26 +135,26 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The set of drops of one request.
+/// The set of drops in one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops(u32);
 
 impl Drops {
-    /// Nothing was dropped.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// Adds `reason`, one of [`Reason::DROPS`].
+    /// Adds `reason`, which must be one of [`Reason::DROPS`].
     pub const fn add(&mut self, reason: Reason) {
         self.0 |= Self::bit(reason);
     }
 
-    /// Whether `reason` is one of the drops.
+    /// Whether the set contains `reason`.
     #[must_use]
     pub const fn contains(self, reason: Reason) -> bool {
         self.0 & Self::bit(reason) != 0
     }
 
-    /// Whether nothing was dropped.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -175,8 +178,8 @@ mod tests {
     use super::Reason;
 
     #[test]
-    fn reasons_stand_in_the_order_of_their_counters() {
+    fn index_is_the_position_in_outcomes_and_drops() {
         let reasons = Reason::OUTCOMES.into_iter().chain(Reason::DROPS);
-        assert!(reasons.enumerate().all(|(place, reason)| reason.index() == place));
+        assert!(reasons.enumerate().all(|(position, reason)| reason.index() == position));
     }
 }

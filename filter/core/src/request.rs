@@ -1,19 +1,26 @@
-//! The view of a request that the core decides by.
+//! The interface through which the core reads a request.
 
 use std::borrow::Cow;
 
-/// What the core asks of a request: little, and for carriers that share a header once.
+/// A request as the core reads it.
+///
+/// Each call may be expensive (in the filter it is a host call), so the core calls only what a
+/// decision needs (law 6). Neighboring carriers that read the same header share one call.
 pub trait Request {
-    /// The value of the header `name` (lower case; `:authority` and `:path` too): all its lines
-    /// joined by `,` (RFC 9110 section 5.3), cookies by `; ` (RFC 9113 section 8.2.3).
+    /// Returns the value of the header `name`, which is in lower case; also of the pseudo-headers
+    /// `:authority` and `:path`.
+    ///
+    /// Several lines are joined by `,` (RFC 9110 section 5.3), and cookies by `; ` (RFC 9113
+    /// section 8.2.3).
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
 
-    /// Whether there is a header `name`, even an empty one.
+    /// Returns whether there is a header `name`, even with an empty value.
     fn has_header(&self, name: &str) -> bool;
 
-    /// The cluster that Envoy picked: its attribute `xds.cluster_name`.
+    /// Returns the name of the cluster that Envoy selected: its attribute `xds.cluster_name`.
     fn cluster_name(&self) -> Option<Vec<u8>>;
 
-    /// The virtual host that Envoy picked: its attribute `xds.virtual_host_name`.
+    /// Returns the name of the virtual host that Envoy selected: its attribute
+    /// `xds.virtual_host_name`.
     fn virtual_host_name(&self) -> Option<Vec<u8>>;
 }

@@ -1,4 +1,4 @@
-//! The table: everything compiled, immutable, one look-up per request.
+//! The routing table: a configuration with an index for one lookup per request.
 
 use crate::{
     config::{ConfigError, PluginConfig, Route},
@@ -6,32 +6,33 @@ use crate::{
     key::RoutingKey,
 };
 
-/// A routing table that is ready to serve.
+/// A routing table that is ready for lookups. It is immutable.
 ///
-/// A key is found by hash; its routes are few, and are compared with the destination one by one.
-/// So a look-up costs the same with ten sandboxes and with a hundred thousand.
+/// A key is found by its hash. A key has few routes, so these are compared with the destination one
+/// by one. Thus a lookup costs the same with ten sandboxes as with a hundred thousand.
 #[derive(Debug)]
 pub struct Table {
     config: PluginConfig,
-    /// Open addressing with linear probing, a power of two, at most two thirds full: the number
-    /// of a key, or [`EMPTY`]. Numbers and not the keys themselves, so that a key costs six to
-    /// twelve bytes here whatever its length.
+    /// A hash table with open addressing and linear probing: each slot is the index of a key, or
+    /// [`EMPTY`]. The length is a power of two, and at most two thirds of the slots are used.
+    ///
+    /// Slots are indexes and not keys, so a key takes 6 to 12 bytes here, regardless of its length.
     slots: Vec<u32>,
 }
 
 impl Table {
-    /// Reads a table as Envoy hands it to the filter.
+    /// Reads a table from the JSON that Envoy passes to the filter.
     ///
     /// # Errors
-    /// [`ConfigError`]; nothing of the configuration is usable then.
+    /// Returns [`ConfigError`]. Then no part of the configuration can be used.
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
         Self::new(PluginConfig::from_json(json)?)
     }
 
-    /// Makes `config` ready to serve.
+    /// Builds the index for `config`.
     ///
     /// # Errors
-    /// [`ConfigError::DuplicateKey`] and [`ConfigError::NoSuchRoute`].
+    /// Returns [`ConfigError::DuplicateKey`] or [`ConfigError::NoSuchRoute`].
     pub fn new(config: PluginConfig) -> Result<Self, ConfigError> {
         if let Some((key, route)) = config.keys.first_beyond(config.routes.len()) {
             return Err(ConfigError::NoSuchRoute { key, route, routes: config.routes.len() });
@@ -44,13 +45,13 @@ impl Table {
         Ok(table)
     }
 
-    /// The configuration that this table was made from.
+    /// The configuration of this table.
     #[must_use]
     pub const fn config(&self) -> &PluginConfig {
         &self.config
     }
 
-    /// The routes of `key`, or `None` when nobody has the key.
+    /// The routes of `key`, or `None` if the table does not contain the key.
     #[must_use]
     pub fn find(&self, key: &RoutingKey) -> Option<KeyRoutes<'_>> {
         let number = self.slots.get(self.slot_of(key.as_str())).copied()?;
@@ -68,9 +69,9 @@ impl Table {
         Ok(())
     }
 
-    /// The slot that holds `key`, else the empty one where it would be.
+    /// Returns the slot of `key`, or the empty slot where `key` would be inserted.
     fn slot_of(&self, key: &str) -> usize {
-        // A power of two, and never full: the walk ends at the key or at an empty slot.
+        // The table is never full, so the loop ends at the key or at an empty slot.
         let mask = self.slots.len().wrapping_sub(1);
         let mut slot = hash(key.as_bytes()) & mask;
         while self
@@ -92,7 +93,7 @@ pub struct KeyRoutes<'a> {
 }
 
 impl<'a> KeyRoutes<'a> {
-    /// What replaces `destination`: the route that names its port, else the one for all ports.
+    /// The route for `destination`: the route for its port, otherwise the route for all ports.
     #[must_use]
     pub fn find(&self, destination: &Destination) -> Option<&'a Route> {
         let mut any_port = None;
@@ -113,7 +114,9 @@ impl<'a> KeyRoutes<'a> {
     }
 }
 
-/// FNV-1a of 32 bits. The keys are the operator's own, so nobody gains from collisions.
+/// FNV-1a of 32 bits, folded to mix the high bits into the low ones.
+///
+/// The hash has no secret seed: only the users of the cluster choose the keys in the table.
 fn hash(bytes: &[u8]) -> usize {
     let hash = bytes
         .iter()

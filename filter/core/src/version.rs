@@ -1,12 +1,13 @@
-//! The schema's version and the table's generation.
+//! The version of the schema and the generation of a table.
 
-use core::{fmt, str::FromStr};
+use core::{error::Error, fmt, str::FromStr};
 
-use crate::serde_as_text::serde_as_text;
+use crate::{invalid_value::InvalidValue, serde_as_text::serde_as_text};
 
-/// `major.minor` of the schema of [`PluginConfig`](crate::config::PluginConfig).
+/// The version of the schema of [`PluginConfig`](crate::config::PluginConfig), as `major.minor`.
 ///
-/// A newer minor may add optional fields, which an older filter ignores; a newer major is refused.
+/// A newer minor version may add optional fields, which an older filter ignores. A newer major
+/// version is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     major: u16,
@@ -17,7 +18,8 @@ impl Version {
     /// The version that this code writes.
     pub const CURRENT: Self = Self { major: 1, minor: 0 };
 
-    /// Whether the writer knows optional fields that this code does not.
+    /// Whether a configuration of this version may have optional fields that this code does not
+    /// know.
     #[must_use]
     pub const fn is_newer(self) -> bool {
         self.minor > Self::CURRENT.minor
@@ -25,17 +27,18 @@ impl Version {
 }
 
 impl FromStr for Version {
-    type Err = String;
+    type Err = InvalidVersion;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let (major, minor) = text
             .split_once('.')
             .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
-            .ok_or_else(|| format!("`{text}` is no version, expected `{}`", Self::CURRENT))?;
+            .ok_or_else(|| InvalidVersion::malformed(text))?;
+        let version = Self { major, minor };
         if major == Self::CURRENT.major {
-            Ok(Self { major, minor })
+            Ok(version)
         } else {
-            Err(format!("version `{text}` is not supported, expected `{}`", Self::CURRENT))
+            Err(InvalidVersion::Unsupported(version))
         }
     }
 }
@@ -46,16 +49,48 @@ impl fmt::Display for Version {
     }
 }
 
-/// A hash of a table's content: 48 bits, twelve hexadecimal digits, zero for none.
+/// A version that this code cannot read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidVersion {
+    /// The text is not a version.
+    Malformed(InvalidValue),
+    /// The version has another major number than [`Version::CURRENT`].
+    Unsupported(Version),
+}
+
+impl InvalidVersion {
+    fn malformed(text: &str) -> Self {
+        Self::Malformed(InvalidValue::new(text, "`MAJOR.MINOR`, such as `1.0`"))
+    }
+}
+
+impl fmt::Display for InvalidVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => error.fmt(f),
+            Self::Unsupported(version) => write!(
+                f,
+                "unsupported version `{version}`: expected `{}.x`; use the same release of skycap \
+                 for controller and filter",
+                Version::CURRENT.major
+            ),
+        }
+    }
+}
+
+impl Error for InvalidVersion {}
+
+/// A hash of a table's content: 48 bits, written as 12 hexadecimal digits. Zero means no hash.
 ///
-/// 48 bits, because a gauge holds them exactly.
+/// It has 48 bits because a gauge in Envoy's stats represents them exactly.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Generation(u64);
 
 impl Generation {
-    /// The generation of these bytes: FNV-1a of 64 bits, folded to 48.
+    /// Hashes `bytes`: FNV-1a of 64 bits, folded to 48.
     ///
-    /// Not `std`'s hasher, whose result may change from release to release.
+    /// `std`'s hasher is not used, because its result may change between Rust releases.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -72,13 +107,11 @@ impl Generation {
 }
 
 impl FromStr for Generation {
-    type Err = String;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let number = u64::from_str_radix(text, 16).ok().filter(|_| text.len() == 12);
-        number
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is no generation, expected 12 hexadecimal digits"))
+        number.map(Self).ok_or_else(|| InvalidValue::new(text, "12 hexadecimal digits"))
     }
 }
 

@@ -54,9 +54,13 @@ fn parse(mut data: Data) -> Result<Settings, Fault> {
     let defaults = PluginConfig::default();
     let config = PluginConfig {
         enabled: data.take("enabled", parse_bool)?.unwrap_or(defaults.enabled),
-        dispatch: data.take("dispatch", str::parse::<Dispatch>)?.unwrap_or_default(),
+        dispatch: data
+            .take("dispatch", |text| text.parse::<Dispatch>().map_err(|error| error.to_string()))?
+            .unwrap_or_default(),
         carriers: data.take("carriers", carriers)?.unwrap_or(defaults.carriers),
-        explain: data.take("explain", str::parse::<Explain>)?.unwrap_or_default(),
+        explain: data
+            .take("explain", |text| text.parse::<Explain>().map_err(|error| error.to_string()))?
+            .unwrap_or_default(),
         cluster_domain: data
             .take("clusterDomain", |text| {
                 text.parse::<ClusterDomain>().map_err(|error| error.to_string())

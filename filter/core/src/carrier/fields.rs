@@ -1,10 +1,13 @@
-//! How a carrier is written, in `pluginConfig` and in the settings.
+//! The JSON form of a carrier, in `pluginConfig` and in the settings.
+
+use core::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Carrier, Source};
+use crate::invalid_value::InvalidValue;
 
-/// How a carrier is written: one place, and whether to inject.
+/// The JSON form of a carrier: exactly one source, and optionally `inject`.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Fields {
@@ -25,9 +28,9 @@ pub(super) struct Fields {
 }
 
 impl TryFrom<Fields> for Carrier {
-    type Error = String;
+    type Error = InvalidCarrier;
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
+    fn try_from(fields: Fields) -> Result<Self, InvalidCarrier> {
         let Fields { baggage, cookie, header, host, query, tracestate, inject } = fields;
         let mut sources = [
             baggage.map(|name| token(name).map(Source::Baggage)),
@@ -40,14 +43,10 @@ impl TryFrom<Fields> for Carrier {
         .into_iter()
         .flatten();
         let (Some(source), None) = (sources.next(), sources.next()) else {
-            return Err("a carrier names exactly one of `baggage`, `tracestate`, `header`, \
-                        `cookie`, `query` and `host`"
-                .into());
+            return Err(InvalidCarrier::SourceCount);
         };
-        match source? {
-            Source::Baggage(_) if inject => {
-                Err("`inject` is for carriers other than baggage; remove it here".into())
-            }
+        match source.map_err(InvalidCarrier::Source)? {
+            Source::Baggage(_) if inject => Err(InvalidCarrier::InjectFromBaggage),
             source => Ok(Self { source, inject }),
         }
     }
@@ -67,40 +66,73 @@ impl From<Carrier> for Fields {
     }
 }
 
-fn token(name: String) -> Result<String, String> {
-    if !name.is_empty() && name.bytes().all(is_token_byte) {
-        return Ok(name);
-    }
-    Err(format!("`{name}` is no token of RFC 9110 (letters, digits, `!#$%&'*+-.^_`|~`)"))
+/// Why the fields do not form a carrier.
+#[derive(Debug)]
+pub(super) enum InvalidCarrier {
+    /// `inject` is set for `baggage`.
+    InjectFromBaggage,
+    /// The name or pattern of the source is invalid.
+    Source(InvalidValue),
+    /// There is no source, or more than one.
+    SourceCount,
 }
 
-fn header_name(name: &str) -> Result<String, String> {
+impl fmt::Display for InvalidCarrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InjectFromBaggage => f.write_str(
+                "`inject` is not allowed with `baggage`, which contains the key already; remove \
+                 `inject`",
+            ),
+            Self::Source(error) => error.fmt(f),
+            Self::SourceCount => f.write_str(
+                "expected exactly one of `baggage`, `tracestate`, `header`, `cookie`, `query` and \
+                 `host`",
+            ),
+        }
+    }
+}
+
+impl Error for InvalidCarrier {}
+
+fn token(name: String) -> Result<String, InvalidValue> {
+    check(name, "a token of RFC 9110 (letters, digits and !#$%&'*+-.^_`|~)", |name| {
+        !name.is_empty() && name.bytes().all(is_token_byte)
+    })
+}
+
+fn header_name(name: &str) -> Result<String, InvalidValue> {
     let name = token(name.to_ascii_lowercase())?;
-    if name.starts_with("x-skycap-") {
-        return Err(format!("header `{name}` belongs to skycap, choose another"));
-    }
-    Ok(name)
+    check(name, "a header that does not start with `x-skycap-`, which is reserved", |name| {
+        !name.starts_with("x-skycap-")
+    })
 }
 
-fn parameter_name(name: String) -> Result<String, String> {
+fn parameter_name(name: String) -> Result<String, InvalidValue> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');
-    if !name.is_empty() && name.bytes().all(plain) {
-        return Ok(name);
-    }
-    Err(format!("`{name}` is no name of a query parameter (visible ASCII without `&`, `=`, `#`)"))
+    check(name, "a query parameter (visible ASCII without `&`, `=` and `#`)", |name| {
+        !name.is_empty() && name.bytes().all(plain)
+    })
 }
 
-/// Trace Context section 3.3.1.3.1.
-fn tracestate_key(name: String) -> Result<String, String> {
+/// Checks the key of a `tracestate` member (Trace Context section 3.3.1.3.1).
+fn tracestate_key(name: String) -> Result<String, InvalidValue> {
     let plain =
         |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
-    if name.len() <= 256
-        && name.bytes().all(plain)
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-    {
-        return Ok(name);
-    }
-    Err(format!("`{name}` is no key of tracestate (`a-z 0-9 _ - * / @`, a letter or digit first)"))
+    let expected = "a tracestate key (1 to 256 of `a-z 0-9 _ - * / @`, a letter or digit first)";
+    check(name, expected, |name| {
+        name.len() <= 256
+            && name.bytes().all(plain)
+            && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+    })
+}
+
+fn check(
+    name: String,
+    expected: &'static str,
+    is_valid: impl Fn(&str) -> bool,
+) -> Result<String, InvalidValue> {
+    if is_valid(&name) { Ok(name) } else { Err(InvalidValue::new(&name, expected)) }
 }
 
 const fn is_token_byte(byte: u8) -> bool {

@@ -1,10 +1,10 @@
-//! Host patterns: the key in the name under which a preview is reached.
+//! Host patterns: the key as a part of the host name.
 
 use core::{fmt, str::FromStr};
 
-use crate::reading::Reading;
+use crate::{invalid_value::InvalidValue, reading::Reading};
 
-/// A host with `{key}` in it once: `{key}.preview.example.com`, `cart--{key}.example.com`.
+/// A host that contains `{key}` once: `{key}.preview.example.com` or `cart--{key}.example.com`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPattern {
     before: String,
@@ -12,13 +12,13 @@ pub struct HostPattern {
 }
 
 impl HostPattern {
-    /// The key in `authority`, the host of a request with or without its port.
+    /// Searches for the key in `authority`: the host of a request, with or without its port.
     pub(super) fn find(&self, authority: &[u8]) -> Reading {
         let host = without_port(authority).to_ascii_lowercase();
         let key = host
             .strip_prefix(self.before.as_bytes())
             .and_then(|rest| rest.strip_suffix(self.after.as_bytes()));
-        // Another host is no malformed carrier: most requests have one.
+        // A host that does not match is absent and not dropped, because most requests have one.
         key.map_or_else(Reading::absent, Reading::of)
     }
 }
@@ -30,24 +30,24 @@ impl fmt::Display for HostPattern {
 }
 
 impl FromStr for HostPattern {
-    type Err = String;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let is_host = |part: &str| {
             part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
         };
         let (before, after) = text.split_once("{key}").unwrap_or_default();
         if before.len().max(after.len()) == 0 || !is_host(before) || !is_host(after) {
-            return Err(format!(
-                "`{text}` is no host pattern, expected a host in lower case with one `{{key}}`, \
-                 as `{{key}}.preview.example.com`"
+            return Err(InvalidValue::new(
+                text,
+                "a host in lower case with one `{key}`, such as `{key}.preview.example.com`",
             ));
         }
         Ok(Self { before: before.into(), after: after.into() })
     }
 }
 
-/// `authority` without `:port`; an IPv6 literal keeps its colons, being no key anyway.
+/// Removes `:port` from `authority`. The colons of an IPv6 literal stay, because a `]` follows them.
 fn without_port(authority: &[u8]) -> &[u8] {
     match authority.iter().rposition(|byte| *byte == b':').map(|colon| authority.split_at(colon)) {
         Some((host, [b':', port @ ..])) if port.iter().all(u8::is_ascii_digit) => host,

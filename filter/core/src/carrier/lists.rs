@@ -1,4 +1,4 @@
-//! The lists of names and values: cookies, query parameters, tracestate.
+//! The carriers that are lists of names and values: cookies, query parameters and tracestate.
 
 use crate::{
     key::RoutingKey,
@@ -7,13 +7,13 @@ use crate::{
     reason::Reason,
 };
 
-/// The cookie `name` of all cookie lines, joined by `; ` (RFC 6265 section 4.2.1).
+/// Searches for the cookie `name` in all `cookie` lines, joined by `; ` (RFC 6265 section 4.2.1).
 pub(super) fn find_cookie(cookies: &[u8], name: &str) -> Reading {
     let pairs = cookies.split(|byte| *byte == b';').filter_map(|pair| split_pair(trim_ows(pair)));
     first_of(pairs, name).map_or_else(Reading::absent, Reading::of)
 }
 
-/// The parameter `name` in the query of `path`, its value percent-decoded.
+/// Searches for the parameter `name` in the query of `path`, and percent-decodes its value.
 pub(super) fn find_parameter(path: &[u8], name: &str) -> Reading {
     let path = path.split(|byte| *byte == b'#').next().unwrap_or_default();
     let Some(query) = path.splitn(2, |byte| *byte == b'?').nth(1) else {
@@ -26,7 +26,8 @@ pub(super) fn find_parameter(path: &[u8], name: &str) -> Reading {
     })
 }
 
-/// The member `name` of `list`, all `tracestate` lines joined by `,` (Trace Context section 3.3.1).
+/// Searches for the member `name` in `list`, which is all `tracestate` lines, joined by `,` (Trace
+/// Context section 3.3.1).
 pub(super) fn find_tracestate(list: &[u8], name: &str) -> Reading {
     if list.len() > TRACESTATE_BYTES {
         return Reading::dropped(Reason::CarrierTooLong);
