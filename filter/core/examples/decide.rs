@@ -1,5 +1,7 @@
-//! Decides one kind of request many times, for the tier `instructions` of `cargo suite`, which
-//! counts under valgrind what one costs.
+//! Decides one kind of request many times.
+//!
+//! The tier `instructions` of `cargo suite` runs it under valgrind, to count the instructions of
+//! one decision.
 
 use std::{borrow::Cow, hint::black_box, process::ExitCode};
 

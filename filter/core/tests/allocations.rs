@@ -1,11 +1,13 @@
-//! A request that carries no key allocates nothing. Native only: the counter is an allocator.
+//! A request without a known key does not allocate.
+//!
+//! Native only: the counter is a global allocator.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::borrow::Cow;
 
 use skycap_core::{decision::decide, reason::Reason, request::Request, table::Table};
 
-/// A request with this baggage, and nothing else to tell.
+/// A request with this baggage and nothing else.
 struct Baggage(&'static [u8]);
 
 impl Request for Baggage {
@@ -27,7 +29,7 @@ impl Request for Baggage {
 }
 
 #[test]
-fn no_key_no_allocation() {
+fn a_decision_without_a_known_key_does_not_allocate() {
     let json =
         br#"{"version":"1.0","carriers":[{"baggage":"sandbox"},{"tracestate":"s"},{"query":"s"}],
         "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":"pr-1:0"}"#;

@@ -1,4 +1,4 @@
-//! What a decision asks of a request (law 6), what it leaves alone (law 1), and what it explains.
+//! What a decision reads (law 6), which requests it does not change (law 1), and how it is explained.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -14,46 +14,47 @@ use skycap_core::{
     table::Table,
 };
 
-/// A request that notes what it is asked for.
+const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
+
+/// A request that records what is read from it.
 #[derive(Default)]
-struct Asked {
+struct Recorder {
     headers: Vec<(&'static str, &'static [u8])>,
     cluster: &'static str,
-    asked: RefCell<Vec<String>>,
+    read: RefCell<Vec<String>>,
 }
 
-impl Asked {
+impl Recorder {
     fn new(headers: &[(&'static str, &'static [u8])]) -> Self {
-        let cluster = "outbound|80||cart.shop.svc.cluster.local";
-        Self { headers: headers.to_vec(), cluster, asked: RefCell::default() }
+        Self { headers: headers.to_vec(), cluster: CART, read: RefCell::default() }
     }
 }
 
-impl Request for Asked {
+impl Request for Recorder {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.asked.borrow_mut().push(name.to_owned());
+        self.read.borrow_mut().push(name.to_owned());
         let found = self.headers.iter().find(|(other, _)| *other == name);
         found.map(|(_, value)| Cow::from(*value))
     }
 
     fn has_header(&self, name: &str) -> bool {
-        self.asked.borrow_mut().push(format!("{name}?"));
+        self.read.borrow_mut().push(format!("{name}?"));
         self.headers.iter().any(|(other, _)| *other == name)
     }
 
     fn cluster_name(&self) -> Option<Vec<u8>> {
-        self.asked.borrow_mut().push("cluster".into());
+        self.read.borrow_mut().push("cluster".into());
         Some(self.cluster.into())
     }
 
     fn virtual_host_name(&self) -> Option<Vec<u8>> {
-        self.asked.borrow_mut().push("virtual host".into());
+        self.read.borrow_mut().push("virtual host".into());
         Some(b"cart.shop.svc.cluster.local:80".to_vec())
     }
 }
 
-#[expect(clippy::expect_used, reason = "a table that does not parse is a broken test")]
-/// A table of so many sandboxes, which all replace the cart, with these fields beside.
+/// A table with this many sandboxes, which all replace `cart.shop`, and with additional fields.
+#[expect(clippy::expect_used, reason = "an invalid table is a mistake in the test")]
 fn table(sandboxes: usize, fields: &str) -> Table {
     let keys: Vec<_> = (0..sandboxes).map(|n| format!("pr-{n}:0")).collect();
     let json = format!(
@@ -61,15 +62,15 @@ fn table(sandboxes: usize, fields: &str) -> Table {
          \"keys\":\"{}\"}}",
         keys.join(" ")
     );
-    Table::from_json(json.as_bytes()).expect("a good table")
+    Table::from_json(json.as_bytes()).expect("a valid table")
 }
 
 #[test]
-fn a_request_is_asked_no_more_than_the_answer_needs() {
+fn only_what_the_decision_needs_is_read() {
     let forged = "x-skycap-cluster?";
     for sandboxes in [2, 20_000] {
         let table = table(sandboxes, "");
-        for (headers, asked) in [
+        for (headers, read) in [
             (&[][..], &[forged, "baggage"][..]),
             (&[("baggage", &b"a=b"[..])], &[forged, "baggage"]),
             (&[("baggage", b"sandbox=nobody")], &[forged, "baggage"]),
@@ -79,42 +80,49 @@ fn a_request_is_asked_no_more_than_the_answer_needs() {
                 &[forged, "baggage", "virtual host"],
             ),
         ] {
-            let request = Asked::new(headers);
+            let request = Recorder::new(headers);
             let _ = decide(&table, &request).effect();
-            assert_eq!(*request.asked.borrow(), asked, "{headers:?}");
+            assert_eq!(*request.read.borrow(), read, "{headers:?}");
         }
     }
     let names = "\"carriers\":[{\"baggage\":\"a\"},{\"baggage\":\"b\"},{\"query\":\"c\"}],";
-    let request = Asked::new(&[("baggage", b"c=d")]);
+    let request = Recorder::new(&[("baggage", b"c=d")]);
     let _ = decide(&table(2, names), &request);
-    assert_eq!(*request.asked.borrow(), [forged, "baggage", ":path"]);
+    assert_eq!(*request.read.borrow(), [forged, "baggage", ":path"]);
     let off = table(2, "\"enabled\":false,");
-    let request = Asked::new(&[("baggage", b"sandbox=pr-1")]);
+    let request = Recorder::new(&[("baggage", b"sandbox=pr-1")]);
     assert_eq!(decide(&off, &request).reason, Reason::Disabled);
-    assert_eq!(*request.asked.borrow(), [forged]);
+    assert_eq!(*request.read.borrow(), [forged]);
 }
 
 #[test]
-fn without_a_sandbox_the_plan_is_empty() {
+fn without_a_sandbox_the_effect_is_empty() {
+    let key = &b"sandbox=pr-1"[..];
     for dispatch in ["cluster-header", "authority", "header"] {
         let fields = format!("\"dispatch\":\"{dispatch}\",");
-        for (table, baggage) in [
-            (table(0, &fields), &b"sandbox=pr-1"[..]),
-            (table(2, &fields), b"sandbox=pr-2"),
-            (table(2, &fields), b"\xff=\xfe,%"),
-            (table(2, &format!("\"enabled\":false,{fields}")), b"sandbox=pr-1"),
+        let routed = decide(&table(2, &fields), &Recorder::new(&[("baggage", key)])).effect();
+        assert_ne!(routed, Effect::default(), "{dispatch}");
+        for (table, baggage, cluster) in [
+            (table(0, &fields), key, CART),
+            (table(2, &fields), b"sandbox=pr-2", CART),
+            (table(2, &fields), b"\xff=\xfe,%", CART),
+            (table(2, &fields), key, "outbound|80||pricing.shop.svc.cluster.local"),
+            (table(2, &fields), key, "outbound|443||example.com"),
+            (table(2, &fields), key, ""),
+            (table(2, &format!("\"enabled\":false,{fields}")), key, CART),
         ] {
-            let request = Asked::new(&[("baggage", baggage)]);
-            assert_eq!(decide(&table, &request).effect(), Effect::default(), "{dispatch}");
+            let request = Recorder { cluster, ..Recorder::new(&[("baggage", baggage)]) };
+            let decision = decide(&table, &request);
+            assert_eq!(decision.effect(), Effect::default(), "{dispatch} {:?}", decision.reason);
         }
     }
 }
 
 #[test]
-fn the_explanation_says_what_decided() {
+fn the_explanation_contains_what_is_known() {
     let table = table(2, "\"generation\":\"0123456789ab\",");
     let explain = |headers: &[(&'static str, &'static [u8])]| {
-        Explanation(&decide(&table, &Asked::new(headers))).to_string()
+        Explanation(&decide(&table, &Recorder::new(headers))).to_string()
     };
     assert_eq!(explain(&[]), "\"-\";reason=no_key;table=\"0123456789ab\"");
     assert_eq!(
@@ -130,15 +138,15 @@ fn the_explanation_says_what_decided() {
 
 /// Found by the fuzz target `decide`.
 #[test]
-fn a_cluster_of_odd_bytes_is_no_service() {
+fn a_cluster_name_with_other_bytes_than_a_service_is_foreign() {
     let cluster = "outbound|80||ca\0:.shop.svc.cluster.local";
-    let request = Asked { cluster, ..Asked::new(&[("baggage", b"sandbox=pr-1")]) };
+    let request = Recorder { cluster, ..Recorder::new(&[("baggage", b"sandbox=pr-1")]) };
     let table = table(2, "");
     assert_eq!(decide(&table, &request).reason, Reason::ForeignDestination);
 }
 
 #[test]
-fn only_who_may_ask_is_answered() {
+fn explain_allows_only_its_own_value() {
     for (setting, value, allowed) in [
         ("off", "1", false),
         ("on", "1", true),
@@ -154,7 +162,7 @@ fn only_who_may_ask_is_answered() {
 }
 
 #[test]
-fn labels_and_texts_are_all_different() {
+fn no_two_reasons_have_the_same_label_or_text() {
     let reasons = || Reason::OUTCOMES.into_iter().chain(Reason::DROPS);
     for words in [Reason::label, Reason::text] {
         let mut words: Vec<_> = reasons().map(words).collect();

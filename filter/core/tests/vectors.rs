@@ -1,45 +1,46 @@
-//! The 88 baggage vectors of the W3C and of eight OpenTelemetry SDKs, read by skycap's law.
+//! The 88 baggage vectors of the W3C and of eight OpenTelemetry SDKs, and how skycap reads them.
 //!
-//! A row is a vector's number, whose it is, the lines of input, and for each name what skycap
-//! says. Most vectors carry values that are no routing keys: then it says so, which shows as well
-//! that the member was found. Where skycap's law differs from that SDK's, the row says why.
+//! A row contains the number of the vector, its source, the lines of input, and the result for each
+//! name. Most vectors have values that are not routing keys. Then the expected result is `NoKey`,
+//! which also shows that the member was found. If the result differs from that of the source, the
+//! row states why.
 
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use skycap_core::{baggage, key::RoutingKey, reason::Reason};
 
-/// What skycap says of a name.
+/// What skycap finds for a name.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Says {
-    /// There is no such member.
+enum Outcome {
+    /// No member has the name.
     Absent,
-    /// It holds this key.
+    /// A member has the name and this key.
     Key(&'static str),
-    /// Every member of the name is outside the grammar.
+    /// Every member of the name is malformed.
     Malformed,
-    /// Its value is no routing key.
+    /// The value of the member is not a routing key.
     NoKey,
-    /// The list is over the limit.
+    /// The list exceeds the limit.
     TooLong,
 }
-use Says::{Absent, Key, Malformed, NoKey, TooLong};
+use Outcome::{Absent, Key, Malformed, NoKey, TooLong};
 
 struct Vector {
     number: u8,
-    of: &'static str,
+    source: &'static str,
     lines: &'static [&'static str],
-    says: &'static [(&'static str, Says)],
+    expected: &'static [(&'static str, Outcome)],
     differs: &'static str,
 }
 
 const fn row(
     number: u8,
-    of: &'static str,
+    source: &'static str,
     lines: &'static [&'static str],
-    says: &'static [(&'static str, Says)],
+    expected: &'static [(&'static str, Outcome)],
 ) -> Vector {
-    Vector { number, of, lines, says, differs: "" }
+    Vector { number, source, lines, expected, differs: "" }
 }
 
 impl Vector {
@@ -48,10 +49,11 @@ impl Vector {
     }
 }
 
-const UNREAD: &str = "properties are skipped unread, so what is wrong with one hurts no key";
-const VALUE: &str = "the member is there, but its decoded value is outside a routing key's charset";
+const UNREAD: &str =
+    "properties are skipped unread, so a malformed property does not affect the value";
+const VALUE: &str = "the member is found, but its decoded value is not a routing key";
 const LITERAL: &str = "names are never percent-decoded (W3C 3.3.1.1)";
-const MANY: &str = "any number of members within 8,192 bytes";
+const MANY: &str = "any number of members is read within 8,192 bytes";
 
 #[rustfmt::skip]
 const VECTORS: &[Vector] = &[
@@ -116,7 +118,7 @@ const VECTORS: &[Vector] = &[
     row(67, "Java", &["key1= v;alsdf;-asdflkjasdf===asdlfkjadsf ,,a sdf9asdf-alue1; metadata-key = value; othermetadata, key2 =value2, key3 =\tvalue3 ; "], &[("key1", Key("v")), ("key2", Key("value2")), ("key3", Key("value3")), ("a", Absent)]),
     row(68, "JS", &["key1=d4cda95b==,key3=c88815a7, keyn   = valn, keym =valm"], &[("key1", NoKey), ("key3", Key("c88815a7")), ("keyn", Key("valn")), ("keym", Key("valm"))]).differs(VALUE),
     row(69, "JS", &["key1:value,key2=value2"], &[("key1", Absent), ("key2", Key("value2"))]),
-    row(70, "JS", &["key1=,key2=value2"], &[("key1", NoKey), ("key2", Key("value2"))]).differs("an empty value is a value, and no key"),
+    row(70, "JS", &["key1=,key2=value2"], &[("key1", NoKey), ("key2", Key("value2"))]).differs("an empty value is a value, but not a routing key"),
     row(73, "Python", &["key1=val1,key2=val2;prop=1;prop2"], &[("key2", Key("val2"))]).differs("Python leaves the properties in the value"),
     row(74, "Python", &["key%23key=value%23value"], &[("key#key", Absent), ("key%23key", NoKey)]).differs(LITERAL),
     row(76, "Python", &["key1=val1,key2=testé"], &[("key1", Key("val1")), ("key2", Malformed)]),
@@ -134,8 +136,8 @@ const VECTORS: &[Vector] = &[
     row(88, "Rust", &["key1=val1,key2=val2,a,val3"], &[("key1", Key("val1")), ("key2", Key("val2")), ("val3", Malformed)]),
 ];
 
-/// The vectors whose input is too long to write: their numbers are in [`built`].
-fn built() -> Vec<(u8, Vec<String>, &'static str, Says, &'static str)> {
+/// The vectors whose input is too long for [`VECTORS`].
+fn built() -> Vec<(u8, Vec<String>, &'static str, Outcome, &'static str)> {
     let members = |count: usize| -> String {
         let members: Vec<_> = (0..count).map(|n| format!("k{n:03}=v{n:03}")).collect();
         members.join(",")
@@ -154,57 +156,57 @@ fn built() -> Vec<(u8, Vec<String>, &'static str, Says, &'static str)> {
     ]
 }
 
-fn says(lines: &[impl AsRef<str>], name: &str) -> Says {
+fn find(lines: &[impl AsRef<str>], name: &str) -> Outcome {
     let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
     match baggage::find(lines.join(",").as_bytes(), name).into_result() {
-        // The tests compare texts; a leak of a few bytes is the price of a table of constants.
+        // Leaks a few bytes, so that the expected results can be constants.
         Ok(key) => Key(String::leak(key.to_string())),
         Err(None) => Absent,
         Err(Some(Reason::InvalidKey)) => NoKey,
         Err(Some(Reason::MalformedMember)) => Malformed,
         Err(Some(Reason::CarrierTooLong)) => TooLong,
-        Err(Some(other)) => unreachable!("reading baggage gives no {other:?}"),
+        Err(Some(other)) => unreachable!("not a result of reading baggage: {other:?}"),
     }
 }
 
 #[test]
-fn every_vector_is_read_by_the_law() {
-    for Vector { number, of, lines, says: expected, differs } in VECTORS {
+fn each_vector_is_read_as_expected() {
+    for Vector { number, source, lines, expected, differs } in VECTORS {
         for (name, expected) in *expected {
-            let said = says(lines, name);
-            assert_eq!(said, *expected, "{number} ({of}) {lines:?} `{name}` {differs}");
+            let found = find(lines, name);
+            assert_eq!(found, *expected, "{number} ({source}) {lines:?} `{name}` {differs}");
         }
     }
     for (number, lines, name, expected, differs) in built() {
-        assert_eq!(says(&lines, name), expected, "{number} `{name}` {differs}");
+        assert_eq!(find(&lines, name), expected, "{number} `{name}` {differs}");
     }
 }
 
-/// Vectors 9 and 75 are about writing; 10 and 5 write as well as they read.
+/// Vectors 9 and 75 are about writing. Vector 10 is about reading and writing.
 #[test]
-fn a_member_is_put_in_within_the_limits() {
+fn a_member_is_inserted_within_the_limits() {
     let key: RoutingKey = "pr-1".parse().expect("a key");
     let insert = |list: &str| {
         let longer = baggage::insert(list.as_bytes(), "sandbox", &key);
         longer.map(|longer| String::from_utf8_lossy(&longer).into_owned())
     };
-    // 75 (Python): a routing key needs no encoding, so no SDK reads it otherwise.
+    // 75 (Python): a routing key needs no encoding, so every SDK reads it as it was written.
     assert_eq!(insert("").as_deref(), Some("sandbox=pr-1"));
     assert_eq!(insert("a=b;p , c").as_deref(), Some("a=b;p , c,sandbox=pr-1"));
-    // 9 (W3C): 64 members are propagated, one more may be dropped.
+    // 9 (W3C): 64 members must be propagated; a platform may drop one more.
     assert!(insert(&vec!["a=b"; 63].join(",")).is_some());
     assert_eq!(insert(&vec!["a=b"; 64].join(",")), None);
-    // 10 (W3C): 8,192 bytes are propagated.
+    // 10 (W3C): 8,192 bytes must be propagated.
     let room = 8192 - ",sandbox=pr-1".len();
     assert!(insert(&"a".repeat(room)).is_some());
     assert_eq!(insert(&"a".repeat(room + 1)), None);
 }
 
 #[test]
-fn every_vector_is_there() {
+fn no_vector_is_missing() {
     let mut numbers: Vec<u8> = VECTORS.iter().map(|vector| vector.number).collect();
     numbers.extend(built().iter().map(|(number, ..)| *number));
-    // Asserted by `a_member_is_put_in_within_the_limits`.
+    // Asserted by `a_member_is_inserted_within_the_limits`.
     numbers.extend([9, 75]);
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=88).collect::<Vec<_>>());

@@ -1,11 +1,11 @@
-//! Whatever a request says, the plan is of the few that the laws allow.
+//! Whatever a request contains, the effect is one that laws 1 and 4 allow.
 #![no_main]
 
 use std::{borrow::Cow, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use skycap_core::{
-    decision::decide, explain::Explanation, effect::HeaderEdit, reason::Reason, request::Request,
+    decision::decide, effect::HeaderEdit, explain::Explanation, reason::Reason, request::Request,
     table::Table,
 };
 
@@ -17,10 +17,12 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
                 {"service":"cart.shop","port":81,"to":"x","toPort":82,"unavailable":true}],
             "keys":"pr-1:0,1"}"#,
     )
-    .expect("a good table")
+    .expect("a valid table")
 });
 
-/// Six fields divided by line feeds: baggage, tracestate, x-tenant, cookie, :path, cluster.
+/// Fields separated by line feeds: baggage, tracestate, x-tenant, cookie, :path and cluster.
+///
+/// If there is a seventh field, it is the virtual host, and the client sent the dispatch header.
 struct Fields<'a>(Vec<&'a [u8]>);
 
 impl Request for Fields<'_> {
@@ -52,12 +54,12 @@ fuzz_target!(|bytes: &[u8]| {
         (Reason::Routed, Some(HeaderEdit::Set(_, value))) => {
             assert!(value.ends_with("||cart-pr-1.shop.svc.cluster.local"));
         }
-        (Reason::Routed, _) => panic!("a routed request has a cluster"),
-        (_, edit) => assert_eq!(edit.is_some(), forged, "law 1, but for law 4"),
+        (Reason::Routed, _) => panic!("a routed request must set the cluster"),
+        (_, edit) => assert_eq!(edit.is_some(), forged, "laws 1 and 4"),
     }
     assert_eq!(effect.response.is_some(), decision.reason == Reason::Unavailable);
     assert!(effect.baggage.is_none() || decision.key.is_some());
-    // The decision header stays one line of visible ASCII.
+    // The decision header is one line of visible ASCII.
     let line = Explanation(&decision).to_string();
     assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{line}");
 });
