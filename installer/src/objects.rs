@@ -1,42 +1,30 @@
-//! Objects of a cluster as skycap wants them, and how they are told from what is there.
+//! Objects as skycap wants them in a cluster, and how they are compared with what is there.
 //!
-//! All of them are skycap's own: no object of the user's is ever edited, and
-//! [`Object::is_in_place`] compares no more than what skycap says.
+//! All of them are skycap's own. It edits no object of the user, and compares only the fields that
+//! it sets.
 
-use crate::names::{MANAGED_BY, MANAGER};
-use kube::core::{DynamicObject, GroupVersionKind, ObjectMeta, TypeMeta};
+use std::fmt;
+
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, ObjectMeta, TypeMeta};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// An object as skycap wants it: kind, name, and every field that it says something of.
+use crate::names::{MANAGED_BY, MANAGER};
+
+/// An object as skycap wants it: kind, name, and every field that skycap sets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Object(pub(crate) DynamicObject);
 
-/// Which object: enough to read, watch or delete it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectRef {
-    /// `networking.istio.io/v1alpha3`.
-    pub api_version: String,
-    /// `EnvoyFilter`.
-    pub kind: String,
-    /// `None` for kinds of the whole cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// Its name.
-    pub name: String,
-}
-
 impl Object {
-    /// An object from its YAML's JSON.
+    /// An object from JSON.
     ///
     /// # Errors
-    /// When it has no `apiVersion`, `kind` or `metadata.name`.
+    /// If it has no `apiVersion`, `kind` or `metadata.name`.
     pub fn new(value: Value) -> anyhow::Result<Self> {
         let object: DynamicObject = serde_json::from_value(value)?;
-        anyhow::ensure!(object.types.is_some(), "an object without apiVersion and kind");
-        anyhow::ensure!(object.metadata.name.is_some(), "an object without metadata.name");
+        anyhow::ensure!(object.types.is_some(), "an object has no `apiVersion` or `kind`");
+        anyhow::ensure!(object.metadata.name.is_some(), "an object has no `metadata.name`");
         Ok(Self(object))
     }
 
@@ -46,19 +34,20 @@ impl Object {
         reference_of(&self.0)
     }
 
-    /// The bytes of its JSON.
+    /// The size of its JSON, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         serde_json::to_vec(&self.0).map_or(0, |json| json.len())
     }
 
-    /// A merge patch that takes out of `live` what only skycap may say; `None` where all is well.
+    /// A merge patch that removes from `live` what others added to a field that is skycap's as a
+    /// whole; `None` if there is nothing to remove.
     #[must_use]
     pub fn cleaning(&self, live: &DynamicObject) -> Option<Value> {
-        intruders(&live.data, &self.0.data, false)
+        foreign_fields(&live.data, &self.0.data, false)
     }
 
-    /// Whether `live` says all that this object says; what others added to it is theirs.
+    /// Whether `live` has all fields and labels of this object. It may have more, from other owners.
     #[must_use]
     pub fn is_in_place(&self, live: &DynamicObject) -> bool {
         let labels = |object: &DynamicObject| object.metadata.labels.clone().unwrap_or_default();
@@ -68,19 +57,19 @@ impl Object {
     }
 }
 
-/// What a merge patch takes out of `live`: what others put into a `pluginConfig`, which is skycap's
-/// as a whole. A server-side apply alone leaves it there, for it is theirs.
-fn intruders(live: &Value, wanted: &Value, within: bool) -> Option<Value> {
-    let (Value::Object(live), Value::Object(wanted)) = (live, wanted) else { return None };
-    let fields = live.iter().filter_map(|(name, value)| {
-        let patch = match wanted.get(name) {
-            None => within.then_some(Value::Null),
-            Some(wanted) => intruders(value, wanted, within || name == PLUGIN_CONFIG),
-        };
-        Some((name.clone(), patch?))
-    });
-    let fields: serde_json::Map<_, _> = fields.collect();
-    (!fields.is_empty()).then_some(Value::Object(fields))
+/// Which object: enough to read, watch or delete it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRef {
+    /// The API version, as `networking.istio.io/v1alpha3`.
+    pub api_version: String,
+    /// The kind, as `EnvoyFilter`.
+    pub kind: String,
+    /// The namespace; `None` for a cluster-scoped kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
 }
 
 impl ObjectRef {
@@ -101,30 +90,15 @@ impl ObjectRef {
         Self::new("v1", "ConfigMap", namespace, name)
     }
 
-    /// How the API server calls this kind.
+    /// The API server's name for this kind.
     #[must_use]
-    pub fn resource(&self) -> kube::core::ApiResource {
+    pub fn resource(&self) -> ApiResource {
         resource(&self.api_version, &self.kind)
     }
 }
 
-/// Which object this is.
-#[must_use]
-pub fn reference_of(object: &DynamicObject) -> ObjectRef {
-    let TypeMeta { api_version, kind } = object.types.clone().unwrap_or_default();
-    let ObjectMeta { namespace, name, .. } = object.metadata.clone();
-    ObjectRef { api_version, kind, namespace, name: name.unwrap_or_default() }
-}
-
-/// How the API server calls a kind.
-#[must_use]
-pub fn resource(api_version: &str, kind: &str) -> kube::core::ApiResource {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    kube::core::ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
-}
-
-impl std::fmt::Display for ObjectRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, namespace, name, .. } = self;
         match namespace {
             Some(namespace) => write!(f, "{kind} {namespace}/{name}"),
@@ -133,27 +107,44 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
-/// Whether an object bears skycap's mark: no other is ever deleted, and no other HTTPRoute written.
+/// Which object `object` is.
+#[must_use]
+pub fn reference_of(object: &DynamicObject) -> ObjectRef {
+    let TypeMeta { api_version, kind } = object.types.clone().unwrap_or_default();
+    let ObjectMeta { namespace, name, .. } = object.metadata.clone();
+    ObjectRef { api_version, kind, namespace, name: name.unwrap_or_default() }
+}
+
+/// The API server's name for a kind.
+#[must_use]
+pub fn resource(api_version: &str, kind: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+/// Whether an object has skycap's label. skycap deletes no other object, and changes no other
+/// HTTPRoute.
 #[must_use]
 pub fn is_owned(live: &DynamicObject) -> bool {
     let labels = live.metadata.labels.as_ref();
     labels.and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|value| value == MANAGER)
 }
 
-/// Whether an object has a name of skycap's and is somebody else's: it bears no mark, and skycap has
-/// never written it. Namespaces are often made first, and are no more than a place.
+/// Whether an object with one of skycap's names belongs to another owner: it does not have skycap's
+/// label, and skycap has never written it. A Namespace does not count, because users often create
+/// it before they install skycap.
 #[must_use]
 pub fn is_foreign(live: &DynamicObject) -> bool {
     let managers = live.metadata.managed_fields.iter().flatten();
-    let has_written = |manager: Option<&str>| manager == Some(MANAGER);
+    let is_skycap = |manager: Option<&str>| manager == Some(MANAGER);
     let is_namespace = live.types.as_ref().is_some_and(|types| types.kind == "Namespace");
     !is_owned(live)
         && !is_namespace
-        && !managers.map(|entry| entry.manager.as_deref()).any(has_written)
+        && !managers.map(|entry| entry.manager.as_deref()).any(is_skycap)
 }
 
-/// The JSON of an object with skycap's mark and the fields of `body`; kinds of the whole cluster
-/// have no namespace.
+/// The JSON of an object with skycap's label and the fields of `body`. `namespace` is `None` for a
+/// cluster-scoped kind.
 pub(crate) fn object(
     api_version: &str,
     kind: &str,
@@ -175,12 +166,29 @@ pub(crate) fn object(
     object
 }
 
-/// Whether `live` has all of `wanted`: objects may have more fields, everything else is equal.
+/// A merge patch that removes from a `pluginConfig` in `live` the fields that `wanted` does not
+/// have. A server-side apply leaves them there, because other field managers own them.
+fn foreign_fields(live: &Value, wanted: &Value, in_plugin_config: bool) -> Option<Value> {
+    let (Value::Object(live), Value::Object(wanted)) = (live, wanted) else { return None };
+    let fields = live.iter().filter_map(|(name, value)| {
+        let patch = match wanted.get(name) {
+            None => in_plugin_config.then_some(Value::Null),
+            Some(wanted) => {
+                foreign_fields(value, wanted, in_plugin_config || name == PLUGIN_CONFIG)
+            }
+        };
+        Some((name.clone(), patch?))
+    });
+    let fields: serde_json::Map<_, _> = fields.collect();
+    (!fields.is_empty()).then_some(Value::Object(fields))
+}
+
+/// Whether `live` has all of `wanted`: a map may have more fields, everything else must be equal.
 fn contains(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| {
             live.get(name).is_some_and(|live| contains(live, wanted))
-                // pluginConfig is skycap's as a whole: a key that is gone must be gone.
+                // A key that was removed from the table must be removed from pluginConfig too.
                 && (name != PLUGIN_CONFIG || live.get(name) == Some(wanted))
         }),
         (Value::Array(live), Value::Array(wanted)) => {
@@ -190,5 +198,5 @@ fn contains(live: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// The field with the table: skycap's as a whole.
+/// The field with the table. It is skycap's as a whole.
 pub(crate) const PLUGIN_CONFIG: &str = "pluginConfig";

@@ -1,4 +1,4 @@
-//! What can be said of an input: that it is rejected, or a warning.
+//! Problems of an input: objects that are rejected, and parts of objects that have no effect.
 
 use core::fmt;
 
@@ -6,70 +6,59 @@ use serde::{Deserialize, Serialize};
 
 use crate::objects::ObjectRef;
 
-/// One thing that is wrong, where it stands, and what to do.
+/// One problem: how severe it is, which field of which object has it, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Problem {
-    /// How bad it is.
+    /// Whether the object is rejected or only warned about.
     pub severity: Severity,
-    /// The object that it is about; `None` for a document without a name, and for the table as a
-    /// whole.
+    /// The object; `None` for a document without a name, and for the table as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Box<ObjectRef>>,
-    /// Where the document begins in a file, as `examples/pr-1.yaml:12`; `None` for what was read
-    /// from a cluster.
+    /// The file and the line where the object begins, as `examples/pr-1.yaml:12`; `None` if the
+    /// object was read from a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The field, as `data.routes`; empty where it is the whole object.
+    /// The field, as `data.routes`; empty if the problem concerns the whole object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
-    /// What is wrong, what was expected, what to do.
+    /// What is wrong, what was expected and what to do.
     pub text: String,
 }
 
-/// How bad a problem is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The object is malformed and contributes nothing.
-    Refused,
-    /// The object is well formed, but part of it has no effect now.
-    Warning,
-}
-
-impl Severity {
-    /// The word for it, in lower case.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Warning => "warning",
+impl Problem {
+    /// The only place where a problem and its text are made: every other constructor calls it.
+    pub(crate) fn new(
+        severity: Severity,
+        object: Option<ObjectRef>,
+        source: Option<&str>,
+        field: &str,
+        text: impl fmt::Display,
+    ) -> Self {
+        Self {
+            severity,
+            object: object.map(Box::new),
+            source: source.map(str::to_owned),
+            field: field.into(),
+            text: text.to_string(),
         }
     }
-}
 
-impl Problem {
     /// A problem of an object in a cluster.
     pub(crate) fn of(
         object: ObjectRef,
         severity: Severity,
         field: &str,
-        text: impl Into<String>,
+        text: impl fmt::Display,
     ) -> Self {
-        Self {
-            severity,
-            object: Some(Box::new(object)),
-            source: None,
-            field: field.into(),
-            text: text.into(),
-        }
+        Self::new(severity, Some(object), None, field, text)
     }
 
     /// A problem of the table as a whole.
-    pub(crate) fn of_table(severity: Severity, text: impl Into<String>) -> Self {
-        Self { severity, object: None, source: None, field: String::new(), text: text.into() }
+    pub(crate) fn of_table(severity: Severity, text: impl fmt::Display) -> Self {
+        Self::new(severity, None, None, "", text)
     }
 
-    /// Where it stands, a line for each part: the object, its place in a file, the field.
+    /// Where the problem is, one line for each part: the object, its place in a file, the field.
     pub(crate) fn place(&self) -> Vec<String> {
         let object = self.object.as_ref().map(ToString::to_string);
         let table = (object.is_none() && self.source.is_none()).then(|| "table".to_owned());
@@ -95,14 +84,66 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is wrong with one field of a document that is known to the caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+/// How severe a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The object is malformed: it is rejected and contributes nothing.
+    Refused,
+    /// The object is well formed, but part of it has no effect now.
+    Warning,
+}
+
+impl Severity {
+    /// The severity in lower case, as reports and logs show it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// A value that a parser rejects, as in "invalid port `0`: expected a number from 1 to 65535".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct InvalidValue {
+    what: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+impl InvalidValue {
+    /// `what` names the value in the message: "value", "port", "mesh".
+    pub(crate) fn new(
+        what: &'static str,
+        value: impl fmt::Display,
+        expected: &'static str,
+    ) -> Self {
+        Self { what, value: value.to_string(), expected }
+    }
+}
+
+impl fmt::Display for InvalidValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, value, expected } = self;
+        if value.is_empty() {
+            write!(f, "empty {what}: expected {expected}")
+        } else {
+            write!(f, "invalid {what} `{value}`: expected {expected}")
+        }
+    }
+}
+
+/// What is wrong with one field of an object. The caller knows the object and makes a [`Problem`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {text}")]
+pub(crate) struct InvalidField {
     pub(crate) field: String,
     pub(crate) text: String,
 }
 
-impl Fault {
+impl InvalidField {
     pub(crate) fn new(field: &str, text: impl fmt::Display) -> Self {
         Self { field: field.into(), text: text.to_string() }
     }

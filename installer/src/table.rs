@@ -1,13 +1,17 @@
-//! From ConfigMaps to the routing table: pure, no I/O, no clock.
+//! From ConfigMaps to the routing table. Pure: no I/O except reading files, no clock.
 //!
-//! One ConfigMap's way through the files here:
-//! 1. [`manifests`] reads it from a file; [`origin`] says which ConfigMap it is;
-//! 2. [`fragments`] parses a labelled one into a sandbox or a group, [`settings`] the settings,
-//!    [`rollout`] the record of a roll-out. All three take their values out of `data`;
-//! 3. [`input`] keeps what was parsed, beside the [`cluster`]'s Services and others' [`policies`];
+//! One ConfigMap passes through these files:
+//! 1. [`manifests`] reads it from a file. [`role`] decides what it is for, and [`origin`] says which
+//!    ConfigMap it is and how old.
+//! 2. [`fragments`] parses a sandbox or a group, [`settings`] the settings and [`rollout`] the
+//!    record of a rollout. All three take their values out of `data`.
+//! 3. [`input`] keeps the parsed values, beside the [`cluster`]'s Services and the [`policies`] of
+//!    other owners.
 //! 4. [`compile`] turns the input into a [`PluginConfig`](skycap_core::config::PluginConfig), the
-//!    type that the filter itself reads, and [`report`] says what became of every fragment.
+//!    type that the filter reads, and a [`report`] on every fragment.
 
+pub mod availability;
+mod carriers;
 pub mod cluster;
 pub mod compile;
 pub(crate) mod data;
@@ -20,7 +24,10 @@ pub mod meshes;
 pub mod origin;
 pub mod policies;
 pub mod report;
+pub mod role;
 pub mod rollout;
 pub mod routes;
 pub mod selector;
 pub mod settings;
+mod target;
+mod yaml;

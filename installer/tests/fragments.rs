@@ -1,9 +1,10 @@
-//! Malformed input: what is refused, the field that is named, and that nothing else suffers.
+//! Malformed input: what is rejected, which field the problem names, and that everything else still
+//! applies.
 
 use jiff::Timestamp;
 use skycap::{
     objects::ObjectRef,
-    problem::Severity,
+    problem::{Problem, Severity},
     table::{
         compile::{Compilation, compile},
         input::Input,
@@ -13,7 +14,7 @@ use skycap::{
 
 const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
 
-/// A sandbox that is good, beside whatever else is in the input.
+/// A valid sandbox, beside whatever else is in the input.
 const GOOD: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good, namespace: shop, \
                     labels: {skycap.dev/kind: sandbox}}\ndata: {routes: 'cart: cart-good'}\n";
 
@@ -23,6 +24,7 @@ fn compiled(yaml: &str) -> Compilation {
     compile(&Input::new(&manifests, NOW), NOW)
 }
 
+/// A ConfigMap of this kind, and [`GOOD`].
 fn config_map(name: &str, kind: &str, data: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop, labels: \
@@ -31,18 +33,23 @@ fn config_map(name: &str, kind: &str, data: &str) -> String {
 }
 
 #[test]
-fn each_refusal_names_its_field_and_hurts_no_other() {
+fn a_rejected_fragment_names_its_field_and_the_others_still_apply() {
     for (kind, data, field, expected) in [
-        ("sandbox", "  colour: blue", "data.colour", "expected one of `key`"),
+        ("sandbox", "  colour: blue", "data.colour", "`colour`: expected one of `key`"),
         ("sandbox", "  members: a", "data.members", "expected one of"),
         ("group", "  routes: 'a: b'", "data.routes", "`members`"),
         ("group", "  extends: a", "data.extends", "`members`"),
         ("flock", "  members: a", "metadata.labels.skycap.dev/kind", "`sandbox`, `group`"),
         ("sandbox", "  key: a b", "data.key", "1 to 64 of"),
-        ("sandbox", "  key: ''", "data.key", "is empty"),
-        ("sandbox", "  extends: a/b", "data.extends", "no routing key"),
-        ("group", "  members: a, b c", "data.members", "`b c` is no routing key"),
-        ("sandbox", "  enabled: 'yes'", "data.enabled", "`\"true\"` or `\"false\"`"),
+        ("sandbox", "  key: ''", "data.key", "empty routing key"),
+        ("sandbox", "  extends: a/b", "data.extends", "invalid routing key `a/b`"),
+        ("group", "  members: a, b c", "data.members", "invalid routing key `b c`"),
+        (
+            "sandbox",
+            "  enabled: 'yes'",
+            "data.enabled",
+            "`yes`: expected `\"true\"` or `\"false\"`",
+        ),
         ("sandbox", "  onUnavailable: wait", "data.onUnavailable", "`baseline` or `fail`"),
         ("sandbox", "  ttl: soon", "data.ttl", "such as `72h`"),
         ("sandbox", "  ttl: -1h", "data.ttl", "such as `72h`"),
@@ -51,23 +58,34 @@ fn each_refusal_names_its_field_and_hurts_no_other() {
         ("sandbox", "  routes: cart", "data.routes", "such as `cart: cart-pr-1`"),
         ("sandbox", "  routes: '[}'", "data.routes", "such as `cart: cart-pr-1`"),
         ("sandbox", "  routes: \"cart: a\\ncart: b\"", "data.routes", "duplicate"),
-        ("sandbox", "  routes: 'cart.mall: b'", "data.routes", "Services of its own"),
-        ("sandbox", "  routes: 'cart: mall/b'", "data.routes", "Services of its own"),
+        ("sandbox", "  routes: '[a]'", "data.routes", "not a map"),
+        (
+            "sandbox",
+            "  routes: 'cart.mall: b'",
+            "data.routes",
+            "`cart.mall` is in another namespace",
+        ),
+        ("sandbox", "  routes: 'cart: mall/b'", "data.routes", "`mall/b` is in another namespace"),
         ("sandbox", "  routes: 'Cart: b'", "data.routes", "a DNS label"),
         ("sandbox", "  routes: 'cart: 7'", "data.routes", "`{to, port, toPort}`"),
-        ("sandbox", "  routes: 'cart: {port: 80}'", "data.routes", "`to` is missing"),
+        ("sandbox", "  routes: 'cart: {to: 7}'", "data.routes", "invalid target `7`"),
+        ("sandbox", "  routes: 'cart: {port: 80}'", "data.routes", "missing field `to`"),
         ("sandbox", "  routes: 'cart: {to: b, port: 0}'", "data.routes", "1 to 65535"),
         ("sandbox", "  routes: 'cart: {to: b, toPort: http}'", "data.routes", "1 to 65535"),
-        ("sandbox", "  routes: 'cart: {to: b, weight: 1}'", "data.routes", "`weight`"),
+        (
+            "sandbox",
+            "  routes: 'cart: {to: b, weight: 1}'",
+            "data.routes",
+            "unknown field `weight`",
+        ),
         ("sandbox", "  enabled: true", "", "expected a string"),
     ] {
         let Compilation { config, report, .. } = compiled(&config_map("bad", kind, data));
-        let refused: Vec<_> =
-            report.problems.iter().filter(|p| p.severity == Severity::Refused).collect();
-        let [problem] = refused[..] else { panic!("`{data}`: {:?}", report.problems) };
+        let [problem] = &report.problems[..] else { panic!("`{data}`: {:?}", report.problems) };
         let bad = ObjectRef::config_map("shop", "bad");
         let place = (problem.object.as_deref(), problem.source.as_deref());
         assert_eq!(place, (Some(&bad), Some("file.yaml:1")), "{data}");
+        assert_eq!(problem.severity, Severity::Refused, "{data}");
         assert_eq!(problem.field, field, "{data}: {problem}");
         assert!(problem.text.contains(expected), "{data}: {problem}");
         let keys: Vec<_> = config.iter().flat_map(|config| config.keys.iter()).collect();
@@ -76,46 +94,50 @@ fn each_refusal_names_its_field_and_hurts_no_other() {
 }
 
 #[test]
-fn a_document_that_is_no_yaml_hurts_no_other() {
-    let Compilation { config, report, .. } =
-        compiled(&format!("# first\n---\na: [}}\n---\n{GOOD}"));
-    assert_eq!(config.map(|config| config.keys.len()), Some(1));
-    let [problem] = &report.problems[..] else { panic!("{:?}", report.problems) };
-    assert_eq!(problem.source.as_deref(), Some("file.yaml:3"));
-    assert!(problem.text.contains("line 3 column "), "{problem}");
+fn after_invalid_yaml_the_other_documents_still_apply() {
+    for (document, expected) in [("a: [}", "line 3 column "), ("- a", "not a Kubernetes object")] {
+        let Compilation { config, report, .. } =
+            compiled(&format!("# first\n---\n{document}\n---\n{GOOD}"));
+        assert_eq!(config.map(|config| config.keys.len()), Some(1), "{document}");
+        let problem = only_problem(&report.problems);
+        let place = (problem.object.as_deref(), problem.source.as_deref());
+        assert_eq!(place, (None, Some("file.yaml:3")), "{document}");
+        assert!(problem.text.contains(expected), "{document}: {problem}");
+    }
 }
 
 #[test]
-fn a_name_that_is_no_key_asks_for_one() {
+fn a_name_that_is_not_a_routing_key_asks_for_data_key() {
     let yaml = config_map("\"no key\"", "sandbox", "  enabled: 'true'");
-    let said = compiled(&yaml).report.problems[0].to_string();
-    assert!(
-        said.contains("metadata.name") && said.contains("choose a key with `data.key`"),
-        "{said}"
-    );
+    let report = compiled(&yaml).report;
+    let problem = only_problem(&report.problems);
+    assert_eq!(problem.field, "metadata.name");
+    assert!(problem.text.contains("choose a key with `data.key`"), "{problem}");
 }
 
 #[test]
-fn a_namespace_that_cannot_be_is_refused() {
+fn an_invalid_namespace_is_rejected() {
     let yaml = config_map("a", "sandbox", "  routes: 'a: b'").replacen(": shop", ": Shop", 1);
-    let said = compiled(&yaml).report.problems[0].to_string();
-    assert!(
-        said.contains("metadata.namespace: invalid name `Shop`: expected a DNS label"),
-        "{said}"
-    );
+    let report = compiled(&yaml).report;
+    let problem = only_problem(&report.problems);
+    assert_eq!(problem.field, "metadata.namespace");
+    assert!(problem.text.contains("`Shop`"), "{problem}");
 }
 
 #[test]
-fn bad_settings_compile_to_nothing() {
+fn invalid_settings_compile_to_no_table() {
     for (data, field) in [
         ("enabled: 'flase'", "data.enabled"),
         ("dispatch: magic", "data.dispatch"),
         ("carriers: '[]'", "data.carriers"),
+        ("carriers: baggage", "data.carriers"),
         ("carriers: '[{baggages: a}]'", "data.carriers"),
         ("carriers: '[{baggage: a, inject: true}]'", "data.carriers"),
         ("onUnavailable: maybe", "data.onUnavailable"),
         ("explain: loud", "data.explain"),
         ("clusterDomain: 'a..b'", "data.clusterDomain"),
+        ("mesh: istio,consul", "data.mesh"),
+        ("namespaces: 'a,b c'", "data.namespaces"),
         ("colour: blue", "data.colour"),
     ] {
         let settings = format!(
@@ -123,13 +145,18 @@ fn bad_settings_compile_to_nothing() {
              data:\n  {data}\n---\n{GOOD}"
         );
         let Compilation { config, report, .. } = compiled(&settings);
-        assert!(config.is_none() && !report.compiled && report.refuses(), "{data}");
-        assert_eq!(report.problems[0].field, field, "{data}");
+        assert!(config.is_none() && !report.compiled, "{data}");
+        let problem = only_problem(&report.problems);
+        assert_eq!(
+            (problem.severity, problem.field.as_str()),
+            (Severity::Refused, field),
+            "{data}"
+        );
     }
 }
 
 #[test]
-fn what_is_not_skycaps_is_passed_over() {
+fn other_objects_are_ignored() {
     let others =
         "kind: ConfigMap\nmetadata: {name: a}\ndata: {colour: blue}\n---\nkind: Pod\n---\n\n---\n";
     let Compilation { config, report, .. } = compiled(&format!("{others}{GOOD}"));
@@ -138,7 +165,27 @@ fn what_is_not_skycaps_is_passed_over() {
 }
 
 #[test]
-fn one_config_map_twice_is_refused() {
-    let Compilation { report, .. } = compiled(&format!("{GOOD}---\n{GOOD}"));
-    assert!(report.refuses(), "{report:?}");
+fn the_second_of_two_config_maps_with_one_name_is_rejected() {
+    let Compilation { config, report, .. } = compiled(&format!("{GOOD}---\n{GOOD}"));
+    let problem = only_problem(&report.problems);
+    assert_eq!(problem.severity, Severity::Refused);
+    assert_eq!((problem.field.as_str(), problem.source.as_deref()), DUPLICATE, "{problem}");
+    assert_eq!(config.map(|config| config.keys.len()), Some(1), "the first still applies");
+}
+
+#[test]
+fn of_two_settings_neither_counts() {
+    let settings = "kind: ConfigMap\nmetadata: {name: skycap, namespace: skycap-system}\n";
+    let Compilation { config, report, .. } = compiled(&format!("{settings}---\n{settings}"));
+    assert_eq!(config, None);
+    let problem = only_problem(&report.problems);
+    assert_eq!((problem.severity, problem.field.as_str()), (Severity::Refused, "metadata.name"));
+}
+
+/// The field and the place of the second [`GOOD`].
+const DUPLICATE: (&str, Option<&str>) = ("metadata.name", Some("file.yaml:6"));
+
+fn only_problem(problems: &[Problem]) -> &Problem {
+    let [problem] = problems else { panic!("{problems:?}") };
+    problem
 }

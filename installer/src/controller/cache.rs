@@ -22,9 +22,8 @@ use crate::{
     table::{
         cluster::{Cluster, Name, name_of},
         input::Input,
-        origin::Origin,
         policies::PolicyKind,
-        settings::Settings,
+        role::Role,
     },
 };
 
@@ -214,7 +213,7 @@ fn put_own(live: &mut Live, kind: PolicyKind, object: &DynamicObject) -> bool {
 }
 
 fn is_settings(map: &ConfigMap) -> bool {
-    Settings::is(&Origin::of(map, None))
+    Role::of(map) == Some(Role::Settings)
 }
 
 fn fold<K: Resource, S>(

@@ -1,4 +1,4 @@
-//! What is known of the cluster's Services and their endpoints.
+//! The cluster's Services, their endpoints, and the labels of its namespaces.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -12,36 +12,23 @@ use k8s_openapi::{
 
 use super::selector::NamespaceSelector;
 
-/// Services and endpoints, or that nothing is known of them. Of each no more is kept than the
-/// table depends on, so that an event that changes nothing else is seen to change nothing.
+/// The Services, endpoints and namespaces, as far as they are known.
+///
+/// Only what the table depends on is kept, so that an event that changes something else is seen to
+/// change nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// Each Service; `None` when nothing is known of Services.
+    /// Each Service; `None` if Services are unknown.
     services: Option<HashMap<Name, ServiceFacts>>,
-    /// For each Service its slices with a ready endpoint; `None` when nothing is known of them.
+    /// The names of each Service's slices with a ready endpoint; `None` if endpoints are unknown.
     ready: Option<HashMap<Name, BTreeSet<String>>>,
-    /// The labels of each namespace; `None` when nothing is known of namespaces.
+    /// The labels of each namespace; `None` if namespaces are unknown.
     namespaces: Option<HashMap<String, BTreeMap<String, String>>>,
 }
 
-/// Namespace and name.
-pub type Name = (String, String);
-
-/// What is kept of a Service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ServiceFacts {
-    /// Its TCP ports.
-    pub ports: BTreeSet<u16>,
-    /// Whether it has no ClusterIP (or is a mere name), so that no mesh routes by it.
-    pub headless: bool,
-    /// The `appProtocol` of the ports that have one.
-    pub app_protocols: BTreeMap<u16, String>,
-    /// Linkerd's annotation `config.linkerd.io/opaque-ports`, as it stands.
-    pub opaque_ports: Option<String>,
-}
-
 impl Cluster {
-    /// Indexes Services and EndpointSlices. Where there is none of a kind, all is well with it.
+    /// The cluster with these Services and EndpointSlices. An empty list means that the objects of
+    /// that kind are unknown.
     #[must_use]
     pub fn new(services: &[Service], slices: &[EndpointSlice]) -> Self {
         let mut cluster = Self {
@@ -58,7 +45,7 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster that is watched: what is not in it does not exist.
+    /// An empty cluster, to be filled from watches: an object that is not in it does not exist.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -68,32 +55,32 @@ impl Cluster {
         }
     }
 
-    /// Whether anything is known of Services.
+    /// Whether Services are known.
     #[must_use]
     pub const fn knows_services(&self) -> bool {
         self.services.is_some()
     }
 
-    /// The TCP ports of a Service, or `None` when there is no such Service.
+    /// The TCP ports of a Service; `None` if the Service does not exist or Services are unknown.
     #[must_use]
     pub fn ports(&self, namespace: &str, name: &str) -> Option<&BTreeSet<u16>> {
         self.service(namespace, name).map(|service| &service.ports)
     }
 
-    /// What is known of a Service, or `None` when there is no such Service.
+    /// A Service; `None` if it does not exist or Services are unknown.
     #[must_use]
     pub fn service(&self, namespace: &str, name: &str) -> Option<&ServiceFacts> {
         self.services.as_ref()?.get(&(namespace.to_owned(), name.to_owned()))
     }
 
-    /// Whether a Service has a ready endpoint, as far as is known.
+    /// Whether a Service has a ready endpoint. True if endpoints are unknown.
     #[must_use]
     pub fn is_ready(&self, namespace: &str, name: &str) -> bool {
         let service = (namespace.to_owned(), name.to_owned());
         self.ready.as_ref().is_none_or(|ready| ready.contains_key(&service))
     }
 
-    /// Whether a namespace is selected, as far as is known.
+    /// Whether `selector` selects a namespace. True if namespaces are unknown.
     #[must_use]
     pub fn selects(&self, selector: &NamespaceSelector, namespace: &str) -> bool {
         self.namespaces.as_ref().is_none_or(|namespaces| {
@@ -101,7 +88,7 @@ impl Cluster {
         })
     }
 
-    /// Takes a namespace as it is now; gives whether its labels have changed.
+    /// Adds or replaces a namespace; returns whether its labels have changed.
     pub fn put_namespace(&mut self, namespace: &Namespace) -> bool {
         let (_, name) = name_of(&namespace.metadata);
         let labels = namespace.metadata.labels.clone().unwrap_or_default();
@@ -109,13 +96,13 @@ impl Cluster {
         namespaces.insert(name, labels.clone()) != Some(labels)
     }
 
-    /// Forgets a namespace; gives whether it was there.
+    /// Removes a namespace; returns whether it was there.
     pub fn remove_namespace(&mut self, namespace: &Namespace) -> bool {
         let (_, name) = name_of(&namespace.metadata);
         self.namespaces.as_mut().is_some_and(|namespaces| namespaces.remove(&name).is_some())
     }
 
-    /// Forgets all namespaces but these; gives whether that changes anything.
+    /// Removes all namespaces except these; returns whether that changes anything.
     pub fn retain_namespaces(&mut self, names: &HashSet<Name>) -> bool {
         let Some(namespaces) = &mut self.namespaces else { return false };
         let names: HashSet<&String> = names.iter().map(|(_, name)| name).collect();
@@ -124,20 +111,20 @@ impl Cluster {
         namespaces.len() != before
     }
 
-    /// Takes a Service as it is now; gives whether that changes anything.
+    /// Adds or replaces a Service; returns whether that changes anything.
     pub fn put_service(&mut self, service: &Service) -> bool {
         let (name, facts) = (name_of(&service.metadata), ServiceFacts::of(service));
         let Some(services) = &mut self.services else { return false };
         services.insert(name, facts.clone()).as_ref() != Some(&facts)
     }
 
-    /// Forgets a Service; gives whether it was there.
+    /// Removes a Service; returns whether it was there.
     pub fn remove_service(&mut self, service: &Service) -> bool {
         let name = name_of(&service.metadata);
         self.services.as_mut().is_some_and(|services| services.remove(&name).is_some())
     }
 
-    /// Forgets all Services but these; gives whether that changes anything.
+    /// Removes all Services except these; returns whether that changes anything.
     pub fn retain_services(&mut self, names: &HashSet<Name>) -> bool {
         let Some(services) = &mut self.services else { return false };
         let before = services.len();
@@ -145,7 +132,8 @@ impl Cluster {
         services.len() != before
     }
 
-    /// Forgets all EndpointSlices but these; gives whether a Service lost its last ready endpoint.
+    /// Removes all EndpointSlices except these; returns whether a Service lost its last ready
+    /// endpoint.
     pub fn retain_slices(&mut self, names: &HashSet<Name>) -> bool {
         let Some(ready) = &mut self.ready else { return false };
         let before = ready.len();
@@ -156,7 +144,7 @@ impl Cluster {
         ready.len() != before
     }
 
-    /// Takes an EndpointSlice as it is now; gives whether its Service got or lost readiness.
+    /// Adds or replaces an EndpointSlice; returns whether its Service became ready or unready.
     pub fn put_slice(&mut self, slice: &EndpointSlice) -> bool {
         if !has_ready_endpoint(slice) {
             return self.remove_slice(slice);
@@ -169,7 +157,7 @@ impl Cluster {
         slices.len() == 1
     }
 
-    /// Forgets an EndpointSlice; gives whether its Service lost its last ready endpoint.
+    /// Removes an EndpointSlice; returns whether its Service lost its last ready endpoint.
     pub fn remove_slice(&mut self, slice: &EndpointSlice) -> bool {
         let (Some(service), Some(ready)) = (service_of(slice), &mut self.ready) else {
             return false;
@@ -181,10 +169,17 @@ impl Cluster {
     }
 }
 
-/// Whose `metadata` it is; a manifest without a namespace is of `default`, as with kubectl.
-pub(crate) fn name_of(metadata: &ObjectMeta) -> Name {
-    let namespace = metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    (namespace.into(), metadata.name.clone().unwrap_or_default())
+/// What the table depends on of a Service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// Its TCP ports.
+    pub ports: BTreeSet<u16>,
+    /// Whether it has no ClusterIP (headless, or an ExternalName), so that no mesh routes by it.
+    pub headless: bool,
+    /// The `appProtocol` of the ports that have one.
+    pub app_protocols: BTreeMap<u16, String>,
+    /// The value of Linkerd's annotation `config.linkerd.io/opaque-ports`.
+    pub opaque_ports: Option<String>,
 }
 
 impl ServiceFacts {
@@ -211,17 +206,26 @@ impl ServiceFacts {
     }
 }
 
+/// Namespace and name.
+pub type Name = (String, String);
+
+/// The name in `metadata`. As in kubectl, a manifest without a namespace is in `default`.
+pub(crate) fn name_of(metadata: &ObjectMeta) -> Name {
+    let namespace = metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    (namespace.into(), metadata.name.clone().unwrap_or_default())
+}
+
 fn service_of(slice: &EndpointSlice) -> Option<Name> {
     let name = slice.metadata.labels.as_ref()?.get("kubernetes.io/service-name")?;
     Some((name_of(&slice.metadata).0, name.clone()))
 }
 
-/// An endpoint that does not say whether it is ready is (EndpointConditions in discovery.k8s.io).
+/// An endpoint without the condition `ready` is ready (EndpointConditions in discovery.k8s.io).
 fn has_ready_endpoint(slice: &EndpointSlice) -> bool {
     slice.endpoints.iter().flatten().any(|endpoint| {
         endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
     })
 }
 
-/// Where a manifest without a namespace goes, as with kubectl.
+/// The namespace of a manifest that names none, as in kubectl.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";

@@ -1,8 +1,11 @@
-//! The pure compile: fragments, settings and the cluster's state become a table and a report.
+//! The compile: fragments, settings and the state of the cluster become a table and a report.
 //!
 //! The table is a function of its input and the time alone, whatever the order of the input.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    num::NonZeroU16,
+};
 
 use jiff::Timestamp;
 use skycap_core::{
@@ -12,64 +15,60 @@ use skycap_core::{
 
 use super::{
     cluster::Cluster,
-    flatten,
-    flatten::{KeyEntry, Target},
-    fragments::{Content, Fragment, OnUnavailable},
+    flatten::{KeyEntry, flatten},
+    fragments::{Content, Fragment},
     input::Input,
-    origin::Origin,
     report::{FragmentReport, FragmentState, Report, RouteReport},
     rollout::Rollout,
+    routes::SandboxRoute,
     settings::Settings,
+    target::Target,
 };
 use crate::problem::{Problem, Severity};
 
-/// What a compile gives.
+/// The result of a compile.
 #[derive(Debug, Clone)]
 pub struct Compilation {
-    /// The table; `None` where the settings are refused, and the table in place is to stay.
+    /// The table; `None` if the settings are rejected, and then the current table must stay.
     pub config: Option<PluginConfig>,
-    /// What became of every fragment.
+    /// The report on every fragment.
     pub report: Report,
-    /// Which module serves whom now.
+    /// Which module serves which workloads now.
     pub rollout: Rollout,
-    /// When a fragment or a canary expires next, and so something may be another.
+    /// When the next fragment or canary expires, and the result may change.
     pub valid_until: Option<Timestamp>,
 }
 
-/// Compiles. Nothing here can fail: what cannot be used is in the report.
+/// Compiles. This cannot fail: what cannot be used is a problem in the report.
 #[must_use]
 pub fn compile(input: &Input, now: Timestamp) -> Compilation {
-    let (fragments, settings) = (input.fragments(), input.settings());
+    let fragments = input.fragments();
+    let settings = input.settings();
+    let has_settings = settings.is_some();
     let mut compiler = Compiler {
         settings: settings.cloned().unwrap_or_default(),
         cluster: &input.cluster,
         fragments: &fragments,
         keys: BTreeMap::new(),
         problems: input.problems(),
-        targets: vec![Vec::new(); fragments.len()],
+        routes: vec![Vec::new(); fragments.len()],
     };
-    let selector = &compiler.settings.namespaces;
-    let states: Vec<_> = fragments
-        .iter()
-        .map(|fragment| match input.cluster.selects(selector, &fragment.origin.namespace) {
-            true => state(fragment, now),
-            false => FragmentState::Unselected,
-        })
-        .collect();
+    let states: Vec<_> = fragments.iter().map(|fragment| compiler.state(fragment, now)).collect();
     compiler.claim(&states);
+    compiler.warn_unavailable();
     let config = compiler.table();
-    let reports = fragments.iter().zip(states).zip(compiler.targets);
+    let reports = fragments.iter().zip(states).zip(compiler.routes);
     let report = Report::new(
-        reports.map(|((fragment, state), targets)| FragmentReport::new(fragment, state, targets)),
+        reports.map(|((fragment, state), routes)| FragmentReport::new(fragment, state, routes)),
         compiler.problems,
-        settings.is_some(),
+        has_settings,
     );
     let mut rollout = input.rollout();
     rollout.canary = rollout.canary_at(now).cloned();
     let canary = rollout.canary.as_ref().map(|canary| canary.until);
     let expiries = fragments.iter().filter_map(|fragment| fragment.expires).chain(canary);
     Compilation {
-        config: settings.is_some().then_some(config),
+        config: has_settings.then_some(config),
         report,
         rollout,
         valid_until: expiries.filter(|expires| *expires > now).min(),
@@ -79,95 +78,106 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
 struct Compiler<'a> {
     settings: Settings,
     cluster: &'a Cluster,
+    /// The oldest first.
     fragments: &'a [&'a Fragment],
     keys: BTreeMap<RoutingKey, KeyEntry>,
     problems: Vec<Problem>,
-    /// For each fragment, what the report says of its routes.
-    targets: Vec<Vec<RouteReport>>,
+    /// The routes of each fragment, for the report.
+    routes: Vec<Vec<RouteReport>>,
 }
 
-impl Compiler<'_> {
-    /// Gives every key what its fragments say of it, the oldest first.
+impl<'a> Compiler<'a> {
+    fn state(&self, fragment: &Fragment, now: Timestamp) -> FragmentState {
+        if !self.cluster.selects(&self.settings.namespaces, &fragment.origin.namespace) {
+            FragmentState::Unselected
+        } else if !fragment.enabled {
+            FragmentState::Disabled
+        } else if fragment.expires.is_some_and(|expires| expires <= now) {
+            FragmentState::Expired
+        } else {
+            FragmentState::Active
+        }
+    }
+
+    /// Adds what the active fragments say to their keys, the oldest first.
     fn claim(&mut self, states: &[FragmentState]) {
         let mut claims = HashMap::new();
-        for (index, fragment) in self.fragments.iter().enumerate() {
-            if states.get(index) != Some(&FragmentState::Active) {
+        for (index, (fragment, state)) in self.fragments.iter().zip(states).enumerate() {
+            if *state != FragmentState::Active {
                 continue;
             }
-            let owner = self.keys.entry(fragment.key).or_default();
+            let entry = self.keys.entry(fragment.key).or_default();
             match &fragment.content {
                 Content::Group { members } => {
-                    self.problems.extend(owner.claim_members(members, &fragment.origin, index));
+                    let set = entry.set_members(members, index);
+                    self.warn_of_older(set, fragment, "data.members");
                 }
-                Content::Sandbox { extends, on_unavailable, .. } => {
-                    if let Some(extends) = extends {
-                        self.problems.extend(owner.claim_extends(
-                            *extends,
-                            &fragment.origin,
-                            index,
-                        ));
+                Content::Sandbox { extends, routes, .. } => {
+                    let set = extends.map_or(Ok(()), |key| entry.set_extends(key, index));
+                    self.warn_of_older(set, fragment, "data.extends");
+                    for route in routes {
+                        self.claim_route((index, fragment), route, &mut claims);
                     }
-                    let on_unavailable = on_unavailable.unwrap_or(self.settings.on_unavailable);
-                    self.claim_routes(index, fragment, on_unavailable, &mut claims);
                 }
             }
         }
     }
 
-    fn claim_routes<'f>(
+    /// Adds one route to its fragment's key, unless an older fragment has replaced the destination.
+    fn claim_route(
         &mut self,
-        index: usize,
-        fragment: &'f Fragment,
-        on_unavailable: OnUnavailable,
-        claims: &mut HashMap<(RoutingKey, &'f str, &'f str, Option<u16>), &'f Origin>,
+        (index, fragment): (usize, &'a Fragment),
+        route: &'a SandboxRoute,
+        claims: &mut HashMap<Claim<'a>, usize>,
     ) {
-        let Content::Sandbox { routes, .. } = &fragment.content else { return };
         let namespace = fragment.origin.namespace.as_str();
-        for route in routes {
-            let port = route.port.map(std::num::NonZeroU16::get);
-            let claim = (fragment.key, namespace, route.service.as_str(), port);
-            let older = *claims.entry(claim).or_insert(&fragment.origin);
-            let warn = |text| fragment.origin.problem(Severity::Warning, "data.routes", text);
-            if older != &fragment.origin {
-                self.problems.push(warn(format!(
-                    "`{}` has no effect: the older {} has it for key `{}`; remove one of the two",
-                    route.service,
-                    older.id(),
-                    fragment.key,
-                )));
-                continue;
+        let claim =
+            Claim { key: fragment.key, namespace, service: &route.service, port: route.port };
+        match claims.entry(claim) {
+            Entry::Vacant(free) => {
+                free.insert(index);
             }
-            let dispatch = self.settings.config.dispatch;
-            let targets = Target::resolve(route, namespace, on_unavailable, dispatch, self.cluster);
-            for target in targets {
-                self.problems.extend(target.warning().map(warn));
-                if let Some(shown) = self.targets.get_mut(index) {
-                    shown.push(target.report());
-                }
-                self.keys.entry(fragment.key).or_default().routes.push(target);
-            }
-            if self.cluster.knows_services()
-                && self.cluster.ports(namespace, &route.service).is_none()
-            {
-                self.problems.push(warn(format!(
-                    "there is no Service `{}` in namespace `{namespace}` to replace; check the name",
-                    route.service
-                )));
-            }
+            Entry::Occupied(taken) => return self.warn_of_claim(*taken.get(), fragment, route),
+        }
+        let own = match &fragment.content {
+            Content::Sandbox { on_unavailable, .. } => *on_unavailable,
+            Content::Group { .. } => None,
+        };
+        let targets = Target::resolve(
+            route,
+            (index, fragment),
+            own.unwrap_or(self.settings.on_unavailable),
+            self.settings.config.dispatch,
+            self.cluster,
+        );
+        if let Some(shown) = self.routes.get_mut(index) {
+            shown.extend(targets.iter().map(Target::report));
+        }
+        self.keys.entry(fragment.key).or_default().routes.extend(targets);
+        if self.cluster.knows_services() && self.cluster.ports(namespace, &route.service).is_none()
+        {
+            let text = format!(
+                "route `{}: {}` applies to no request: there is no Service `{}` in namespace \
+                 `{namespace}`; correct the name",
+                route.service, route.to, route.service,
+            );
+            self.warn(fragment, "data.routes", text);
         }
     }
 
-    /// Flattens every key and writes each different route once.
+    /// Flattens every key, and writes each distinct route once.
     fn table(&mut self) -> PluginConfig {
         let mut rows: Vec<(RoutingKey, Vec<Route>)> = Vec::new();
+        let mut warnings = Vec::new();
         for key in self.keys.keys() {
-            let (routes, notes) = flatten::flatten(*key, &self.keys);
-            for (owner, field, text) in notes {
-                if let Some(fragment) = self.fragments.get(owner) {
-                    self.problems.push(fragment.origin.problem(Severity::Warning, field, text));
-                }
-            }
+            let (routes, found) = flatten(*key, &self.keys);
+            warnings.extend(found);
             rows.push((*key, routes));
+        }
+        for warning in warnings {
+            if let Some(fragment) = self.fragments.get(warning.fragment) {
+                self.warn(fragment, warning.field, warning.text);
+            }
         }
         let routes: BTreeSet<&Route> = rows.iter().flat_map(|(_, routes)| routes).collect();
         let routes: Vec<Route> = routes.into_iter().cloned().collect();
@@ -183,14 +193,58 @@ impl Compiler<'_> {
         let config = PluginConfig { routes, keys, ..self.settings.config.clone() };
         config.stamped()
     }
+
+    /// Warns about each unavailable target. What its requests get depends on all claims of the key.
+    fn warn_unavailable(&mut self) {
+        let entries = self.keys.values().map(|entry| (&entry.routes, entry.has_next()));
+        let targets = entries.flat_map(|(targets, has_next)| {
+            targets.iter().map(move |target| (target.fragment, target.warning(has_next)))
+        });
+        let warnings: Vec<_> = targets.filter_map(|(index, text)| Some((index, text?))).collect();
+        for (index, text) in warnings {
+            if let Some(fragment) = self.fragments.get(index) {
+                self.warn(fragment, "data.routes", text);
+            }
+        }
+    }
+
+    /// Warns about a route whose destination an older fragment of the same key replaces.
+    fn warn_of_claim(&mut self, older: usize, fragment: &Fragment, route: &SandboxRoute) {
+        let Some(older) = self.fragments.get(older) else { return };
+        let text = format!(
+            "route `{}: {}` has no effect: the older ConfigMap {} replaces `{}` for key `{}`; \
+             remove one of the two routes",
+            route.service,
+            route.to,
+            older.origin.id(),
+            route.service,
+            fragment.key,
+        );
+        self.warn(fragment, "data.routes", text);
+    }
+
+    /// Warns about a field of the key for which an older fragment sets another value.
+    fn warn_of_older(&mut self, set: Result<(), usize>, fragment: &Fragment, field: &str) {
+        let Some(older) = set.err().and_then(|index| self.fragments.get(index)) else { return };
+        let text = format!(
+            "no effect: the older ConfigMap {} sets another value for key `{}`; set the same value \
+             in both",
+            older.origin.id(),
+            fragment.key,
+        );
+        self.warn(fragment, field, text);
+    }
+
+    fn warn(&mut self, fragment: &Fragment, field: &str, text: String) {
+        self.problems.push(fragment.origin.problem(Severity::Warning, field, text));
+    }
 }
 
-fn state(fragment: &Fragment, now: Timestamp) -> FragmentState {
-    if !fragment.enabled {
-        FragmentState::Disabled
-    } else if fragment.expires.is_some_and(|expires| expires <= now) {
-        FragmentState::Expired
-    } else {
-        FragmentState::Active
-    }
+/// A destination under a key, which the oldest fragment replaces.
+#[derive(PartialEq, Eq, Hash)]
+struct Claim<'a> {
+    key: RoutingKey,
+    namespace: &'a str,
+    service: &'a str,
+    port: Option<NonZeroU16>,
 }

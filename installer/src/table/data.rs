@@ -1,33 +1,46 @@
 //! The data of a ConfigMap: flat strings, each of which is taken once.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use crate::problem::Fault;
+use k8s_openapi::api::core::v1::ConfigMap;
 
-/// The data of a ConfigMap, of which each key is taken once.
-pub(crate) struct Data(pub(crate) BTreeMap<String, String>);
+use crate::problem::{InvalidField, InvalidValue};
+
+/// The data of a ConfigMap. Taking a key removes it, so the keys that are left are unknown.
+pub(crate) struct Data(BTreeMap<String, String>);
 
 impl Data {
-    /// Takes `key` out and parses it.
-    pub(crate) fn take<T>(
-        &mut self,
-        key: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, Fault> {
-        let value = self.0.remove(key);
-        let parsed = value.map(|value| parse(value.trim())).transpose();
-        parsed.map_err(|text| Fault::new(&format!("data.{key}"), text))
+    pub(crate) fn of(map: &ConfigMap) -> Self {
+        Self(map.data.clone().unwrap_or_default())
     }
 
-    /// Refuses what nobody took.
-    pub(crate) fn close(&self, expected: &str) -> Result<(), Fault> {
+    /// Takes `key` and parses its value, without the white space around it.
+    ///
+    /// # Errors
+    /// [`InvalidField`] if the value is rejected.
+    pub(crate) fn take<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, InvalidField> {
+        let value = self.0.remove(key);
+        let parsed = value.map(|value| parse(value.trim())).transpose();
+        parsed.map_err(|error| InvalidField::new(&format!("data.{key}"), error))
+    }
+
+    /// Checks that every key was taken; `expected` lists the valid keys for the message.
+    ///
+    /// # Errors
+    /// [`InvalidField`] with the first key that was not taken.
+    pub(crate) fn close(&self, expected: &str) -> Result<(), InvalidField> {
         self.0.keys().next().map_or(Ok(()), |key| {
-            let text = format!("is no data key of skycap, expected one of {expected}");
-            Err(Fault::new(&format!("data.{key}"), text))
+            let text = format!("unknown key `{key}`: expected one of {expected}");
+            Err(InvalidField::new(&format!("data.{key}"), text))
         })
     }
 }
 
-pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| format!("`{text}` is no toggle, expected `\"true\"` or `\"false\"`"))
+/// Parses a boolean: only `true` and `false`, so that a typo never turns a switch on or off.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, InvalidValue> {
+    text.parse().map_err(|_| InvalidValue::new("value", text, "`\"true\"` or `\"false\"`"))
 }

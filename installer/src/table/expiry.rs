@@ -1,30 +1,32 @@
-//! `ttl` and `expires`: until when a fragment routes.
+//! `ttl` and `expires`: how long a fragment routes.
 
-use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Unit};
 
-/// The time from `created` on that `ttl` grants, such as `72h`, `7d` or `1h30m`.
+use crate::problem::InvalidValue;
+
+/// When a fragment with this `ttl` (`72h`, `7d`, `1h30m`; at least one second) expires.
 ///
-/// A manifest that was never applied has no creation time: its `ttl` counts from `now`.
+/// The time counts from `created`. A manifest that was never applied has no creation time, so its
+/// `ttl` counts from `now`.
 pub(crate) fn after(
     ttl: &str,
     created: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Timestamp, String> {
-    let expected =
-        || format!("`{ttl}` is no time to live, expected one such as `72h`, `7d` or `1h30m`");
-    let span: Span = ttl.parse().map_err(|_| expected())?;
-    let seconds =
-        span.total((Unit::Second, SpanRelativeTo::days_are_24_hours())).map_err(|_| expected())?;
-    if seconds < 1.0 {
-        return Err(expected());
-    }
-    let duration = jiff::SignedDuration::try_from_secs_f64(seconds).map_err(|_| expected())?;
-    created.unwrap_or(now).checked_add(duration).map_err(|_| expected())
+) -> Result<Timestamp, InvalidValue> {
+    let expires = duration(ttl).and_then(|ttl| created.unwrap_or(now).checked_add(ttl).ok());
+    expires
+        .ok_or_else(|| InvalidValue::new("value", ttl, "a duration such as `72h`, `7d` or `1h30m`"))
 }
 
 /// The time that `expires` names.
-pub(crate) fn at(expires: &str) -> Result<Timestamp, String> {
+pub(crate) fn at(expires: &str) -> Result<Timestamp, InvalidValue> {
     expires.parse().map_err(|_| {
-        format!("`{expires}` is no time of RFC 3339, expected one such as `2026-12-24T18:00:00Z`")
+        InvalidValue::new("value", expires, "an RFC 3339 time such as `2026-12-24T18:00:00Z`")
     })
+}
+
+fn duration(text: &str) -> Option<SignedDuration> {
+    let span: Span = text.parse().ok()?;
+    let seconds = span.total((Unit::Second, SpanRelativeTo::days_are_24_hours())).ok()?;
+    (seconds >= 1.0).then(|| SignedDuration::try_from_secs_f64(seconds).ok())?
 }

@@ -1,6 +1,5 @@
-//! The input of a compile: fragments, settings and the cluster, edited as they change.
+//! The input of a compile: fragments, settings and the cluster, updated as they change.
 
-use crate::names::ROLLOUT;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -16,36 +15,37 @@ use super::{
     meshes::Meshes,
     origin::Origin,
     policies::Policies,
+    role::Role,
     rollout::Rollout,
     settings::Settings,
 };
 use crate::{
-    names::NAMESPACE,
+    names::{NAMESPACE, ROLLOUT},
     problem::{Problem, Severity},
 };
 
-/// Everything that a table is a function of, but for the time.
+/// Everything that a table is a function of, except the time.
 ///
-/// A ConfigMap is parsed when it is put in and not at each compile: of ten thousand sandboxes one
-/// changes at a time.
+/// A ConfigMap is parsed when it is put in and not at each compile, because one of ten thousand
+/// sandboxes changes at a time.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// The fragments, parsed or refused.
-    fragments: BTreeMap<Name, Result<Arc<Fragment>, Problem>>,
-    /// The settings, or why they are refused.
-    settings: Result<Settings, Problem>,
-    /// Services and endpoints.
+    /// The Services and endpoints.
     pub cluster: Cluster,
-    /// Which module serves whom, or why that is refused.
-    rollout: Result<Rollout, Problem>,
-    /// What others say of Services, for meshes of the Gateway API.
+    /// The routing objects of other owners, for meshes of the Gateway API.
     pub policies: Policies,
-    /// What was refused before it could be parsed.
+    /// The fragments, parsed or rejected.
+    fragments: BTreeMap<Name, Result<Arc<Fragment>, Problem>>,
+    /// The settings, or why they are rejected.
+    settings: Result<Settings, Problem>,
+    /// Which module serves which workloads, or why the record is rejected.
+    rollout: Result<Rollout, Problem>,
+    /// Documents that were rejected before they could be parsed as one of the above.
     problems: Vec<Problem>,
 }
 
 impl Input {
-    /// Parses manifests. `now` is what a `ttl` without a creation time counts from.
+    /// Parses manifests. `now` is what a `ttl` counts from if the ConfigMap has no creation time.
     #[must_use]
     pub fn new(manifests: &Manifests, now: Timestamp) -> Self {
         let mut cluster = Cluster::new(&manifests.services, &manifests.endpoint_slices);
@@ -59,18 +59,10 @@ impl Input {
         };
         let mut seen = HashSet::new();
         for (source, map) in &manifests.config_maps {
-            let origin = Origin::of(map, Some(source));
-            if seen.insert(origin.id()) {
+            if seen.insert(name_of(&map.metadata)) {
                 input.put(map, Some(source), now);
-                continue;
-            }
-            let text = "is there twice in the input, and a cluster has it once; remove one";
-            let twice = origin.problem(Severity::Refused, "metadata.name", text.into());
-            if Settings::is(&origin) {
-                // One bad is all bad: nobody knows which of the two is meant.
-                input.settings = Err(twice);
             } else {
-                input.problems.push(twice);
+                input.refuse_duplicate(map, source);
             }
         }
         input
@@ -80,47 +72,49 @@ impl Input {
     #[must_use]
     pub fn empty(cluster: Cluster) -> Self {
         Self {
+            cluster,
+            policies: Policies::default(),
             fragments: BTreeMap::new(),
             settings: Ok(Settings::default()),
-            cluster,
             rollout: Ok(Rollout::default()),
-            policies: Policies::default(),
             problems: Vec::new(),
         }
     }
 
-    /// Takes a ConfigMap as it is now; gives whether that changes anything.
+    /// Adds or replaces a ConfigMap; returns whether that changes anything.
     pub fn put(&mut self, map: &ConfigMap, source: Option<&str>, now: Timestamp) -> bool {
-        let origin = Origin::of(map, source);
-        if Settings::is(&origin) {
-            return self.replace_settings(Settings::parse(map, source));
+        match Role::of(map) {
+            Some(Role::Settings) => self.replace_settings(Settings::parse(map, source)),
+            Some(Role::Rollout) => self.replace_rollout(Rollout::parse(map, source)),
+            Some(Role::Fragment(_)) | None => {
+                let name = name_of(&map.metadata);
+                match Fragment::parse(map, source, now).map(|parsed| parsed.map(Arc::new)) {
+                    Some(new) => self.fragments.insert(name, new.clone()).as_ref() != Some(&new),
+                    // The label was removed.
+                    None => self.fragments.remove(&name).is_some(),
+                }
+            }
         }
-        if Rollout::is(&origin) {
-            return self.replace_rollout(Rollout::parse(map, source));
-        }
-        let Some(parsed) = Fragment::parse(map, source, now) else { return self.remove(map) };
-        let parsed = parsed.map(Arc::new);
-        self.fragments.insert(name_of(&map.metadata), parsed.clone()).as_ref() != Some(&parsed)
     }
 
-    /// Forgets a ConfigMap; gives whether that changes anything.
+    /// Removes a ConfigMap; returns whether that changes anything.
     pub fn remove(&mut self, map: &ConfigMap) -> bool {
-        let origin = Origin::of(map, None);
-        if Settings::is(&origin) {
-            return self.remove_settings();
+        match Role::of(map) {
+            Some(Role::Settings) => self.remove_settings(),
+            Some(Role::Rollout) => self.replace_rollout(Ok(Rollout::default())),
+            Some(Role::Fragment(_)) | None => {
+                self.fragments.remove(&name_of(&map.metadata)).is_some()
+            }
         }
-        if Rollout::is(&origin) {
-            return self.replace_rollout(Ok(Rollout::default()));
-        }
-        self.fragments.remove(&name_of(&map.metadata)).is_some()
     }
 
-    /// Goes back to the settings' defaults; gives whether that changes anything.
+    /// Returns to the default settings; returns whether that changes anything.
     pub fn remove_settings(&mut self) -> bool {
         self.replace_settings(Ok(Settings::default()))
     }
 
-    /// Forgets all fragments but these; gives whether that changes anything.
+    /// Removes all fragments and the rollout except those in `names`; returns whether that changes
+    /// anything.
     pub fn retain_fragments(&mut self, names: &HashSet<Name>) -> bool {
         let before = self.fragments.len();
         self.fragments.retain(|name, _| names.contains(name));
@@ -129,19 +123,15 @@ impl Input {
         self.fragments.len() != before || ended
     }
 
-    fn replace_settings(&mut self, settings: Result<Settings, Problem>) -> bool {
-        let changes = self.settings != settings;
-        self.settings = settings;
-        changes
+    /// The meshes that get the table; the default if the settings are rejected, and then there is
+    /// no table.
+    #[must_use]
+    pub fn meshes(&self) -> Meshes {
+        self.settings().map(|settings| settings.meshes.clone()).unwrap_or_default()
     }
 
-    fn replace_rollout(&mut self, rollout: Result<Rollout, Problem>) -> bool {
-        let changes = self.rollout != rollout;
-        self.rollout = rollout;
-        changes
-    }
-
-    /// Which module serves whom; where that is refused, the one that skycap was installed with.
+    /// Which module serves which workloads; if the record is rejected, the module that skycap was
+    /// installed with serves all of them.
     pub(crate) fn rollout(&self) -> Rollout {
         self.rollout.clone().unwrap_or_default()
     }
@@ -154,22 +144,41 @@ impl Input {
         fragments
     }
 
-    /// The settings, unless they are refused.
+    /// The settings; `None` if they are rejected.
     pub(crate) fn settings(&self) -> Option<&Settings> {
         self.settings.as_ref().ok()
     }
 
-    /// Which meshes get the table; where the settings are refused, none is to be touched.
-    #[must_use]
-    pub fn meshes(&self) -> Meshes {
-        self.settings().map(|settings| settings.meshes.clone()).unwrap_or_default()
-    }
-
-    /// Everything that is refused.
+    /// A problem for each rejected document.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let fragments = self.fragments.values().filter_map(|fragment| fragment.as_ref().err());
         let settings = self.settings.as_ref().err();
         let rollout = self.rollout.as_ref().err();
         self.problems.iter().chain(settings).chain(rollout).chain(fragments).cloned().collect()
+    }
+
+    /// Rejects the second of two ConfigMaps with one name. Of duplicate settings neither counts,
+    /// because it is not known which of the two is meant.
+    fn refuse_duplicate(&mut self, map: &ConfigMap, source: &str) {
+        let text = "this ConfigMap appears twice in the input; remove one of the two";
+        let duplicate =
+            Origin::of(map, Some(source)).problem(Severity::Refused, "metadata.name", text);
+        if Role::of(map) == Some(Role::Settings) {
+            self.settings = Err(duplicate);
+        } else {
+            self.problems.push(duplicate);
+        }
+    }
+
+    fn replace_settings(&mut self, settings: Result<Settings, Problem>) -> bool {
+        let changes = self.settings != settings;
+        self.settings = settings;
+        changes
+    }
+
+    fn replace_rollout(&mut self, rollout: Result<Rollout, Problem>) -> bool {
+        let changes = self.rollout != rollout;
+        self.rollout = rollout;
+        changes
     }
 }

@@ -1,6 +1,7 @@
-//! Kubernetes YAML, from files to documents.
+//! Reads Kubernetes YAML from files.
 
-use crate::objects::ObjectRef;
+mod documents;
+
 use std::{
     io::Read as _,
     path::{Path, PathBuf},
@@ -14,46 +15,44 @@ use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::documents::Document;
 use super::{
     cluster::DEFAULT_NAMESPACE,
     policies::{Policies, PolicyKind},
+    yaml::{self, InvalidYaml},
 };
-use crate::problem::{Problem, Severity};
+use crate::{
+    objects::ObjectRef,
+    problem::{Problem, Severity},
+};
 
-/// The documents that skycap reads; documents of other kinds are passed over.
+/// The documents that skycap uses. Documents of other kinds are ignored.
 #[derive(Debug, Clone, Default)]
 pub struct Manifests {
-    /// ConfigMaps, each with where it begins (`file.yaml:12`).
+    /// The ConfigMaps, each with the file and line where it begins, as `file.yaml:12`.
     pub config_maps: Vec<(String, ConfigMap)>,
-    /// Services. None at all means that nothing is known of Services.
+    /// The Services. If there is none, Services are unknown, and every route is valid.
     pub services: Vec<Service>,
-    /// EndpointSlices. None at all means that nothing is known of endpoints.
+    /// The EndpointSlices. If there is none, endpoints are unknown, and every target is ready.
     pub endpoint_slices: Vec<EndpointSlice>,
-    /// Namespaces. None at all means that nothing is known of their labels.
+    /// The Namespaces. If there is none, their labels are unknown, and every namespace is selected.
     pub namespaces: Vec<Namespace>,
-    /// HTTPRoutes, GRPCRoutes and ServiceProfiles of others.
+    /// The HTTPRoutes, GRPCRoutes and ServiceProfiles of other owners.
     pub policies: Policies,
     /// Istio's VirtualServices, as JSON.
     pub virtual_services: Vec<Value>,
     /// Istio's Sidecars, as JSON.
     pub sidecars: Vec<Value>,
-    /// Documents that could not be read.
+    /// A problem for each document that could not be read.
     pub problems: Vec<Problem>,
 }
 
-/// A path that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read `{path}`, check what is given with -f")]
-pub struct Unreadable {
-    path: PathBuf,
-    source: std::io::Error,
-}
-
 impl Manifests {
-    /// Reads files, folders (recursively `*.yaml`, `*.yml`, `*.json`, by name) and `-` for stdin.
+    /// Reads files, folders (`*.yaml`, `*.yml` and `*.json` in them, recursively, by name) and `-`
+    /// for stdin.
     ///
     /// # Errors
-    /// [`Unreadable`]; what is malformed inside a file is a [`Problem`] instead.
+    /// [`Unreadable`] if a path cannot be read. A malformed document is a [`Problem`] instead.
     pub fn read(paths: &[PathBuf]) -> Result<Self, Unreadable> {
         let mut manifests = Self::default();
         for path in paths {
@@ -64,12 +63,12 @@ impl Manifests {
         Ok(manifests)
     }
 
-    /// Adds the documents of `text`; `source` is what problems call it.
+    /// Adds the documents of `text`; `source` is the name of the file in problems.
     pub fn add(&mut self, text: &str, source: &str) {
-        for Document { before, line, text } in documents(text) {
+        for Document { lines_before, line, text } in documents::split(text) {
             let place = format!("{source}:{line}");
-            if let Err(text) = self.add_document(text, before, &place) {
-                self.refuse(&place, None, text);
+            if let Err(error) = self.add_document(text, lines_before, &place) {
+                self.refuse(&place, None, error);
             }
         }
     }
@@ -92,111 +91,90 @@ impl Manifests {
         Ok(())
     }
 
-    /// Adds one document. An error is for the whole of it.
-    fn add_document(&mut self, text: &str, before: u64, source: &str) -> Result<(), String> {
-        let options = serde_saphyr::options! { budget: None };
-        let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            format!("no YAML: {}; mend the document", yaml_error(&error, before))
-        })?;
-        match value {
-            Value::Null => Ok(()),
-            Value::Object(_) => {
-                self.add_object(value, source);
-                Ok(())
-            }
-            _ => Err("no Kubernetes object, expected `kind` and `metadata`".into()),
+    fn add_document(
+        &mut self,
+        text: &str,
+        lines_before: u64,
+        source: &str,
+    ) -> Result<(), InvalidDocument> {
+        match yaml::parse_document(text, lines_before)? {
+            Value::Null => {}
+            value @ Value::Object(_) => self.add_object(value, source),
+            _ => return Err(InvalidDocument::NotAnObject),
         }
+        Ok(())
     }
 
+    /// Adds one object, or the items of a List. An invalid object is a problem of its own, so that
+    /// it does not affect the other items.
     fn add_object(&mut self, mut value: Value, source: &str) {
-        let object = object_of(&value);
-        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let added = match kind.as_str() {
-            "ConfigMap" => typed(value).map(|map| self.config_maps.push((source.into(), map))),
-            "Service" => typed(value).map(|service| self.services.push(service)),
-            "EndpointSlice" => typed(value).map(|slice| self.endpoint_slices.push(slice)),
-            "Namespace" => typed(value).map(|namespace| self.namespaces.push(namespace)),
+        if value.get("kind").and_then(Value::as_str) == Some("List") {
+            if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
+                items.into_iter().for_each(|item| self.add_object(item, source));
+            }
+            return;
+        }
+        let object = reference_of(&value);
+        if let Err(error) = self.add_kind(&object.kind, value, source) {
+            let error = InvalidDocument::Object { kind: object.kind.clone(), source: error };
+            self.refuse(source, Some(object), error);
+        }
+    }
+
+    fn add_kind(
+        &mut self,
+        kind: &str,
+        value: Value,
+        source: &str,
+    ) -> Result<(), serde_json::Error> {
+        match kind {
+            "ConfigMap" => self.config_maps.push((source.into(), typed(value)?)),
+            "Service" => self.services.push(typed(value)?),
+            "EndpointSlice" => self.endpoint_slices.push(typed(value)?),
+            "Namespace" => self.namespaces.push(typed(value)?),
             "HTTPRoute" | "GRPCRoute" | "ServiceProfile" => {
-                typed(value).map(|object: DynamicObject| {
-                    if let Some(kind) = PolicyKind::of(&object) {
-                        self.policies.put(kind, &object);
-                    }
-                })
-            }
-            "VirtualService" => {
-                self.virtual_services.push(value);
-                Ok(())
-            }
-            "Sidecar" => {
-                self.sidecars.push(value);
-                Ok(())
-            }
-            "List" => {
-                if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
-                    items.into_iter().for_each(|item| self.add_object(item, source));
+                let object: DynamicObject = typed(value)?;
+                if let Some(kind) = PolicyKind::of(&object) {
+                    self.policies.put(kind, &object);
                 }
-                Ok(())
             }
-            _ => Ok(()),
-        };
-        if let Err(error) = added {
-            let text = format!("no {kind}: {error}; data values are strings, quote them");
-            self.refuse(source, Some(object), text);
+            "VirtualService" => self.virtual_services.push(value),
+            "Sidecar" => self.sidecars.push(value),
+            _ => {}
         }
+        Ok(())
     }
 
-    fn refuse(&mut self, source: &str, object: Option<ObjectRef>, text: String) {
-        self.problems.push(Problem {
-            severity: Severity::Refused,
-            object: object.map(Box::new),
-            source: Some(source.into()),
-            field: String::new(),
-            text,
-        });
+    fn refuse(&mut self, source: &str, object: Option<ObjectRef>, error: InvalidDocument) {
+        self.problems.push(Problem::new(Severity::Refused, object, Some(source), "", error));
     }
 }
 
-/// One document of a stream.
-struct Document<'a> {
-    /// How many lines of the stream stand before its text.
-    before: u64,
-    /// The line of the stream, from 1, on which it says something first.
-    line: usize,
-    text: &'a str,
+/// A path that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read `{path}`: check the path after `-f`")]
+pub struct Unreadable {
+    path: PathBuf,
+    source: std::io::Error,
 }
 
-/// The documents of a stream that say something.
-///
-/// Split here and not by the parser, so that a malformed document hurts no other: `---` at the
-/// start of a line ends a document wherever it stands (YAML 1.2.2, section 9.1.2).
-fn documents(stream: &str) -> Vec<Document<'_>> {
-    let mut found = Vec::new();
-    let (mut rest, mut before) = (stream, 0);
-    loop {
-        let end = end_of_document(rest);
-        let (text, behind) = rest.split_at(end.unwrap_or(rest.len()));
-        let is_empty = |line: &str| {
-            let line = line.strip_prefix("---").unwrap_or(line).trim_start();
-            line.is_empty() || line.starts_with('#')
-        };
-        if let Some(first) = text.lines().position(|line| !is_empty(line)) {
-            found.push(Document { before, line: before as usize + first + 1, text });
-        }
-        if end.is_none() {
-            return found;
-        }
-        before += text.matches('\n').count() as u64;
-        rest = behind;
-    }
+/// Why a document is rejected.
+#[derive(Debug, thiserror::Error)]
+enum InvalidDocument {
+    /// Not YAML.
+    #[error("{0}; correct the document")]
+    Yaml(#[from] InvalidYaml),
+    /// A list or a scalar.
+    #[error("not a Kubernetes object: expected a map with `kind` and `metadata`")]
+    NotAnObject,
+    /// An object with a field of the wrong type.
+    #[error("invalid {kind}: {source}{}", hint(kind))]
+    Object { kind: String, source: serde_json::Error },
 }
 
-/// Where the next document begins: at a `---` on a line of its own, but for the very first.
-fn end_of_document(text: &str) -> Option<usize> {
-    let markers = text.match_indices("\n---").map(|(newline, _)| newline + 1);
-    markers.into_iter().find(|marker| {
-        let behind = text.get(marker + 3..).unwrap_or_default();
-        behind.is_empty() || behind.starts_with([' ', '\t', '\r', '\n'])
-    })
+/// What to do about an invalid object, where its kind has a common mistake.
+fn hint(kind: &str) -> &'static str {
+    if kind == "ConfigMap" { "; the values in `data` are strings, so quote them" } else { "" }
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -204,8 +182,8 @@ fn is_manifest(path: &Path) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-/// Which object this is, as far as it says so.
-fn object_of(value: &Value) -> ObjectRef {
+/// Which object this is. A part that is missing is empty.
+fn reference_of(value: &Value) -> ObjectRef {
     let text = |field| value.pointer(field).and_then(Value::as_str).unwrap_or_default();
     let namespace = Some(text("/metadata/namespace")).filter(|name| !name.is_empty());
     let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
@@ -214,16 +192,4 @@ fn object_of(value: &Value) -> ObjectRef {
 
 fn typed<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
     serde_json::from_value(value)
-}
-
-/// What the YAML parser says, in a line: no picture of the document, no word to programmers, and
-/// its line counted from `before` lines up.
-pub(crate) fn yaml_error(error: &serde_saphyr::Error, before: u64) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
-    let Some(location) = error.location() else { return line.to_owned() };
-    let place = format!("line {} column {}: ", location.line(), location.column());
-    let what = line.strip_prefix(&place).unwrap_or(line);
-    format!("line {} column {}: {what}", location.line() + before, location.column())
 }

@@ -1,42 +1,33 @@
 //! The settings' `mesh`: which meshes get the table.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
-/// One or several meshes: side by side in one cluster during a migration.
+use crate::problem::InvalidValue;
+
+/// One or several meshes. A cluster has several side by side during a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meshes(BTreeSet<MeshKind>);
 
-/// A kind of mesh, by how it is told where a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum MeshKind {
-    /// Istio with sidecars: the filter
-    Istio,
-    /// Linkerd: HTTPRoutes
-    Linkerd,
-    /// Any other mesh of the Gateway API, such as Istio ambient: HTTPRoutes
-    GatewayApi,
-}
-
 impl Meshes {
-    /// Whether this one is among them.
+    /// Whether `kind` is one of them.
     #[must_use]
     pub fn has(&self, kind: MeshKind) -> bool {
         self.0.contains(&kind)
     }
 
-    /// Those that are not among `others`.
+    /// The meshes that are not in `others`.
     #[must_use]
     pub fn without(&self, others: &Self) -> Self {
         Self(self.0.difference(&others.0).copied().collect())
     }
 
-    /// Whether there is none.
+    /// Whether there is no mesh.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether one of them takes HTTPRoutes.
+    /// Whether at least one of them gets the table as HTTPRoutes.
     #[must_use]
     pub fn take_http_routes(&self) -> bool {
         self.has(MeshKind::Linkerd) || self.has(MeshKind::GatewayApi)
@@ -55,22 +46,35 @@ impl FromIterator<MeshKind> for Meshes {
     }
 }
 
-impl std::str::FromStr for Meshes {
-    type Err = String;
+impl FromStr for Meshes {
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').map(|name| kind(name.trim())).collect()
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        text.split(',').map(|name| name.trim().parse()).collect()
     }
 }
 
-impl std::fmt::Display for Meshes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Meshes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.0.iter().map(|kind| kind.name()).collect();
         f.write_str(&names.join(","))
     }
 }
 
+/// A kind of mesh, by what routes its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum MeshKind {
+    /// Istio with sidecars: the filter
+    Istio,
+    /// Linkerd: HTTPRoutes
+    Linkerd,
+    /// Any other mesh of the Gateway API, such as Istio ambient: HTTPRoutes
+    GatewayApi,
+}
+
 impl MeshKind {
+    const ALL: [Self; 3] = [Self::Istio, Self::Linkerd, Self::GatewayApi];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Istio => "istio",
@@ -80,11 +84,13 @@ impl MeshKind {
     }
 }
 
-fn kind(name: &str) -> Result<MeshKind, String> {
-    [MeshKind::Istio, MeshKind::Linkerd, MeshKind::GatewayApi]
-        .into_iter()
-        .find(|kind| kind.name() == name)
-        .ok_or_else(|| {
-            format!("`{name}` is no mesh, expected of `istio`, `linkerd`, `gateway-api`, with commas between")
+impl FromStr for MeshKind {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
+            let expected = "`istio`, `linkerd` or `gateway-api`, or several with commas between";
+            InvalidValue::new("mesh", text, expected)
         })
+    }
 }

@@ -1,39 +1,37 @@
-//! Which ConfigMap something was read from.
+//! The ConfigMap that something was parsed from.
+
+use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::cluster::DEFAULT_NAMESPACE;
+use super::cluster::name_of;
 use crate::{
     objects::ObjectRef,
     problem::{Problem, Severity},
 };
 
-/// Whose a ConfigMap is, and since when. Ordered by age: the oldest first, then by name; one
-/// without a creation time (a file that was never applied) is younger than all that have one.
+/// Which ConfigMap, and how old it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// When the API server took it.
+    /// When the API server created it; `None` for a file that was never applied.
     pub created: Option<Timestamp>,
-    /// Its namespace, `default` where a file has none.
+    /// Its namespace; `default` if a file names none.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Where it begins in a file: `file.yaml:12`; `None` for one of a cluster.
+    /// The file and the line where it begins, as `file.yaml:12`; `None` if it was read from a
+    /// cluster.
     pub source: Option<String>,
 }
 
 impl Origin {
-    /// Whose `map` is.
+    /// The origin of what is parsed from `map`.
     #[must_use]
     pub fn of(map: &ConfigMap, source: Option<&str>) -> Self {
-        let metadata = &map.metadata;
-        Self {
-            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
-            namespace: metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE).into(),
-            name: metadata.name.clone().unwrap_or_default(),
-            source: source.map(str::to_owned),
-        }
+        let (namespace, name) = name_of(&map.metadata);
+        let created = map.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        Self { created, namespace, name, source: source.map(str::to_owned) }
     }
 
     /// `shop/pr-1`.
@@ -42,14 +40,20 @@ impl Origin {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// What claims are decided by.
+    /// The order in which fragments claim a key: the oldest first, then by namespace and name. A
+    /// fragment without a creation time is younger than all that have one.
     pub(crate) fn age(&self) -> impl Ord + '_ {
         (self.created.is_none(), self.created, &self.namespace, &self.name)
     }
 
-    pub(crate) fn problem(&self, severity: Severity, field: &str, text: String) -> Problem {
+    /// A problem of this ConfigMap.
+    pub(crate) fn problem(
+        &self,
+        severity: Severity,
+        field: &str,
+        text: impl fmt::Display,
+    ) -> Problem {
         let object = ObjectRef::config_map(&self.namespace, &self.name);
-        let source = self.source.clone();
-        Problem { severity, object: Some(Box::new(object)), source, field: field.into(), text }
+        Problem::new(severity, Some(object), self.source.as_deref(), field, text)
     }
 }

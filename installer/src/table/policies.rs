@@ -1,4 +1,4 @@
-//! What others say of Services: the objects by which a mesh of the Gateway API routes.
+//! The objects of other owners by which a mesh of the Gateway API routes the requests of Services.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -15,12 +15,12 @@ use super::{
 };
 use crate::objects::{self, ObjectRef};
 
-/// HTTPRoutes, GRPCRoutes and ServiceProfiles that are not skycap's.
+/// The HTTPRoutes, GRPCRoutes and ServiceProfiles that skycap does not own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policies {
     http_routes: BTreeMap<Name, Arc<ForeignRoute>>,
     grpc_routes: BTreeMap<Name, Arc<ForeignRoute>>,
-    /// The ServiceProfiles that have routes or overrides, which then stand over all HTTPRoutes
+    /// The ServiceProfiles with routes or overrides. They take precedence over all HTTPRoutes
     /// (linkerd2-proxy: `linkerd/proxy/client-policy`, `should_override_policy`).
     profiles: BTreeSet<Name>,
 }
@@ -40,7 +40,7 @@ impl PolicyKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::HttpRoute, Self::GrpcRoute, Self::ServiceProfile];
 
-    /// Those that have a say on these meshes.
+    /// The kinds that these meshes route by.
     #[must_use]
     pub fn on(meshes: &Meshes) -> &'static [Self] {
         match (meshes.has(MeshKind::Linkerd), meshes.take_http_routes()) {
@@ -67,11 +67,11 @@ impl PolicyKind {
         ObjectRef::new(api_version, kind, namespace, name)
     }
 
-    /// The kind of an object.
+    /// The kind of an object; `None` if no mesh routes by it.
     #[must_use]
     pub fn of(object: &DynamicObject) -> Option<Self> {
         let types = object.types.as_ref()?;
-        // The versions before v1 have the same fields, as far as they are read here.
+        // The fields that are read here are the same in the versions before v1.
         let group = |version: &str| version.split('/').next().unwrap_or_default().to_owned();
         Self::ALL.into_iter().find(|kind| {
             let (version, name) = kind.names();
@@ -81,7 +81,8 @@ impl PolicyKind {
 }
 
 impl Policies {
-    /// Takes an object as it is now; gives whether that changes anything. skycap's own are none.
+    /// Adds or replaces an object; returns whether that changes anything. An object that skycap owns
+    /// is removed instead.
     pub fn put(&mut self, kind: PolicyKind, object: &DynamicObject) -> bool {
         if objects::is_owned(object) {
             return self.remove(kind, object);
@@ -101,7 +102,7 @@ impl Policies {
         routes.insert(name, route.clone()).as_ref() != Some(&route)
     }
 
-    /// Forgets an object; gives whether it was there.
+    /// Removes an object; returns whether it was there.
     pub fn remove(&mut self, kind: PolicyKind, object: &DynamicObject) -> bool {
         let name = name_of(object.meta());
         match self.routes_mut(kind) {
@@ -110,7 +111,7 @@ impl Policies {
         }
     }
 
-    /// Forgets all objects of a kind but these; gives whether that changes anything.
+    /// Removes all objects of a kind except these; returns whether that changes anything.
     pub fn retain(&mut self, kind: PolicyKind, names: &HashSet<Name>) -> bool {
         let before = self.clone();
         match self.routes_mut(kind) {
@@ -120,8 +121,8 @@ impl Policies {
         *self != before
     }
 
-    /// The HTTPRoutes of a Service's port, the oldest first, as they rank where they tie
-    /// (Gateway API, `HTTPRouteRule.matches`: by creation time, then by name).
+    /// The HTTPRoutes of a Service's port, the oldest first: the order that decides between matches
+    /// of equal rank (Gateway API, `HTTPRouteRule.matches`: by creation time, then by name).
     pub(crate) fn http_routes(&self, service: &ServiceName, port: u16) -> Vec<&ForeignRoute> {
         let mut routes: Vec<_> = self
             .http_routes
@@ -144,7 +145,7 @@ impl Policies {
         self.profiles.iter().find(|(_, name)| *name == host)
     }
 
-    /// The HTTPRoute of this name, if somebody else has it.
+    /// The HTTPRoute of this name, if skycap does not own it.
     pub(crate) fn http_route(&self, name: &Name) -> Option<&ForeignRoute> {
         self.http_routes.get(name).map(Arc::as_ref)
     }
@@ -158,22 +159,16 @@ impl Policies {
     }
 }
 
-/// A route of somebody else's, as far as it says where a Service's requests go.
+/// A route that skycap does not own: the fields that decide where requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ForeignRoute {
     pub(crate) name: Name,
-    /// RFC 3339 as the API server writes it, which sorts by time; a file's route has none, and
-    /// ranks as the newest.
+    /// Whether it has no creation time, as in a file; such a route counts as the newest. Then the
+    /// creation time in RFC 3339 as the API server writes it, which sorts by time.
     created: (bool, String),
     parents: Vec<ParentRef>,
     pub(crate) hostnames: Vec<String>,
     pub(crate) rules: Vec<Map<String, Value>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ParentRef {
-    service: Name,
-    port: Option<u64>,
 }
 
 impl ForeignRoute {
@@ -196,28 +191,30 @@ impl ForeignRoute {
         }
     }
 
-    /// Whether it is for that port of a Service alone, and not for all of them.
+    /// Whether it names that port of a Service, instead of all ports.
     pub(crate) fn names_port(&self, service: &ServiceName, port: u16) -> bool {
-        let names = |parent: &ParentRef| parent.port == Some(u64::from(port));
-        self.is_for(service, port)
-            && self.parents.iter().any(|parent| {
-                let (namespace, name) = &parent.service;
-                (name.as_str(), namespace.as_str()) == (service.name(), service.namespace())
-                    && names(parent)
-            })
+        let port = Some(u64::from(port));
+        self.parents.iter().any(|parent| parent.is_service(service) && parent.port == port)
     }
 
+    /// Whether it applies to that port of a Service.
     fn is_for(&self, service: &ServiceName, port: u16) -> bool {
-        self.parents.iter().any(|parent| {
-            let (namespace, name) = &parent.service;
-            (name.as_str(), namespace.as_str()) == (service.name(), service.namespace())
-                && parent.port.is_none_or(|other| other == u64::from(port))
-        })
+        let has = |parent: &ParentRef| parent.port.is_none_or(|other| other == u64::from(port));
+        self.parents.iter().any(|parent| parent.is_service(service) && has(parent))
     }
 }
 
+/// A Service that a route applies to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ParentRef {
+    service: Name,
+    /// `None` for every port.
+    port: Option<u64>,
+}
+
 impl ParentRef {
-    /// `group` is `""`, and Linkerd takes `core` too (linkerd2: `is_service`).
+    /// `None` if the parent is not a Service. Its group is `""`; Linkerd accepts `core` too
+    /// (linkerd2: `is_service`).
     fn of(parent: &Value, namespace: &str) -> Option<Self> {
         let text = |field: &str| parent[field].as_str();
         let is_service = text("kind") == Some("Service")
@@ -228,5 +225,10 @@ impl ParentRef {
             service: (namespace.to_owned(), text("name").unwrap_or_default().to_owned()),
             port: parent["port"].as_u64(),
         })
+    }
+
+    fn is_service(&self, service: &ServiceName) -> bool {
+        let (namespace, name) = &self.service;
+        (name.as_str(), namespace.as_str()) == (service.name(), service.namespace())
     }
 }

@@ -1,36 +1,81 @@
 //! The report: what became of every fragment, for people and for machines.
 
+mod text;
+
 use std::{fmt, num::NonZeroU16};
 
-use anstyle::{AnsiColor, Style};
 use serde::{Deserialize, Serialize};
-use tabled::{
-    Table, Tabled,
-    settings::{Style as Frame, Width, object::Columns},
-};
 
-use super::fragments::{Content, Fragment, OnUnavailable};
+pub(crate) use self::text::problems;
+use super::{
+    availability::OnUnavailable,
+    fragments::{Content, Fragment},
+};
 use crate::{
     objects::ObjectRef,
     problem::{Problem, Severity},
 };
 
-/// What became of every fragment.
+/// The result of a compile for every fragment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Whether the settings are good, and so there is a table.
+    /// Whether there is a table. There is none if the settings are rejected.
     pub compiled: bool,
-    /// The well-formed fragments and what they route, the oldest first.
+    /// The well-formed fragments and their routes, the oldest first.
     pub fragments: Vec<FragmentReport>,
-    /// How many fragments there was no room for.
+    /// The number of fragments that were left out for lack of space.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted: usize,
-    /// Refusals and warnings, sorted.
+    /// The problems, sorted: rejected objects first, then warnings.
     pub problems: Vec<Problem>,
 }
 
-/// What became of one fragment.
+impl Report {
+    pub(crate) fn new(
+        fragments: impl Iterator<Item = FragmentReport>,
+        mut problems: Vec<Problem>,
+        compiled: bool,
+    ) -> Self {
+        problems.sort();
+        problems.dedup();
+        Self { compiled, fragments: fragments.collect(), omitted: 0, problems }
+    }
+
+    /// Records that the table as a whole is rejected, so that the current table stays in place.
+    pub fn refuse_table(&mut self, text: &str) {
+        self.compiled = false;
+        self.problems.push(Problem::of_table(Severity::Refused, text));
+        self.problems.sort();
+    }
+
+    /// Adds the problems that were found when the table was turned into a mesh's objects.
+    pub fn add(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
+        self.problems.sort();
+    }
+
+    /// Keeps at most `fragments` fragments and 500 problems, and counts the fragments left out.
+    pub fn truncate(&mut self, fragments: usize) {
+        self.omitted += self.fragments.len().saturating_sub(fragments);
+        self.fragments.truncate(fragments);
+        self.problems.truncate(500);
+    }
+
+    /// Whether anything was rejected.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Refused)
+    }
+
+    /// The report as tables for people, at most 100 columns wide unless names are long.
+    #[must_use]
+    pub fn table(&self) -> String {
+        text::report(self)
+    }
+}
+
+/// The result of a compile for one fragment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FragmentReport {
@@ -40,57 +85,13 @@ pub struct FragmentReport {
     pub name: String,
     /// Its routing key.
     pub key: String,
-    /// Whether it routes.
+    /// Whether it routes, and if not, why.
     pub state: FragmentState,
     /// The keys that it joins or extends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joins: Vec<String>,
-    /// What it routes, by Service and port.
+    /// Its routes, by Service and port.
     pub routes: Vec<RouteReport>,
-}
-
-/// One destination that a fragment replaces.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RouteReport {
-    /// The baseline's Service.
-    pub service: String,
-    /// Its port; `None` for all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<NonZeroU16>,
-    /// The target's Service.
-    pub to: String,
-    /// The target's port; `None` for the destination's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to_port: Option<NonZeroU16>,
-    /// What a request gets if the target is unavailable now; `None` while it is available.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unavailable: Option<OnUnavailable>,
-}
-
-/// Whether a fragment routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FragmentState {
-    /// It does.
-    Active,
-    /// It is switched off.
-    Disabled,
-    /// Its time is over.
-    Expired,
-    /// Its namespace is none of those that the settings select.
-    Unselected,
-}
-
-impl FragmentState {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Disabled => "disabled",
-            Self::Expired => "expired",
-            Self::Unselected => "unselected",
-        }
-    }
 }
 
 impl FragmentReport {
@@ -100,7 +101,7 @@ impl FragmentReport {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// Whether a problem is about this fragment.
+    /// Whether `problem` is about this fragment.
     #[must_use]
     pub fn has(&self, problem: &Problem) -> bool {
         problem.object.as_deref() == Some(&ObjectRef::config_map(&self.namespace, &self.name))
@@ -127,6 +128,50 @@ impl FragmentReport {
     }
 }
 
+/// Whether a fragment routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FragmentState {
+    /// It routes.
+    Active,
+    /// Its `enabled` is `"false"`.
+    Disabled,
+    /// Its `ttl` or `expires` is over.
+    Expired,
+    /// The settings' `namespaces` does not select its namespace.
+    Unselected,
+}
+
+impl FragmentState {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Unselected => "unselected",
+        }
+    }
+}
+
+/// One destination that a fragment replaces.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteReport {
+    /// The baseline Service.
+    pub service: String,
+    /// Its port; `None` for every port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<NonZeroU16>,
+    /// The target's Service.
+    pub to: String,
+    /// The target's port; `None` for the destination's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_port: Option<NonZeroU16>,
+    /// What a request gets, if the target is unavailable now; `None` while it is available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<OnUnavailable>,
+}
+
 impl fmt::Display for RouteReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { service, port, to, to_port, unavailable } = self;
@@ -142,139 +187,7 @@ impl fmt::Display for RouteReport {
     }
 }
 
-impl Report {
-    pub(crate) fn new(
-        fragments: impl Iterator<Item = FragmentReport>,
-        mut problems: Vec<Problem>,
-        compiled: bool,
-    ) -> Self {
-        problems.sort();
-        problems.dedup();
-        Self { compiled, fragments: fragments.collect(), omitted: 0, problems }
-    }
-
-    /// Says that the table as a whole is refused, and that the one in place stays.
-    pub fn refuse_table(&mut self, text: &str) {
-        self.compiled = false;
-        self.problems.push(Problem::of_table(Severity::Refused, text));
-        self.problems.sort();
-    }
-
-    /// Adds what was found when the table was put into a mesh's terms.
-    pub fn add(&mut self, problems: Vec<Problem>) {
-        self.problems.extend(problems);
-        self.problems.sort();
-    }
-
-    /// Keeps no more than `fragments` of the fragments and 500 problems, and counts the others.
-    pub fn truncate(&mut self, fragments: usize) {
-        self.omitted += self.fragments.len().saturating_sub(fragments);
-        self.fragments.truncate(fragments);
-        self.problems.truncate(500);
-    }
-
-    /// Whether anything was refused.
-    #[must_use]
-    pub fn refuses(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Refused)
-    }
-
-    /// The report as tables for people, at most 100 columns wide but for long names.
-    #[must_use]
-    pub fn table(&self) -> String {
-        let fragments = self.fragments.iter().map(FragmentRow::from).chain(self.refused());
-        let mut text = table(fragments, 3).unwrap_or_else(|| "no sandbox and no group".into());
-        if self.omitted > 0 {
-            text.push_str(&format!("\n … and {} more", self.omitted));
-        }
-        text.extend(problems(&self.problems).map(|problems| format!("\n\n{problems}")));
-        if !self.compiled {
-            text.push_str("\n\nno table: the one in place stays");
-        }
-        text
-    }
-
-    fn refused(&self) -> impl Iterator<Item = FragmentRow> {
-        let refused = self.problems.iter().filter(|problem| problem.severity == Severity::Refused);
-        refused.map(|problem| FragmentRow {
-            // A document that cannot be read has no name.
-            fragment: problem.place().swap_remove(0),
-            key: String::new(),
-            state: paint(AnsiColor::Red, problem.severity.label()),
-            routes: String::new(),
-        })
-    }
-}
-
-/// Problems as a table for people; `None` where there is none.
-pub(crate) fn problems(problems: &[Problem]) -> Option<String> {
-    table(problems.iter().map(ProblemRow::from), 2)
-}
-
-#[derive(Tabled)]
-struct FragmentRow {
-    fragment: String,
-    key: String,
-    state: String,
-    routes: String,
-}
-
-impl From<&FragmentReport> for FragmentRow {
-    fn from(report: &FragmentReport) -> Self {
-        let color = match report.state {
-            FragmentState::Active => AnsiColor::Green,
-            FragmentState::Disabled | FragmentState::Expired | FragmentState::Unselected => {
-                AnsiColor::Yellow
-            }
-        };
-        let routes = report.routes.iter().map(ToString::to_string);
-        let joins = (!report.joins.is_empty()).then(|| format!("+ {}", report.joins.join(", ")));
-        Self {
-            fragment: report.id(),
-            key: report.key.clone(),
-            state: paint(color, report.state.label()),
-            routes: routes.chain(joins).collect::<Vec<_>>().join("\n"),
-        }
-    }
-}
-
-#[derive(Tabled)]
-struct ProblemRow {
-    severity: String,
-    #[tabled(rename = "where")]
-    place: String,
-    what: String,
-}
-
-impl From<&Problem> for ProblemRow {
-    fn from(problem: &Problem) -> Self {
-        let color = match problem.severity {
-            Severity::Refused => AnsiColor::Red,
-            Severity::Warning => AnsiColor::Yellow,
-        };
-        Self {
-            severity: paint(color, problem.severity.label()),
-            place: problem.place().join("\n"),
-            what: problem.text.clone(),
-        }
-    }
-}
-
-fn table<R: Tabled>(rows: impl Iterator<Item = R>, wide: usize) -> Option<String> {
-    let mut rows = rows.peekable();
-    rows.peek()?;
-    let mut table = Table::new(rows);
-    table.with(Frame::blank()).modify(Columns::one(wide), Width::wrap(56).keep_words(true));
-    let text = table.to_string();
-    Some(text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
-}
-
-fn paint(color: AnsiColor, text: &str) -> String {
-    let style = Style::new().fg_color(Some(color.into()));
-    format!("{style}{text}{style:#}")
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(count: &usize) -> bool {
     *count == 0
 }

@@ -1,77 +1,61 @@
-//! Rolling out a new module: ConfigMap `skycap-rollout` in `skycap-system`, which `skycap rollout`
-//! writes and the controller carries out.
+//! The record of a rollout: ConfigMap `skycap-rollout` in namespace `skycap-system`. The command
+//! `skycap rollout` writes it, and the controller carries it out.
 //!
 //! While there is a canary, the workloads that it selects have a second plugin with the new module
-//! and the same table, and an EnvoyFilter takes the first one out of them: each request is decided
-//! once, by one of the two, and nothing changes for anybody else. `skycap rollout start` watches
-//! what the canary's sidecars report ([`verdict`](crate::module::verdict)) and then writes the outcome: the new module
-//! becomes everybody's, or the canary goes. If it is stopped in between the canary goes by itself at
-//! the time in `until`, which is the controller's to watch.
+//! and the same table, and an EnvoyFilter removes the first plugin from them. So one of the two
+//! decides each request, exactly once, and nothing changes for other workloads. `skycap rollout
+//! start` watches what the canary's sidecars report ([`verdict`](crate::module::verdict)) and then
+//! writes the outcome: the new module serves all workloads, or the canary is removed. If the command
+//! is stopped before that, the controller removes the canary at the time in `until`.
 //!
-//! Decided against: weights between modules in one Envoy (a plugin has no such thing), and a second
-//! plugin behind the first (each request would be decided twice, and the counters of both be one).
+//! Two alternatives were rejected. Weights between modules in one Envoy: a plugin has no weight. A
+//! second plugin behind the first: each request would be decided twice, and the two plugins would
+//! add to the same counters.
 
-use crate::names::ROLLOUT;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
-use super::{data::Data, origin::Origin};
+use super::{data::Data, expiry, origin::Origin};
 use crate::{
-    names::{KIND_LABEL, NAMESPACE},
+    names::{KIND_LABEL, NAMESPACE, ROLLOUT},
     objects::object,
-    problem::{Fault, Problem, Severity},
+    problem::{InvalidField, InvalidValue, Problem, Severity},
 };
 
-/// Which module serves whom.
+/// Which module serves which workloads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rollout {
-    /// The module for everybody; `None` is the one that skycap was installed with.
+    /// The module of all workloads without a canary; `None` for the one that skycap was installed
+    /// with.
     pub module: Option<String>,
-    /// The module that is on trial.
+    /// The module on trial.
     pub canary: Option<Canary>,
-    /// What became of the last one, in words.
+    /// The outcome of the last trial, as a sentence.
     pub outcome: Option<String>,
 }
 
-/// A module on trial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Canary {
-    /// The module.
-    pub module: String,
-    /// The labels of the workloads that it serves.
-    pub selector: BTreeMap<String, String>,
-    /// When it ends if nobody decides.
-    pub until: Timestamp,
-}
-
 impl Rollout {
-    /// Whether this ConfigMap is the rollout.
-    #[must_use]
-    pub fn is(origin: &Origin) -> bool {
-        origin.namespace == NAMESPACE && origin.name == ROLLOUT
-    }
-
-    /// Parses the ConfigMap.
+    /// Parses the record.
     ///
     /// # Errors
-    /// The problem for which it is refused; then there is no canary, and the module is the one that
-    /// skycap was installed with.
+    /// The problem for which it is rejected. Then there is no canary, and the module is the one
+    /// that skycap was installed with.
     pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, Problem> {
-        parse(Data(map.data.clone().unwrap_or_default())).map_err(|fault| {
-            Origin::of(map, source).problem(Severity::Refused, &fault.field, fault.text)
+        parse(Data::of(map)).map_err(|InvalidField { field, text }| {
+            Origin::of(map, source).problem(Severity::Refused, &field, text)
         })
     }
 
-    /// The canary, if its time is not over.
+    /// The canary, unless its time is over at `now`.
     #[must_use]
     pub fn canary_at(&self, now: Timestamp) -> Option<&Canary> {
         self.canary.as_ref().filter(|canary| now < canary.until)
     }
 
-    /// The ConfigMap.
+    /// The ConfigMap with this record.
     #[must_use]
     pub fn manifest(&self) -> Value {
         let Self { module, canary, outcome } = self;
@@ -89,47 +73,64 @@ impl Rollout {
     }
 }
 
-/// Labels as one types them: `app=frontend,version=v2`.
+/// A module on trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// The address of the module.
+    pub module: String,
+    /// The labels of the workloads that it serves.
+    pub selector: BTreeMap<String, String>,
+    /// When the controller removes the canary, unless it was promoted or removed before.
+    pub until: Timestamp,
+}
+
+/// Writes labels as [`parse_selector`] reads them: `app=frontend,version=v2`.
 #[must_use]
 pub fn selector_text(selector: &BTreeMap<String, String>) -> String {
     let pairs: Vec<_> = selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.join(",")
 }
 
-/// Reads labels as one types them.
+/// Parses labels such as `app=frontend,version=v2`.
 ///
 /// # Errors
-/// What is wrong. Istio's plugins select by equal labels only, and by at least one here: with none
-/// the canary would be everybody.
-pub fn parse_selector(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let pair = |pair: &str| {
-        let (name, value) = pair.split_once('=')?;
-        let (name, value) = (name.trim(), value.trim());
-        let is_label = |text: &str, more: &str| {
-            text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
-        };
-        (!name.is_empty() && is_label(name, "-_./") && is_label(value, "-_."))
-            .then(|| (name.to_owned(), value.to_owned()))
+/// [`InvalidValue`] with the label that is not of the form `name=value`. Istio's plugins select by
+/// equality only. At least one label is required, because a canary without one would serve all
+/// workloads.
+pub fn parse_selector(text: &str) -> Result<BTreeMap<String, String>, InvalidValue> {
+    let label = |label: &str| {
+        parse_label(label).ok_or_else(|| {
+            InvalidValue::new("label", label, "`name=value`, such as `app=frontend`")
+        })
     };
-    let pairs: Option<BTreeMap<_, _>> = text.split(',').map(pair).collect();
-    pairs.ok_or_else(|| format!("`{text}` is no selector, expected labels such as `app=frontend`"))
+    text.split(',').map(label).collect()
 }
 
-fn parse(mut data: Data) -> Result<Rollout, Fault> {
-    let text = |text: &str| Ok::<_, String>(text.to_owned());
+fn parse_label(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let has_only = |text: &str, others: &str| {
+        text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+    };
+    let is_label = !name.is_empty() && has_only(name, "-_./") && has_only(value, "-_.");
+    is_label.then(|| (name.to_owned(), value.to_owned()))
+}
+
+fn parse(mut data: Data) -> Result<Rollout, InvalidField> {
+    let text = |text: &str| Ok::<_, Infallible>(text.to_owned());
     let module = data.take("module", text)?;
     let outcome = data.take("outcome", text)?;
     let canary = data.take("canary", text)?;
     let selector = data.take("selector", parse_selector)?;
-    let until = data.take("until", crate::table::expiry::at)?;
+    let until = data.take("until", expiry::at)?;
     data.close("`module`, `canary`, `selector`, `until`, `outcome`")?;
     let canary = match (canary, selector, until) {
         (None, None, None) => None,
         (Some(module), Some(selector), Some(until)) => Some(Canary { module, selector, until }),
         _ => {
-            let text =
-                "`canary`, `selector` and `until` belong together; use `skycap rollout start`";
-            return Err(Fault { field: "data".into(), text: text.into() });
+            let text = "expected `canary`, `selector` and `until` together; use `skycap rollout \
+                        start`, which writes all three";
+            return Err(InvalidField::new("data", text));
         }
     };
     Ok(Rollout { module, canary, outcome })

@@ -1,102 +1,74 @@
-//! The settings: ConfigMap `skycap` in `skycap-system`.
+//! The settings: ConfigMap `skycap` in namespace `skycap-system`.
 
-use crate::names::{NAMESPACE, SETTINGS};
 use k8s_openapi::api::core::v1::ConfigMap;
-use skycap_core::{
-    carrier::Carrier,
-    config::{ClusterDomain, Dispatch, Explain, PluginConfig},
-    limits::CARRIERS,
-};
+use skycap_core::config::{ClusterDomain, Dispatch, Explain, PluginConfig};
 
 use super::{
+    availability::OnUnavailable,
+    carriers,
     data::{Data, parse_bool},
-    fragments::OnUnavailable,
-    manifests::yaml_error,
     meshes::Meshes,
     origin::Origin,
+    role::Role,
     selector::NamespaceSelector,
 };
-use crate::problem::{Fault, Problem, Severity};
+use crate::problem::{InvalidField, Problem, Severity};
 
-/// What holds for all sandboxes.
+/// What applies to all sandboxes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The table's settings, with no row in it yet.
+    /// The settings of the filter: a table without rows.
     pub config: PluginConfig,
-    /// What a sandbox that does not say it gets.
+    /// What a sandbox without `onUnavailable` gets.
     pub on_unavailable: OnUnavailable,
-    /// Which meshes get the table.
+    /// The meshes that get the table.
     pub meshes: Meshes,
-    /// Which namespaces take part; all of them where it says nothing.
+    /// The namespaces that take part; by default all of them.
     pub namespaces: NamespaceSelector,
 }
 
 impl Settings {
-    /// Whether this ConfigMap is the settings, with or without a label.
+    /// Whether this ConfigMap is the settings, with or without the label.
     #[must_use]
     pub fn is(origin: &Origin) -> bool {
-        origin.namespace == NAMESPACE && origin.name == SETTINGS
+        Role::named(&origin.namespace, &origin.name) == Some(Role::Settings)
     }
 
     /// Parses the settings.
     ///
     /// # Errors
-    /// The problem for which they are refused. Nothing is to be compiled then: a mistyped kill
-    /// switch never means "on".
+    /// The problem for which they are rejected. The caller must not compile then, so that a
+    /// mistyped kill switch never means "on".
     pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, Problem> {
-        parse(Data(map.data.clone().unwrap_or_default())).map_err(|fault| {
-            Origin::of(map, source).problem(Severity::Refused, &fault.field, fault.text)
+        parse(Data::of(map)).map_err(|InvalidField { field, text }| {
+            Origin::of(map, source).problem(Severity::Refused, &field, text)
         })
     }
 }
 
-fn parse(mut data: Data) -> Result<Settings, Fault> {
+fn parse(mut data: Data) -> Result<Settings, InvalidField> {
     let defaults = PluginConfig::default();
     let config = PluginConfig {
         enabled: data.take("enabled", parse_bool)?.unwrap_or(defaults.enabled),
-        dispatch: data
-            .take("dispatch", |text| text.parse::<Dispatch>().map_err(|error| error.to_string()))?
-            .unwrap_or_default(),
-        carriers: data.take("carriers", carriers)?.unwrap_or(defaults.carriers),
-        explain: data
-            .take("explain", |text| text.parse::<Explain>().map_err(|error| error.to_string()))?
-            .unwrap_or_default(),
+        dispatch: data.take("dispatch", str::parse::<Dispatch>)?.unwrap_or_default(),
+        carriers: data.take("carriers", carriers::parse)?.unwrap_or(defaults.carriers),
+        explain: data.take("explain", str::parse::<Explain>)?.unwrap_or_default(),
         cluster_domain: data
-            .take("clusterDomain", |text| {
-                text.parse::<ClusterDomain>().map_err(|error| error.to_string())
-            })?
+            .take("clusterDomain", str::parse::<ClusterDomain>)?
             .unwrap_or_default(),
         ..PluginConfig::default()
     };
-    let on_unavailable = data.take("onUnavailable", str::parse)?.unwrap_or_default();
-    let meshes = data.take("mesh", str::parse)?.unwrap_or_default();
-    let namespaces = data.take("namespaces", str::parse)?.unwrap_or_default();
+    let on_unavailable = data.take("onUnavailable", str::parse::<OnUnavailable>)?;
+    let meshes = data.take("mesh", str::parse::<Meshes>)?;
+    let namespaces = data.take("namespaces", str::parse::<NamespaceSelector>)?;
     data.close(
         "`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `mesh`, \
          `namespaces`",
     )?;
-    Ok(Settings { config, on_unavailable, meshes, namespaces })
-}
-
-fn carriers(yaml: &str) -> Result<Vec<Carrier>, String> {
-    let expected = "expected a list such as `- baggage: sandbox`";
-    let value: Vec<serde_json::Value> = serde_saphyr::from_str(yaml)
-        .map_err(|error| format!("{}; {expected}", yaml_error(&error, 0)))?;
-    if value.is_empty() || value.len() > CARRIERS {
-        return Err(format!("has {} carriers, expected 1 to {CARRIERS}", value.len()));
-    }
-    value.into_iter().enumerate().map(|(index, value)| carrier(index, value)).collect()
-}
-
-fn carrier(index: usize, value: serde_json::Value) -> Result<Carrier, String> {
-    let mut unknown = None;
-    let parsed = serde_ignored::deserialize(value, |path| unknown = Some(path.to_string()));
-    match (parsed, unknown) {
-        (Ok(carrier), None) => Ok(carrier),
-        (Ok(_), Some(field)) => Err(format!(
-            "[{index}]: `{field}` is no carrier, expected one of `baggage`, `tracestate`, \
-             `header`, `cookie`, `query`, `host`, and `inject`"
-        )),
-        (Err(error), _) => Err(format!("[{index}]: {error}")),
-    }
+    Ok(Settings {
+        config,
+        on_unavailable: on_unavailable.unwrap_or_default(),
+        meshes: meshes.unwrap_or_default(),
+        namespaces: namespaces.unwrap_or_default(),
+    })
 }

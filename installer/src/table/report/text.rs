@@ -1,0 +1,104 @@
+//! The report as tables for people.
+
+use anstyle::{AnsiColor, Style};
+use tabled::{
+    Table, Tabled,
+    settings::{Style as Frame, Width, object::Columns},
+};
+
+use super::{FragmentReport, FragmentState, Report};
+use crate::problem::{Problem, Severity};
+
+/// The report as text, at most 100 columns wide unless names are long.
+pub(super) fn report(report: &Report) -> String {
+    let fragments = report.fragments.iter().map(FragmentRow::from).chain(refused(&report.problems));
+    let mut text = table(fragments, 3).unwrap_or_else(|| "no sandboxes or groups".into());
+    if report.omitted > 0 {
+        text.push_str(&format!("\n … and {} more", report.omitted));
+    }
+    text.extend(problems(&report.problems).map(|problems| format!("\n\n{problems}")));
+    if !report.compiled {
+        text.push_str("\n\nno new table: the current table stays in place");
+    }
+    text
+}
+
+/// Problems as text; `None` if there are none.
+pub(crate) fn problems(problems: &[Problem]) -> Option<String> {
+    table(problems.iter().map(ProblemRow::from), 2)
+}
+
+fn refused(problems: &[Problem]) -> impl Iterator<Item = FragmentRow> {
+    let refused = problems.iter().filter(|problem| problem.severity == Severity::Refused);
+    refused.map(|problem| FragmentRow {
+        // The object; a document that cannot be read has none, and then its place in the file.
+        fragment: problem.place().swap_remove(0),
+        key: String::new(),
+        state: paint(AnsiColor::Red, problem.severity.label()),
+        routes: String::new(),
+    })
+}
+
+#[derive(Tabled)]
+struct FragmentRow {
+    fragment: String,
+    key: String,
+    state: String,
+    routes: String,
+}
+
+impl From<&FragmentReport> for FragmentRow {
+    fn from(report: &FragmentReport) -> Self {
+        let color = match report.state {
+            FragmentState::Active => AnsiColor::Green,
+            FragmentState::Disabled | FragmentState::Expired | FragmentState::Unselected => {
+                AnsiColor::Yellow
+            }
+        };
+        let routes = report.routes.iter().map(ToString::to_string);
+        let joins = (!report.joins.is_empty()).then(|| format!("+ {}", report.joins.join(", ")));
+        Self {
+            fragment: report.id(),
+            key: report.key.clone(),
+            state: paint(color, report.state.label()),
+            routes: routes.chain(joins).collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
+#[derive(Tabled)]
+struct ProblemRow {
+    severity: String,
+    #[tabled(rename = "where")]
+    place: String,
+    what: String,
+}
+
+impl From<&Problem> for ProblemRow {
+    fn from(problem: &Problem) -> Self {
+        let color = match problem.severity {
+            Severity::Refused => AnsiColor::Red,
+            Severity::Warning => AnsiColor::Yellow,
+        };
+        Self {
+            severity: paint(color, problem.severity.label()),
+            place: problem.place().join("\n"),
+            what: problem.text.clone(),
+        }
+    }
+}
+
+/// A table whose column `wide` is wrapped; `None` if there are no rows.
+fn table<R: Tabled>(rows: impl Iterator<Item = R>, wide: usize) -> Option<String> {
+    let mut rows = rows.peekable();
+    rows.peek()?;
+    let mut table = Table::new(rows);
+    table.with(Frame::blank()).modify(Columns::one(wide), Width::wrap(56).keep_words(true));
+    let text = table.to_string();
+    Some(text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+}
+
+fn paint(color: AnsiColor, text: &str) -> String {
+    let style = Style::new().fg_color(Some(color.into()));
+    format!("{style}{text}{style:#}")
+}
