@@ -1,5 +1,5 @@
-//! What a cluster is to hold: the table in the terms of each mesh that the settings name, and the
-//! report. The controller, `sync` and the tests all take it from here.
+//! The objects that a cluster should hold: the table in the form that each mesh of the settings
+//! understands, and the report. The controller, `sync` and the tests all use this module.
 
 pub mod admission;
 pub mod gateway_api;
@@ -12,9 +12,9 @@ use self::{
     gateway_api::HttpRoutes,
     istio::IstioMesh,
     plan::{Live, Plan},
+    published::status,
 };
 use crate::{
-    desired::published::status,
     names::{NAMESPACE, SETTINGS, STATUS},
     objects::{Object, ObjectRef, is_foreign},
     problem::{Problem, Severity},
@@ -27,26 +27,27 @@ use crate::{
     },
 };
 
-/// Everything of skycap's that changes with the table.
+/// All objects of skycap that depend on the table.
 #[derive(Debug, Clone)]
 pub struct Desired {
-    /// The objects, in the order in which they are to be written; the report is the last.
+    /// The objects in the order in which they are written; the status ConfigMap is the last.
     pub objects: Vec<Object>,
-    /// What is to go where it is there and not among the objects.
+    /// The objects to delete if they exist and are not in `objects`.
     pub unwanted: Vec<ObjectRef>,
-    /// The compile's report, and what came up in the terms of a mesh.
+    /// The report of the compilation, and the problems that are specific to a mesh.
     pub report: Report,
-    /// The bytes of the largest object.
+    /// The size of the largest object in bytes.
     pub bytes: usize,
 }
 
 impl Desired {
-    /// What `compilation` wants, on those of the settings' meshes that skycap is installed for.
+    /// The objects for `compilation`, on the meshes that the settings name and that skycap is
+    /// installed for.
     ///
-    /// Where the settings or the table are refused, what is in place stays.
+    /// If the settings or the table are rejected, the objects in the cluster stay.
     ///
     /// # Errors
-    /// None that is known: they are the JSON's.
+    /// Errors of `serde_json`; no input is known to cause one.
     pub fn new(
         installed: &Meshes,
         mesh: &IstioMesh,
@@ -73,7 +74,7 @@ impl Desired {
         Ok(desired)
     }
 
-    /// The plan from `live` to this.
+    /// The plan that turns `live` into these objects.
     #[must_use]
     pub fn plan(&self, live: &Live) -> Plan {
         Plan::new(self.objects.clone(), &self.unwanted, live)
@@ -91,12 +92,12 @@ impl Desired {
             return;
         }
         match mesh.objects(compilation) {
-            Ok(mut objects) => {
-                let is_foreign =
-                    |object: &Object| live.get(&object.reference()).is_some_and(is_foreign);
-                self.report.add(objects.iter().filter(|o| is_foreign(o)).map(foreign).collect());
-                objects.retain(|object| !is_foreign(object));
-                self.objects.extend(objects);
+            Ok(objects) => {
+                let (foreign, own): (Vec<_>, Vec<_>) = objects
+                    .into_iter()
+                    .partition(|object| live.get(&object.reference()).is_some_and(is_foreign));
+                self.report.add(foreign.iter().map(foreign_object).collect());
+                self.objects.extend(own);
                 self.unwanted.extend(mesh.references());
             }
             Err(error) => self.report.refuse_table(&format!("{error:#}")),
@@ -111,21 +112,21 @@ impl Desired {
         live: &Live,
     ) {
         let (_, kind) = PolicyKind::HttpRoute.names();
-        let ours = live.keys().filter(|reference| reference.kind == kind);
+        let existing = live.keys().filter(|reference| reference.kind == kind);
         let routes = match &compilation.config {
             Some(config) if meshes.take_http_routes() => {
                 HttpRoutes::new(config, &input.cluster, &input.policies, meshes)
             }
             _ => HttpRoutes::default(),
         };
-        self.unwanted.extend(ours.filter(|reference| !routes.holds(reference)).cloned());
+        self.unwanted.extend(existing.filter(|reference| !routes.keeps(reference)).cloned());
         self.objects.extend(routes.objects);
         self.report.add(routes.problems);
     }
 }
 
-/// skycap's objects that change with the table, as far as their names are known: its HTTPRoutes are
-/// known by their label.
+/// The objects of skycap that depend on the table and have fixed names. Its HTTPRoutes are not
+/// among them: they are found by their label.
 #[must_use]
 pub fn named_objects(installed: &Meshes, mesh: &IstioMesh) -> Vec<ObjectRef> {
     let istio = if installed.has(MeshKind::Istio) { mesh.references() } else { Vec::new() };
@@ -133,25 +134,27 @@ pub fn named_objects(installed: &Meshes, mesh: &IstioMesh) -> Vec<ObjectRef> {
     istio.into_iter().chain([status]).collect()
 }
 
-/// An object that somebody else has made under a name of skycap's.
-fn foreign(object: &Object) -> Problem {
+/// The problem with an object that has one of skycap's names but was created by another user.
+fn foreign_object(object: &Object) -> Problem {
     Problem::of(
         object.reference(),
         Severity::Refused,
         "metadata.managedFields",
-        "skycap did not create this object and does not change it, so it does not route by it; \
-         rename it, or delete it if it is not needed",
+        "skycap did not create this object, so it does not change it and does not use it; rename \
+         it, or delete it if it is not needed",
     )
 }
 
-/// Meshes of the settings for which skycap has no rights.
+/// The problem with meshes of the settings for which skycap has no permissions.
 fn not_installed(meshes: &Meshes, installed: &Meshes) -> Vec<Problem> {
     let missing = meshes.without(installed);
+    if missing.is_empty() {
+        return Vec::new();
+    }
     let text = format!(
-        "skycap is installed for `{installed}` and not for `{missing}`; run `skycap install \
-         --mesh` with all of them"
+        "skycap is installed for `{installed}` but not for `{missing}`; run `skycap install --mesh` \
+         with all meshes"
     );
     let settings = ObjectRef::config_map(NAMESPACE, SETTINGS);
-    let problem = Problem::of(settings, Severity::Refused, "data.mesh", text);
-    if missing.is_empty() { Vec::new() } else { vec![problem] }
+    vec![Problem::of(settings, Severity::Refused, "data.mesh", text)]
 }

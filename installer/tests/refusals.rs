@@ -1,5 +1,5 @@
-//! What a mesh of the Gateway API would pass over in silence, or break a Service by, is refused
-//! with the place and the keys that it concerns, and then nothing is written for that Service.
+//! Where a mesh of the Gateway API would silently ignore the HTTPRoutes of a Service, or break it,
+//! skycap reports the field and the affected keys, and writes no HTTPRoute for the Service.
 
 use jiff::Timestamp;
 use skycap::{
@@ -23,27 +23,27 @@ data: {routes: 'cart: cart-pr-1'}
 const CART: &str =
     "{kind: Service, metadata: {name: cart, namespace: shop}, spec: {ports: [{port: 80}]}}";
 
-fn adapted(mesh: &str, yaml: &str) -> HttpRoutes {
+fn http_routes(mesh: &str, yaml: &str) -> HttpRoutes {
     let mut manifests = Manifests::default();
     manifests.add(&SHOP.replace("MESH", mesh), "shop.yaml");
-    manifests.add(yaml, "theirs.yaml");
+    manifests.add(yaml, "users.yaml");
     let now = Timestamp::constant(1_795_000_000, 0);
     let input = Input::new(&manifests, now);
     let config = compile(&input, now).config.unwrap_or_default();
     HttpRoutes::new(&config, &input.cluster, &input.policies, &input.meshes())
 }
 
-/// An HTTPRoute of somebody's on the cart, with this rule.
-fn theirs(rule: &str) -> String {
+/// The cart and a user's HTTPRoute on it with this rule.
+fn users_route(rule: &str) -> String {
     format!(
         "{CART}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
-         metadata: {{name: theirs, namespace: shop}}\nspec:\n  \
+         metadata: {{name: users, namespace: shop}}\nspec:\n  \
          parentRefs: [{{group: '', kind: Service, name: cart}}]\n  rules: [{rule}]\n"
     )
 }
 
 #[test]
-fn what_cannot_be_routed_is_refused() {
+fn a_service_that_cannot_be_routed_is_refused() {
     let to = "backendRefs: [{name: cart, port: 80}]";
     let of_kind = |version: &str, kind: &str, name: &str, spec: &str| {
         format!(
@@ -56,51 +56,53 @@ fn what_cannot_be_routed_is_refused() {
     for (mesh, yaml, place, text) in [
         (
             "linkerd",
-            theirs(&format!("{{{to}}}"))
+            users_route(&format!("{{{to}}}"))
                 .replace("spec:\n", "spec:\n  hostnames: [a.example.com]\n"),
             "spec.hostnames",
-            "take `hostnames` away",
+            "remove `hostnames`",
         ),
         (
             "linkerd",
-            theirs(&format!("{{matches: [{{headers: [{{name: Baggage, value: a}}]}}], {to}}}")),
+            users_route(&format!(
+                "{{matches: [{{headers: [{{name: Baggage, value: a}}]}}], {to}}}"
+            )),
             "spec.rules[0].matches[0].headers",
-            "asks for `baggage`",
+            "tests `baggage`",
         ),
         (
             "linkerd",
-            theirs(&format!("{{matches: [{{headers: [{}]}}], {to}}}", headers.join(","))),
+            users_route(&format!("{{matches: [{{headers: [{}]}}], {to}}}", headers.join(","))),
             "spec.rules[0].matches[0].headers",
-            "no room for the key",
+            "no room for the routing key",
         ),
         (
             "linkerd",
-            theirs(&format!(
+            users_route(&format!(
                 "{{matches: [{{path: {{type: RegularExpression, value: '/(a'}}}}], {to}}}"
             )),
             "spec.rules[0].matches[0].path",
-            "`/(a` is no regular expression",
+            "invalid regular expression `/(a`",
         ),
         (
             "gateway-api",
-            theirs("{matches: [{path: {value: /a}}]}"),
+            users_route("{matches: [{path: {value: /a}}]}"),
             "spec.rules[0]",
-            "answered with a 500",
+            "get a 500",
         ),
         (
             "linkerd",
-            theirs(
+            users_route(
                 "{backendRefs: [{name: a, port: 80, weight: 0}, {name: b, port: 80, weight: 0}]}",
             ),
             "spec.rules[0].backendRefs",
-            "all its weights are 0",
+            "all weights are 0",
         ),
         (
             "linkerd",
             of_kind(
                 "gateway.networking.k8s.io/v1",
                 "GRPCRoute",
-                "theirs",
+                "users",
                 &format!("{{{parents}, rules: [{{{to}}}]}}"),
             ),
             "spec.parentRefs",
@@ -115,7 +117,7 @@ fn what_cannot_be_routed_is_refused() {
                 "{routes: [{name: a}]}",
             ),
             "spec",
-            "stands over all HTTPRoutes",
+            "overrides all HTTPRoutes",
         ),
         (
             "linkerd",
@@ -125,18 +127,13 @@ fn what_cannot_be_routed_is_refused() {
         ),
         (
             "gateway-api",
-            theirs(&format!("{{{to}}}")).replace("{port: 80}]}", "{port: 80}, {port: 81}]}"),
+            users_route(&format!("{{{to}}}")).replace("{port: 80}]}", "{port: 80}, {port: 81}]}"),
             "spec.parentRefs",
-            "write `port` in all",
+            "set `port` in all parentRefs",
         ),
         ("linkerd", service(", appProtocol: grpc"), "spec", "appProtocol `grpc`"),
         ("gateway-api", service(", appProtocol: tcp"), "spec", "appProtocol `tcp`"),
-        (
-            "linkerd",
-            CART.replace("port: 80", "port: 5432"),
-            "spec",
-            "port 5432 is opaque for Linkerd",
-        ),
+        ("linkerd", CART.replace("port: 80", "port: 5432"), "spec", "treats port 5432 as opaque"),
         (
             "linkerd",
             CART.replace(
@@ -144,60 +141,63 @@ fn what_cannot_be_routed_is_refused() {
                 "namespace: shop, annotations: {config.linkerd.io/opaque-ports: '70-90'}",
             ),
             "spec",
-            "opaque-ports",
+            "treats port 80 as opaque",
         ),
     ] {
-        let routes = adapted(mesh, &yaml);
+        let routes = http_routes(mesh, &yaml);
         let found = routes.problems.iter().find(|p| p.field == place && p.text.contains(text));
         let found = found.map(|problem| (problem.severity, problem.text.contains("`pr-1`")));
         assert_eq!(found, Some((Severity::Refused, true)), "{text}: {:?}", routes.problems);
-        assert!(routes.objects.is_empty(), "{text}: it is routed all the same");
+        assert!(routes.objects.is_empty(), "{text}: there are HTTPRoutes");
     }
 }
 
 #[test]
-fn what_only_some_meshes_refuse_is_routed_on_the_others() {
+fn a_service_is_routed_on_meshes_that_support_it() {
     let rule = "{matches: [{path: {value: /a}}]}";
     for (mesh, yaml) in [
-        ("linkerd", theirs(rule)),
+        ("linkerd", users_route(rule)),
         ("gateway-api", CART.replace("{port: 80}", "{port: 80, appProtocol: grpc}")),
-        // The opaque port of a Service that speaks HTTP on another is nobody's concern.
+        // Of two ports only one is opaque, and no sandbox names it.
         ("linkerd", CART.replace("{port: 80}", "{port: 80}, {port: 9000, appProtocol: tcp}")),
     ] {
-        let routes = adapted(mesh, &yaml);
+        let routes = http_routes(mesh, &yaml);
         assert!(routes.problems.is_empty(), "{mesh}: {:?}", routes.problems);
         assert_eq!(routes.objects.len(), 1, "{mesh}: {yaml}");
     }
 }
 
 #[test]
-fn what_linkerd_drops_counts_as_not_there() {
+fn a_route_that_linkerd_drops_is_not_repeated() {
     let filter = "filters: [{type: URLRewrite, urlRewrite: {hostname: a}}]";
-    let yaml = theirs(&format!("{{{filter}, backendRefs: [{{name: other, port: 80}}]}}"));
-    let routes = adapted("linkerd", &yaml);
+    let yaml = users_route(&format!("{{{filter}, backendRefs: [{{name: other, port: 80}}]}}"));
+    let routes = http_routes("linkerd", &yaml);
     assert!(
-        matches!(&routes.problems[..], [p] if p.severity == Severity::Warning && p.text.contains("drops the whole HTTPRoute"))
+        matches!(&routes.problems[..], [p] if p.severity == Severity::Warning && p.text.contains("`URLRewrite`")),
+        "{:?}",
+        routes.problems
     );
     let text = serde_json::to_string(&routes.objects).unwrap_or_default();
     assert!(!text.contains("other"), "{text}");
-    // Other meshes do as it says, and so do the requests with a key.
-    let text = serde_json::to_string(&adapted("gateway-api", &yaml).objects).unwrap_or_default();
+    // Other meshes support the filter, so the rules with and without a key have it.
+    let text =
+        serde_json::to_string(&http_routes("gateway-api", &yaml).objects).unwrap_or_default();
     assert_eq!(text.matches("URLRewrite").count(), 2, "{text}");
 }
 
 #[test]
-fn a_policy_stays_below_what_linkerd_can_send() {
+fn a_policy_too_large_for_linkerd_is_refused() {
     let fragments = |count: usize| -> String {
-        let of = |n| {
+        let sandbox = |n| {
             format!(
                 "---\nkind: ConfigMap\nmetadata: {{name: p-{n}, namespace: shop, labels: {{skycap.dev/kind: sandbox}}}}\ndata: {{routes: 'cart: cart-pr-1'}}\n"
             )
         };
-        (0..count).map(of).collect()
+        (0..count).map(sandbox).collect()
     };
-    let fits = adapted("linkerd", &format!("{CART}\n{}", fragments(2_500)));
+    let fits = http_routes("linkerd", &format!("{CART}\n{}", fragments(2_500)));
     assert!(fits.problems.is_empty() && fits.objects.len() > 160, "{:?}", fits.problems);
-    let too_many = adapted("linkerd", &format!("{CART}\n{}", fragments(5_000)));
-    assert!(too_many.objects.is_empty(), "it is written all the same");
-    assert!(matches!(&too_many.problems[..], [p] if p.text.contains("end sandboxes")));
+    let too_many = http_routes("linkerd", &format!("{CART}\n{}", fragments(5_000)));
+    assert!(too_many.objects.is_empty(), "there are HTTPRoutes");
+    assert!(matches!(&too_many.problems[..], [p] if p.text.contains("delete sandboxes")));
 }

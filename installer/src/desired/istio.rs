@@ -1,16 +1,17 @@
-//! What a compiled table becomes on Istio: the plugin with the table in its `pluginConfig`, and the
-//! EnvoyFilter with the dispatch route.
+//! The objects of a compiled table on Istio: the plugin with the table in its `pluginConfig`, and
+//! the EnvoyFilter with the dispatch route.
 
 mod filters;
+mod plugin_kind;
 
-use crate::names::{CANARY, DISPATCH_ROUTE, PLUGIN};
 use serde_json::{Value, json};
 use skycap_core::dispatch::Dispatch;
 
-pub use self::filters::dispatch_route;
+pub use self::{filters::dispatch_route, plugin_kind::PluginKind};
 
 use super::plan::Live;
 use crate::{
+    names::{CANARY, DISPATCH_ROUTE, PLUGIN},
     objects::{Object, ObjectRef, PLUGIN_CONFIG, object},
     table::{
         compile::Compilation,
@@ -18,36 +19,25 @@ use crate::{
     },
 };
 
-/// Where the mesh wants skycap's objects, and where it gets the module.
+/// Where skycap's objects belong on Istio, and where Istio's agents fetch the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IstioMesh {
-    /// Istio's root namespace, where a plugin holds for all workloads.
+    /// Istio's root namespace: a plugin there applies to all workloads.
     pub root_namespace: String,
-    /// Which of Istio's two kinds of plugin the cluster serves.
+    /// The kind of plugin to write.
     pub plugin: PluginKind,
-    /// Where Istio's agent gets the module: `oci://…`, `https://…` or `file:///…`.
+    /// The URL of the module for Istio's agents: `oci://…`, `https://…` or `file:///…`.
     pub module_url: String,
-    /// The Secret of type `kubernetes.io/dockerconfigjson` in the root namespace by which Istio's
-    /// agent gets into the registry.
+    /// The Secret in the root namespace with the registry's credentials for Istio's agents; of type
+    /// `kubernetes.io/dockerconfigjson`.
     pub pull_secret: Option<String>,
 }
 
-/// Istio's kinds of plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "PascalCase")]
-pub enum PluginKind {
-    /// From Istio 1.12 on
-    WasmPlugin,
-    /// From Istio 1.30 on, in its extended channel
-    TrafficExtension,
-}
-
 impl IstioMesh {
-    /// What the cluster must hold for this compilation. Where the settings are refused, only the
-    /// report: the table that is in place stays.
+    /// The objects for a compilation; none if the settings are rejected.
     ///
     /// # Errors
-    /// [`TooLarge`], and then the last good table stays.
+    /// [`TooLarge`]: the API server would reject the table.
     pub fn objects(&self, compilation: &Compilation) -> anyhow::Result<Vec<Object>> {
         let mut objects = Vec::new();
         if let Some(config) = &compilation.config {
@@ -66,14 +56,14 @@ impl IstioMesh {
             if let Some(Canary { module, selector, .. }) = canary {
                 let mut plugin = self.plugin(CANARY, module, table)?;
                 plugin.0.data["spec"]["selector"] = json!({"matchLabels": selector});
-                objects.extend([plugin, self.aside(selector)?]);
+                objects.extend([plugin, self.plugin_removal(selector)?]);
             }
         }
         Ok(objects)
     }
 
-    /// Everything that this mesh may ever hold, for `uninstall` and for what a changed dispatch
-    /// leaves behind.
+    /// All objects that skycap may have on Istio: `uninstall` deletes them, and the controller
+    /// deletes those that the current dispatch and rollout do not need.
     #[must_use]
     pub fn references(&self) -> Vec<ObjectRef> {
         let (plugin_version, plugin_kind) = self.plugin.kind();
@@ -86,14 +76,14 @@ impl IstioMesh {
         vec![
             reference(plugin_version, plugin_kind, PLUGIN),
             reference(ENVOY_FILTER.0, ENVOY_FILTER.1, DISPATCH_ROUTE),
-            // First the everyday plugin comes back, then the canary goes.
+            // In the order of deletion: the regular plugin is back before the canary's plugin goes.
             reference(ENVOY_FILTER.0, ENVOY_FILTER.1, CANARY),
             reference(plugin_version, plugin_kind, CANARY),
         ]
     }
 
-    /// The plugins of Istio's other kind, as an installation before this one may have left them: from
-    /// Istio 1.30 on both would be in force.
+    /// The plugins of Istio's other kind, which an earlier installation may have left. From Istio
+    /// 1.30 on, plugins of both kinds would take effect.
     #[must_use]
     pub fn of_other_kind(&self) -> Vec<ObjectRef> {
         let plugin = match self.plugin {
@@ -105,19 +95,19 @@ impl IstioMesh {
         other.references().into_iter().filter(|reference| reference.kind == kind).collect()
     }
 
-    /// The table in the plugin, as it is in the cluster.
+    /// The table in the cluster's plugin; `None` if there is no plugin.
     #[must_use]
     pub fn table_of<'a>(&self, live: &'a Live) -> Option<&'a Value> {
         self.wasm_of(live)?.get(PLUGIN_CONFIG)
     }
 
-    /// What Envoy calls the plugin, and the filter's counters their label.
+    /// The name of the plugin in Envoy, and in the label `plugin` of the filter's counters.
     #[must_use]
     pub fn plugin_name(&self) -> String {
         format!("{}.{PLUGIN}", self.root_namespace)
     }
 
-    /// Where the plugin's module comes from, as it is in the cluster.
+    /// The URL of the module in the cluster's plugin; `None` if there is no plugin.
     #[must_use]
     pub fn module_of<'a>(&self, live: &'a Live) -> Option<&'a str> {
         self.wasm_of(live)?.get("url")?.as_str()
@@ -134,8 +124,8 @@ impl IstioMesh {
         }
     }
 
-    /// The plugin, fail-open: a mesh without skycap serves the baseline, one that fails closed
-    /// serves nobody.
+    /// The plugin. It fails open: if the module cannot run, requests go to the baseline; failing
+    /// closed would reject every request of the mesh.
     fn plugin(&self, name: &str, module: &str, config: Value) -> anyhow::Result<Object> {
         let (api_version, kind) = self.plugin.kind();
         let mut wasm = json!({
@@ -157,52 +147,19 @@ impl IstioMesh {
     }
 }
 
-impl PluginKind {
-    /// The plugin's group, version and kind.
-    #[must_use]
-    pub const fn kind(self) -> (&'static str, &'static str) {
-        match self {
-            Self::WasmPlugin => ("extensions.istio.io/v1alpha1", "WasmPlugin"),
-            Self::TrafficExtension => ("extensions.istio.io/v1alpha1", "TrafficExtension"),
-        }
-    }
-
-    /// The name of its CustomResourceDefinition.
-    #[must_use]
-    pub const fn crd(self) -> &'static str {
-        match self {
-            Self::WasmPlugin => "wasmplugins.extensions.istio.io",
-            Self::TrafficExtension => "trafficextensions.extensions.istio.io",
-        }
-    }
-
-    /// What Envoy calls the filter of the plugin `name` (istio: pilot's `model.GetExtensionName`,
-    /// and from 1.30 on the translation of WasmPlugins): a name for each range of versions.
-    fn filters(self, name: &str) -> Vec<String> {
-        let group = "extensions.istio.io";
-        match self {
-            Self::TrafficExtension => vec![format!("{group}/trafficextension/{name}")],
-            Self::WasmPlugin => vec![
-                format!("{group}/trafficextension/{name}~istio-translated-wasmplugin"),
-                format!("{group}/wasmplugin/{name}"),
-            ],
-        }
-    }
-}
-
-/// A table that the API server would not take.
+/// The table is too large for the API server.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the table has {bytes} bytes, expected at most {TABLE_LIMIT} (etcd's limit of a request less \
-     Kubernetes' own share); the last good one stays: end sandboxes, or give targets names that \
-     contain their key"
+    "the table has {bytes} bytes: expected at most {TABLE_LIMIT} (the limit of etcd for a request, \
+     less what Kubernetes adds); the last valid table stays; delete sandboxes, or use target names \
+     that contain the routing key"
 )]
 pub struct TooLarge {
-    /// The size of the plugin with the table, as JSON.
+    /// The size of the plugin with the table as JSON, in bytes.
     pub bytes: usize,
 }
 
 const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");
-/// Bytes of the plugin with the table, as JSON. etcd takes requests of 1.5 MiB; the rest is for what
-/// Kubernetes and others write beside it.
+/// The limit for the plugin with the table as JSON, in bytes. etcd accepts requests of up to 1.5 MiB;
+/// the difference is for what Kubernetes and other field managers add to the object.
 pub const TABLE_LIMIT: usize = 1200 << 10;

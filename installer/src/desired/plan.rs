@@ -1,9 +1,10 @@
-//! The plan: what is to be written to a cluster, as a value. `--dry-run` prints the plan that the
-//! real run executes, and a plan without steps writes nothing.
+//! A plan: the writes that bring a cluster to the desired state, as a value. `--dry-run` prints the
+//! same plan that the real run executes, and an empty plan writes nothing.
 
 use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
+use serde_json::Value;
 use similar::TextDiff;
 
 use crate::{
@@ -11,30 +12,30 @@ use crate::{
     table::policies::PolicyKind,
 };
 
-/// The objects of a cluster that a plan is about, as they are now.
+/// The current state of the objects that a plan is about; missing objects have no entry.
 pub type Live = BTreeMap<ObjectRef, DynamicObject>;
 
-/// What is to be written, in this order.
+/// The writes to a cluster, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Each is one request to the API server.
+    /// The writes; each is one request to the API server.
     pub steps: Vec<Step>,
 }
 
 /// One write.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Server-side apply of an object that is not there.
+    /// Server-side apply of an object that does not exist.
     Create(Object),
-    /// Server-side apply of one that differs from what is there.
+    /// Server-side apply of an object that differs from the one in the cluster.
     Update(Object, Box<DynamicObject>),
-    /// Delete.
+    /// Deletion of an object.
     Delete(ObjectRef),
 }
 
 impl Plan {
-    /// The steps from `live` to `wanted`: first what is wanted, in the given order, then the end
-    /// of what is there and no longer wanted, if it bears skycap's mark.
+    /// The steps from `live` to `wanted`: first the wanted objects in the given order, then the
+    /// deletion of the unwanted ones that exist and that skycap owns.
     #[must_use]
     pub fn new(wanted: Vec<Object>, unwanted: &[ObjectRef], live: &Live) -> Self {
         let names: Vec<_> = wanted.iter().map(Object::reference).collect();
@@ -43,12 +44,12 @@ impl Plan {
             Some(live) if object.is_in_place(live) => None,
             Some(live) => Some(Step::Update(object, Box::new(live.clone()))),
         });
-        let ends = unwanted.iter().filter(|reference| {
+        let deletions = unwanted.iter().filter(|reference| {
             !names.contains(reference) && live.get(reference).is_some_and(is_owned)
         });
-        let mut steps: Vec<_> = writes.chain(ends.cloned().map(Step::Delete)).collect();
-        // A key that moves to another HTTPRoute is in both for a moment, and never in none: what is
-        // new comes before what shrinks.
+        let mut steps: Vec<_> = writes.chain(deletions.cloned().map(Step::Delete)).collect();
+        // A key that moves to another HTTPRoute must never be missing from both, so new HTTPRoutes
+        // are created before others shrink.
         steps.sort_by_key(|step| match step {
             Step::Update(object, _) if object.reference().kind == HTTP_ROUTE => 1,
             Step::Create(_) | Step::Update(..) => 0,
@@ -57,17 +58,18 @@ impl Plan {
         Self { steps }
     }
 
-    /// The first steps, with no more than so many HTTPRoutes among them, and whether that is all.
+    /// The first steps, with at most `http_routes` HTTPRoutes among them, and whether these are all
+    /// steps.
     #[must_use]
     pub fn first(mut self, http_routes: usize) -> (Self, bool) {
         let is_route = |step: &Step| step.reference().kind == HTTP_ROUTE;
         let mut routes = self.steps.iter().enumerate().filter(|(_, step)| is_route(step));
-        let end = routes.nth(http_routes).map(|(place, _)| place);
+        let end = routes.nth(http_routes).map(|(index, _)| index);
         self.steps.truncate(end.unwrap_or(usize::MAX));
         (self, end.is_none())
     }
 
-    /// Whether nothing is to be written.
+    /// Whether there is nothing to write.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -75,7 +77,7 @@ impl Plan {
 }
 
 impl Step {
-    /// Which object it writes.
+    /// The object that the step writes.
     #[must_use]
     pub fn reference(&self) -> ObjectRef {
         match self {
@@ -85,7 +87,7 @@ impl Step {
     }
 }
 
-/// A line for each step, and under it the lines that change.
+/// One line for each step, followed by the changed lines of the object.
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.is_empty() {
@@ -95,12 +97,12 @@ impl std::fmt::Display for Plan {
             if number > 0 {
                 f.write_str("\n")?;
             }
-            let (word, diff) = match step {
+            let (verb, diff) = match step {
                 Step::Create(_) => ("create", String::new()),
                 Step::Update(object, live) => ("change", diff(live, object)),
                 Step::Delete(_) => ("delete", String::new()),
             };
-            write!(f, "{word}  {}", step.reference())?;
+            write!(f, "{verb}  {}", step.reference())?;
             for line in diff.lines() {
                 write!(f, "\n    {line}")?;
             }
@@ -109,32 +111,30 @@ impl std::fmt::Display for Plan {
     }
 }
 
-/// The lines of YAML that change, with one line around each; of a large object the first forty.
+/// The changed lines of the YAML with one line of context, at most [`DIFF_LINES`].
 fn diff(live: &DynamicObject, wanted: &Object) -> String {
-    // What others say of the object is not in question.
     let before = restrict(&live.data, &wanted.0.data);
     let text = |value| serde_saphyr::to_string(value).unwrap_or_default();
     let (before, after) = (text(&before), text(&wanted.0.data));
     let diff = TextDiff::from_lines(&before, &after);
     let diff = diff.unified_diff().context_radius(1).to_string();
     let mut lines: Vec<_> = diff.lines().filter(|line| !line.starts_with("@@")).collect();
-    let more = lines.len().saturating_sub(DIFF_LINES);
+    let hidden = lines.len().saturating_sub(DIFF_LINES);
     lines.truncate(DIFF_LINES);
-    let more = (more > 0).then(|| format!("\n… {more} lines more"));
-    lines.join("\n") + &more.unwrap_or_default()
+    let rest = (hidden > 0).then(|| format!("\n… {hidden} more lines"));
+    lines.join("\n") + &rest.unwrap_or_default()
 }
 
-/// `live` without the fields that `wanted` says nothing of.
-fn restrict(live: &serde_json::Value, wanted: &serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
+/// `live` without the fields that `wanted` does not have: other field managers own these, so the
+/// plan does not change them.
+fn restrict(live: &Value, wanted: &Value) -> Value {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => {
             let fields = live.iter().filter_map(|(name, value)| {
-                let whole = name == PLUGIN_CONFIG;
-                let wanted = wanted.get(name).filter(|_| !whole);
-                match wanted {
+                let is_whole = name == PLUGIN_CONFIG;
+                match wanted.get(name).filter(|_| !is_whole) {
                     Some(wanted) => Some((name.clone(), restrict(value, wanted))),
-                    None => whole.then(|| (name.clone(), value.clone())),
+                    None => is_whole.then(|| (name.clone(), value.clone())),
                 }
             });
             Value::Object(fields.collect())
@@ -146,6 +146,7 @@ fn restrict(live: &serde_json::Value, wanted: &serde_json::Value) -> serde_json:
     }
 }
 
-/// The kind of which there are many.
+/// The only kind of which skycap writes a variable number of objects.
 const HTTP_ROUTE: &str = PolicyKind::HttpRoute.names().1;
+/// Lines of a diff that are printed for one object; the table of a large mesh has thousands.
 const DIFF_LINES: usize = 40;

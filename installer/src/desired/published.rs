@@ -1,4 +1,4 @@
-//! What the controller publishes: the status ConfigMap, with the table in numbers and the report.
+//! The status ConfigMap: what the controller publishes, a summary of the table and the report.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,67 +11,68 @@ use crate::{
     table::{compile::Compilation, report::Report},
 };
 
-/// The table in numbers, as the status ConfigMap holds it.
+/// The key figures of the table, as the status ConfigMap holds them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// The generation of the table; empty where there is none.
+    /// The generation of the table; empty if there is no table.
     pub generation: String,
-    /// Whether requests are routed at all: `false` under the kill switch.
+    /// Whether requests are routed; `false` while the kill switch is on.
     pub enabled: bool,
-    /// How Envoy is made to take a target.
+    /// The dispatch: how Envoy is made to use the target.
     pub dispatch: String,
-    /// How many keys there are.
+    /// The number of routing keys.
     pub keys: usize,
-    /// The bytes of the plugin with the table.
+    /// The size of the plugin with the table in bytes.
     pub bytes: usize,
-    /// How many fragments there are, refused ones too.
+    /// The number of well-formed fragments.
     pub fragments: usize,
-    /// How many things are refused.
+    /// The number of problems with severity `refused`.
     pub refused: usize,
-    /// How many warnings there are.
+    /// The number of warnings.
     pub warnings: usize,
 }
 
 impl Summary {
     fn new(compilation: &Compilation, report: &Report, bytes: usize) -> Self {
-        let none = PluginConfig::default();
-        let config = compilation.config.as_ref().unwrap_or(&none);
+        let empty = PluginConfig::default();
+        let config = compilation.config.as_ref();
+        let generation = config.map_or_else(String::new, |config| config.generation.to_string());
+        let enabled = config.is_some_and(|config| config.enabled);
+        let config = config.unwrap_or(&empty);
         let count = |severity| report.problems.iter().filter(|p| p.severity == severity).count();
-        let refused = count(Severity::Refused);
         Self {
-            generation: compilation
-                .config
-                .as_ref()
-                .map_or_else(String::new, |c| c.generation.to_string()),
-            enabled: compilation.config.is_some() && config.enabled,
+            generation,
+            enabled,
             dispatch: config.dispatch.to_string(),
             keys: config.keys.len(),
             bytes,
             fragments: report.fragments.len(),
-            refused,
+            refused: count(Severity::Refused),
             warnings: count(Severity::Warning),
         }
     }
 }
 
-/// The status ConfigMap. One that is too large keeps its problems and counts, and as many fragments
-/// as there is room for. It says no time of its own, so that nothing is written when nothing has
-/// changed; when it last changed is in its managed fields.
+/// The status ConfigMap.
+///
+/// A report that is too large keeps its problems and counts, and as many fragments as fit. The
+/// ConfigMap holds no time, so that nothing is written while nothing changes; its `managedFields`
+/// show when it last changed.
 ///
 /// # Errors
-/// As `serde_json`.
+/// Errors of `serde_json`; no input is known to cause one.
 pub fn status(compilation: &Compilation, report: &Report, bytes: usize) -> anyhow::Result<Object> {
     let summary = serde_json::to_string(&Summary::new(compilation, report, bytes))?;
     let mut json = serde_json::to_string(report)?;
-    if json.len() > STATUS_LIMIT {
+    if json.len() > REPORT_LIMIT {
         let mut report = report.clone();
-        report.truncate(report.fragments.len() * STATUS_LIMIT / json.len() / 2);
+        report.truncate(report.fragments.len() * REPORT_LIMIT / json.len() / 2);
         json = serde_json::to_string(&report)?;
     }
     let data = json!({"data": {"summary.json": summary, "report.json": json}});
     Object::new(object("v1", "ConfigMap", Some(NAMESPACE), STATUS, data))
 }
 
-/// Bytes of the report in it, of which a ConfigMap takes 1 MiB.
-const STATUS_LIMIT: usize = 192 << 10;
+/// The size above which a report is truncated, in bytes. A ConfigMap may have 1 MiB.
+const REPORT_LIMIT: usize = 192 << 10;

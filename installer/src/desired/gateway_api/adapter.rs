@@ -1,30 +1,28 @@
-//! From a Service that is replaced to the HTTPRoutes of its ports, or to what keeps them from it.
+//! From a replaced Service to the HTTPRoutes of its ports, or to the reason why there are none.
 
-use crate::table::{cluster::Name, policies::PolicyKind};
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-use skycap_core::{
-    config::{PluginConfig, Route, ServiceName},
-    key::RoutingKey,
-};
+use skycap_core::config::PluginConfig;
 
 use super::{
-    HttpRoutes, refusals,
-    rules::{Matcher, backend},
-    service_port::{POLICY_LIMIT, ServicePort, policy_bytes, prefix, routes_of},
+    HttpRoutes,
+    compatibility::{check_protocol, find_dropped_filter, find_incompatibility},
+    refusal::Refusal,
+    replaced_service::ReplacedService,
+    rules::Matcher,
+    service_port::{POLICY_LIMIT, ServicePort, http_routes, name_prefix, policy_bytes},
 };
 use crate::{
     objects::{Object, ObjectRef},
     problem::{Problem, Severity},
     table::{
-        cluster::Cluster,
+        cluster::{Cluster, ServiceFacts},
         meshes::{MeshKind, Meshes},
-        policies::{ForeignRoute, Policies},
+        policies::{ForeignRoute, Policies, PolicyKind},
     },
 };
 
-/// Goes from a Service to its ports, and from a port to its HTTPRoutes.
+/// Adds the HTTPRoutes of one Service after another.
 pub(super) struct Adapter<'a> {
     pub(super) config: &'a PluginConfig,
     pub(super) cluster: &'a Cluster,
@@ -33,197 +31,165 @@ pub(super) struct Adapter<'a> {
     pub(super) matchers: Vec<Matcher>,
 }
 
-/// The keys that replace one Service, each with its routes there.
-pub(super) type Keys<'a> = Vec<(RoutingKey, Vec<&'a Route>)>;
-
 impl Adapter<'_> {
-    pub(super) fn add_service(
-        &self,
-        service: &ServiceName,
-        keys: &Keys<'_>,
-        routes: &mut HttpRoutes,
-    ) {
-        let named: BTreeSet<u16> = keys
-            .iter()
-            .flat_map(|(_, routes)| routes)
-            .filter_map(|r| r.port)
-            .map(u16::from)
-            .collect();
-        let refuse = |text| self.refusal(service_object(service), service, "spec", text, keys);
-        let ports = match self.cluster.service(service.namespace(), service.name()) {
-            Some(facts) if facts.headless => {
-                routes.problems.push(refuse(refusals::HEADLESS.into()));
-                return;
-            }
-            Some(facts) => facts.ports.clone(),
-            // The compiler has warned of a Service that is not there.
-            None if self.cluster.knows_services() => return,
-            None if named.is_empty() => {
-                routes.problems.push(refuse(refusals::NO_PORTS.into()));
-                return;
-            }
-            None => named.clone(),
+    pub(super) fn add_service(&self, service: &ReplacedService<'_>, routes: &mut HttpRoutes) {
+        let named_ports = service.named_ports();
+        let ports = match self.ports(service, &named_ports) {
+            Ok(ports) => ports,
+            Err(refusal) => return routes.problems.push(service.problem("spec", &refusal)),
         };
         let mut refused = Vec::new();
-        let any = ports.len();
-        for port in ports {
-            let parent = ServicePort { service, port, names_port: true };
-            match self.opaque(parent) {
-                None => self.add_port(parent, keys, routes),
-                Some(text) => refused.push((port, refuse(text))),
+        for port in &ports {
+            match self.check_protocol(service, *port) {
+                Ok(()) => self.add_port(service, *port, routes),
+                Err(refusal) => refused.push((*port, service.problem("spec", &refusal))),
             }
         }
-        // Of a Service that speaks HTTP elsewhere, nobody meant the opaque port.
-        let all = refused.len() == any;
-        let meant = refused.into_iter().filter(|(port, _)| all || named.contains(port));
-        routes.problems.extend(meant.map(|(_, problem)| problem));
+        // If the Service has other ports that speak HTTP, no sandbox is meant for this one, unless
+        // it names the port.
+        let is_all = refused.len() == ports.len();
+        let relevant = refused.into_iter().filter(|(port, _)| is_all || named_ports.contains(port));
+        routes.problems.extend(relevant.map(|(_, problem)| problem));
     }
 
-    fn add_port(&self, parent: ServicePort<'_>, keys: &Keys<'_>, routes: &mut HttpRoutes) {
-        let backends: Vec<_> = keys
-            .iter()
-            .filter_map(|(key, routes)| Some((*key, target(parent, key, routes)?)))
-            .collect();
-        if backends.is_empty() || self.matchers.is_empty() {
+    /// The ports of a Service; none for a missing Service, about which the compiler has warned.
+    fn ports(
+        &self,
+        service: &ReplacedService<'_>,
+        named_ports: &BTreeSet<u16>,
+    ) -> Result<BTreeSet<u16>, Refusal> {
+        match self.facts(service) {
+            Some(facts) if facts.headless => Err(Refusal::Headless),
+            Some(facts) => Ok(facts.ports.clone()),
+            None if self.cluster.knows_services() => Ok(BTreeSet::new()),
+            None if named_ports.is_empty() => Err(Refusal::UnknownPorts),
+            None => Ok(named_ports.clone()),
+        }
+    }
+
+    fn check_protocol(&self, service: &ReplacedService<'_>, port: u16) -> Result<(), Refusal> {
+        let facts = self.facts(service);
+        facts.map_or(Ok(()), |facts| check_protocol(facts, port, self.is_linkerd()))
+    }
+
+    fn add_port(&self, service: &ReplacedService<'_>, port: u16, routes: &mut HttpRoutes) {
+        if service.backends(port).is_empty() || self.matchers.is_empty() {
             return;
         }
-        let found = match self.foreign(parent, keys, &mut routes.problems) {
-            Ok(found) => found,
-            Err(problem) => return routes.problems.push(problem),
-        };
-        for (namespace, foreign) in found {
-            let Some(names_port) = self.names_port(parent, &foreign) else {
-                let text = refusals::TWO_FORMS.into();
-                let service = parent.service;
-                let on = service_object(parent.service);
-                let problem = self.refusal(on, service, "metadata", text, keys);
-                routes.problems.push(problem);
-                continue;
-            };
-            let parent = ServicePort { names_port, ..parent };
-            let made = routes_of(parent, &namespace, &foreign, &self.matchers, &backends);
-            let bytes: usize = made.iter().map(policy_bytes).sum();
-            if bytes > POLICY_LIMIT {
-                let text = refusals::too_large(bytes, POLICY_LIMIT);
-                routes.problems.push(self.refusal(
-                    service_object(parent.service),
-                    parent.service,
-                    "spec.ports",
-                    text,
-                    keys,
-                ));
-                routes.held.push((namespace, prefix(parent, parent.service.namespace())));
-                continue;
-            }
-            for object in made {
-                match self.taken(&object, parent, keys) {
-                    None => routes.objects.push(object),
-                    Some(problem) => routes.problems.push(problem),
+        match self.foreign_routes(service, port, &mut routes.problems) {
+            Ok(found) => {
+                for (namespace, foreign) in found {
+                    self.add_http_routes(service, port, &namespace, &foreign, routes);
                 }
             }
+            Err(problem) => routes.problems.push(problem),
         }
     }
 
-    /// Whether skycap's HTTPRoutes name their port, as those of others beside them do or do not;
-    /// `None` where that cannot be.
-    ///
-    /// Istio keeps routes of a port and routes of all ports apart, and follows only the older ones
-    /// (istio: `pilot/pkg/config/kube/gateway/route_collections.go`, `routeKey`). Linkerd merges
-    /// them, and before 2.18 took no notice of a change to one without a port (linkerd2#13584).
-    fn names_port(&self, parent: ServicePort<'_>, foreign: &[&ForeignRoute]) -> Option<bool> {
-        let ServicePort { service, port, .. } = parent;
-        let named = foreign.iter().filter(|route| route.names_port(service, port)).count();
-        if !self.meshes.has(MeshKind::GatewayApi) && self.is_linkerd() || named == foreign.len() {
-            return Some(true);
-        }
-        let facts = self.cluster.service(service.namespace(), service.name());
-        let is_only_port = facts.is_none_or(|facts| facts.ports.len() == 1);
-        (named == 0 && is_only_port).then_some(false)
-    }
-
-    /// Others' HTTPRoutes on a port by their namespace; that of the Service is always among them.
-    fn foreign(
+    /// Adds the HTTPRoutes of a port in one namespace, beside those of the user there.
+    fn add_http_routes(
         &self,
-        parent: ServicePort<'_>,
-        keys: &Keys<'_>,
+        service: &ReplacedService<'_>,
+        port: u16,
+        namespace: &str,
+        foreign: &[&ForeignRoute],
+        routes: &mut HttpRoutes,
+    ) {
+        let is_port_named = match self.is_port_named(service, port, foreign) {
+            Ok(is_port_named) => is_port_named,
+            Err(unnamed) => {
+                let object = PolicyKind::HttpRoute.reference(&unnamed.name);
+                let problem = service.problem_of(object, "spec.parentRefs", &Refusal::MixedPorts);
+                return routes.problems.push(problem);
+            }
+        };
+        let parent = ServicePort { service: service.name, port, is_port_named };
+        let backends = service.backends(port);
+        let objects = http_routes(parent, namespace, foreign, &self.matchers, &backends);
+        let bytes: usize = objects.iter().map(policy_bytes).sum();
+        if bytes > POLICY_LIMIT {
+            let refusal = Refusal::PolicyTooLarge { bytes };
+            routes.problems.push(service.problem("spec.ports", &refusal));
+            let prefix = name_prefix(parent, service.name.namespace());
+            return routes.kept.push((namespace.to_owned(), prefix));
+        }
+        for object in objects {
+            match self.name_conflict(&object, service) {
+                None => routes.objects.push(object),
+                Some(problem) => routes.problems.push(problem),
+            }
+        }
+    }
+
+    /// Whether skycap's HTTPRoutes must name their port, to be of the same kind as those of the user
+    /// beside them. If neither works, an HTTPRoute of the user that should name the port.
+    ///
+    /// Istio keeps routes of one port and routes of all ports apart, and applies only the older kind
+    /// (istio: `pilot/pkg/config/kube/gateway/route_collections.go`, `routeKey`). Linkerd merges
+    /// them, but before 2.18 it ignored changes of a route without a port (linkerd2#13584).
+    fn is_port_named<'r>(
+        &self,
+        service: &ReplacedService<'_>,
+        port: u16,
+        foreign: &[&'r ForeignRoute],
+    ) -> Result<bool, &'r ForeignRoute> {
+        if !self.meshes.has(MeshKind::GatewayApi) && self.is_linkerd() {
+            return Ok(true);
+        }
+        let mut unnamed = foreign.iter().filter(|route| !route.names_port(service.name, port));
+        let Some(first) = unnamed.next() else { return Ok(true) };
+        let is_none_named = unnamed.count() + 1 == foreign.len();
+        let is_only_port = self.facts(service).is_none_or(|facts| facts.ports.len() == 1);
+        if is_none_named && is_only_port { Ok(false) } else { Err(first) }
+    }
+
+    /// The user's HTTPRoutes on a port by namespace. The Service's own namespace is always included.
+    fn foreign_routes(
+        &self,
+        service: &ReplacedService<'_>,
+        port: u16,
         problems: &mut Vec<Problem>,
     ) -> Result<BTreeMap<String, Vec<&ForeignRoute>>, Problem> {
-        let ServicePort { service, port, .. } = parent;
-        let refuse = |kind: PolicyKind, name: &Name, field: &str, text: String| {
-            self.refusal(kind.reference(name), service, field, text, keys)
-        };
-        if let Some(route) = self.policies.grpc_route(service, port) {
-            let text = refusals::GRPC_ROUTE.into();
-            return Err(refuse(PolicyKind::GrpcRoute, &route.name, "spec.parentRefs", text));
+        if let Some(route) = self.policies.grpc_route(service.name, port) {
+            let object = PolicyKind::GrpcRoute.reference(&route.name);
+            return Err(service.problem_of(object, "spec.parentRefs", &Refusal::GrpcRoute));
         }
         let domain = self.config.cluster_domain.as_str();
-        if let Some(name) = self.policies.profile(service, domain).filter(|_| self.is_linkerd()) {
-            return Err(refuse(PolicyKind::ServiceProfile, name, "spec", refusals::PROFILE.into()));
+        let profile = self.policies.profile(service.name, domain);
+        if let Some(name) = profile.filter(|_| self.is_linkerd()) {
+            let object = PolicyKind::ServiceProfile.reference(name);
+            return Err(service.problem_of(object, "spec", &Refusal::ServiceProfile));
         }
-        let mut found = BTreeMap::from([(service.namespace().to_owned(), Vec::new())]);
-        for route in self.policies.http_routes(service, port) {
-            if let Some((field, text)) = refusals::dropped(route).filter(|_| self.is_linkerd()) {
-                // Linkerd does as if it were not there, and so does skycap.
-                let problem = refuse(PolicyKind::HttpRoute, &route.name, &field, text);
+        let mut by_namespace = BTreeMap::from([(service.name.namespace().to_owned(), Vec::new())]);
+        for route in self.policies.http_routes(service.name, port) {
+            let object = PolicyKind::HttpRoute.reference(&route.name);
+            if let Some(found) = find_dropped_filter(route).filter(|_| self.is_linkerd()) {
+                // Linkerd ignores the route, so skycap does not repeat it either.
+                let problem = service.problem_of(object, &found.field, &found.refusal);
                 problems.push(Problem { severity: Severity::Warning, ..problem });
                 continue;
             }
-            if let Some((field, text)) =
-                refusals::cannot_multiply(route, &self.matchers, self.is_linkerd())
-            {
-                return Err(refuse(PolicyKind::HttpRoute, &route.name, &field, text));
+            if let Some(found) = find_incompatibility(route, &self.matchers, self.is_linkerd()) {
+                return Err(service.problem_of(object, &found.field, &found.refusal));
             }
-            found.entry(route.name.0.clone()).or_default().push(route);
+            by_namespace.entry(route.name.0.clone()).or_default().push(route);
         }
-        Ok(found)
+        Ok(by_namespace)
     }
 
-    /// Somebody else's HTTPRoute of the very name.
-    fn taken(&self, object: &Object, parent: ServicePort<'_>, keys: &Keys<'_>) -> Option<Problem> {
+    /// The problem with an HTTPRoute of the user that has the name of one of skycap's.
+    fn name_conflict(&self, object: &Object, service: &ReplacedService<'_>) -> Option<Problem> {
         let ObjectRef { namespace, name, .. } = object.reference();
-        let of = self.policies.http_route(&(namespace.unwrap_or_default(), name))?;
-        let taken = PolicyKind::HttpRoute.reference(&of.name);
-        let text = refusals::TAKEN.into();
-        Some(self.refusal(taken, parent.service, "metadata.name", text, keys))
+        let route = self.policies.http_route(&(namespace.unwrap_or_default(), name))?;
+        let object = PolicyKind::HttpRoute.reference(&route.name);
+        Some(service.problem_of(object, "metadata.name", &Refusal::NameTaken))
+    }
+
+    fn facts(&self, service: &ReplacedService<'_>) -> Option<&ServiceFacts> {
+        self.cluster.service(service.name.namespace(), service.name.name())
     }
 
     fn is_linkerd(&self) -> bool {
         self.meshes.has(MeshKind::Linkerd)
     }
-
-    /// A refusal for a Service, which names whose requests it keeps from their sandbox.
-    fn refusal(
-        &self,
-        object: ObjectRef,
-        service: &ServiceName,
-        field: &str,
-        text: String,
-        keys: &Keys<'_>,
-    ) -> Problem {
-        let mut names: Vec<_> = keys.iter().take(3).map(|(key, _)| format!("`{key}`")).collect();
-        names.extend((keys.len() > 3).then(|| format!("{} more", keys.len() - 3)));
-        let names = names.join(", ");
-        let text = format!("{text}; until then {service} is not replaced for {names}");
-        Problem::of(object, Severity::Refused, field, text)
-    }
-
-    fn opaque(&self, parent: ServicePort<'_>) -> Option<String> {
-        let ServicePort { service, port, .. } = parent;
-        let facts = self.cluster.service(service.namespace(), service.name())?;
-        refusals::opaque(facts, port, self.is_linkerd())
-    }
-}
-
-/// The backend of a key on a port: by the route that names the port, else the one for all ports.
-/// A target that is unavailable under `fail` stays the backend, and the mesh answers with a 5xx.
-fn target(parent: ServicePort<'_>, key: &RoutingKey, routes: &[&Route]) -> Option<Value> {
-    let on_port = |route: &&&Route| route.port.is_some_and(|port| port.get() == parent.port);
-    let route =
-        routes.iter().find(on_port).or_else(|| routes.iter().find(|route| route.port.is_none()))?;
-    let port = route.to_port.map_or(parent.port, u16::from);
-    Some(backend(&route.to.name(key), parent.service.namespace(), port))
-}
-
-fn service_object(service: &ServiceName) -> ObjectRef {
-    ObjectRef::new("v1", "Service", service.namespace(), service.name())
 }

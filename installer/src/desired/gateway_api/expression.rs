@@ -1,24 +1,24 @@
-//! The regular expression that finds a key in one `baggage` line.
+//! The regular expression that matches a key in one `baggage` line.
 //!
-//! It says what [`skycap_core::baggage::find`] says, of every line of ASCII that is no longer than
-//! the filter reads: the member's own name and no other, its own value and no other, optional
-//! white space, properties, any place in the list, each byte of the key as it is or
-//! percent-encoded, a malformed member skipped, and of several members of the name the last one.
-//! That the last one wins looks as if it took a look-ahead; but "a member that is not well-formed
-//! `sandbox=…`" is a regular language, and is written out here. Checked against the filter's
-//! parser by property tests, in Rust's `regex` and in RE2.
+//! It agrees with [`skycap_core::baggage::find`] for every ASCII line that is not longer than the
+//! filter reads: exactly the member's name, exactly the key as its value, optional white space,
+//! properties, any position in the list, and each byte of the key literal or percent-encoded. It
+//! skips a malformed member, and of several members with the name the last one decides. The latter
+//! seems to need look-ahead, but "a member that is not a well-formed `sandbox=…`" is a regular
+//! language, which the expression spells out. Property tests compare it with the filter's parser,
+//! in Rust's `regex` and in RE2.
 //!
-//! Where it cannot say the same, the mesh decides: several `baggage` lines are tried one by one,
-//! and on Linkerd a line with a byte above 0x7e matches nothing.
+//! Two cases depend on the mesh: several `baggage` lines are tried one by one, and on Linkerd a line
+//! with a byte above 0x7f matches no expression.
 //!
-//! It is anchored: Linkerd takes the leftmost-first match and wants it to span the line
-//! (linkerd2-proxy: `linkerd/http/route/src/http/match/header.rs`).
+//! The expression is anchored, because Linkerd takes the leftmost-first match and requires it to
+//! span the line (linkerd2-proxy: `linkerd/http/route/src/http/match/header.rs`).
 
 use std::fmt::Write as _;
 
 use skycap_core::key::RoutingKey;
 
-/// The expressions of one baggage member: what does not depend on the key is made once.
+/// The expressions for one baggage member; it holds the parts that do not depend on the key.
 #[derive(Debug, Clone)]
 pub struct MemberExpression {
     before: String,
@@ -26,19 +26,19 @@ pub struct MemberExpression {
 }
 
 impl MemberExpression {
-    /// For the member of this name, which is a token.
+    /// The expressions for the member `name`, which must be a token.
     #[must_use]
-    pub fn new(member: &str) -> Self {
-        let name: String = member.bytes().map(literal).collect();
+    pub fn new(name: &str) -> Self {
+        let escaped: String = name.bytes().map(literal).collect();
         Self {
-            before: format!("^(?:[^,]*,)*[ \\t]*{name}[ \\t]*=[ \\t]*"),
-            after: format!("[ \\t]*(?:;[^,]*)?(?:,{})*$", no_value_of(member)),
+            before: format!("^(?:[^,]*,)*[ \\t]*{escaped}[ \\t]*=[ \\t]*"),
+            after: format!("[ \\t]*(?:;[^,]*)?(?:,{})*$", other_member(name)),
         }
     }
 
-    /// The expression for one key.
+    /// The expression for one key, at most 4,096 bytes: the limit of the Gateway API for a value.
     #[must_use]
-    pub fn of(&self, key: &RoutingKey) -> String {
+    pub fn for_key(&self, key: &RoutingKey) -> String {
         let mut expression = self.before.clone();
         for byte in key.as_bytes() {
             // Writing to a String cannot fail.
@@ -49,28 +49,28 @@ impl MemberExpression {
     }
 }
 
-/// A member that the filter does not take for a value of `name`: of another name, or malformed.
-fn no_value_of(name: &str) -> String {
-    // Behind the whole name: the end, a property, or more of a longer name; or a bad value.
-    let mut rest = format!("[ \\t]*(?:[^,= \\t][^,]*|=[ \\t]*{MALFORMED})?");
-    for (place, byte) in name.bytes().enumerate().rev() {
-        // White space before a name is no part of it.
-        let space = if place == 0 { " \\t" } else { "" };
+/// A member that the filter does not read as a value of `name`: another name, or malformed.
+fn other_member(name: &str) -> String {
+    // After the whole name: the end, a property, the rest of a longer name, or a malformed value.
+    let mut rest = format!("[ \\t]*(?:[^,= \\t][^,]*|=[ \\t]*{MALFORMED_VALUE})?");
+    for (index, byte) in name.bytes().enumerate().rev() {
+        // White space before a name is not part of it.
+        let space = if index == 0 { " \\t" } else { "" };
         let byte = literal(byte);
         rest = format!("(?:[^,{space}{byte}][^,]*|{byte}{rest})?");
     }
     format!("[ \\t]*{rest}")
 }
 
-/// A value outside the grammar, up to the end of its member: a bad byte or a broken percent sign
-/// behind a good beginning, or white space inside.
-const MALFORMED: &str = concat!(
+/// A value outside the grammar, up to the end of its member: a valid beginning followed by an invalid
+/// byte or a broken percent sign, or white space between valid bytes.
+const MALFORMED_VALUE: &str = concat!(
     r"(?:(?:[!#$&-+\--:<-\[\]-~]|%[0-9A-Fa-f][0-9A-Fa-f])*",
     r"(?:[^,;!#-+\--:<-\[\]-~ \t][^,]*|%[0-9A-Fa-f]?(?:[^,0-9A-Fa-f][^,]*)?)",
     r"|(?:[!#$&-+\--:<-\[\]-~]|%[0-9A-Fa-f][0-9A-Fa-f])+[ \t]+[^,; \t][^,]*)",
 );
 
-/// A byte as itself, in and outside a class, for both engines.
+/// A byte that matches itself, inside and outside of a class, in both engines.
 fn literal(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() {
         char::from(byte).to_string()
@@ -79,7 +79,7 @@ fn literal(byte: u8) -> String {
     }
 }
 
-/// `%2[Dd]`: hexadecimal digits are of either case (RFC 3986 section 2.1).
+/// `%2[Dd]`: hexadecimal digits may have either case (RFC 3986 section 2.1).
 fn percent_encoded(byte: u8) -> String {
     let digits = format!("{byte:02X}");
     let digits = digits.chars().map(|digit| match digit.to_ascii_lowercase() {

@@ -1,7 +1,6 @@
-//! skycap's EnvoyFilters: the dispatch route, what takes the everyday plugin out of a canary's
-//! workloads, and what shows the baggage of requests: the access log, and the tag of spans.
+//! skycap's EnvoyFilters (the dispatch route, the removal of the regular plugin from a canary's
+//! workloads, the access log) and the Telemetry that tags spans.
 
-use crate::names::{ACCESS_LOG, SPANS};
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -9,41 +8,42 @@ use skycap_core::dispatch::CLUSTER_HEADER;
 
 use super::{ENVOY_FILTER, IstioMesh};
 use crate::{
-    names::{CANARY, DISPATCH_ROUTE},
+    names::{ACCESS_LOG, CANARY, DISPATCH_ROUTE, SPANS},
     objects::{Object, object},
 };
 
 impl IstioMesh {
     /// The dispatch route, first in every virtual host of sidecars and gateways (istio: pilot's
-    /// `INSERT_FIRST` of an `HTTP_ROUTE`). Its retries are Istio's default ones.
+    /// `INSERT_FIRST` of an `HTTP_ROUTE`).
     ///
-    /// Envoy takes a client's own dispatch header away before it picks a route (`internal_only_headers`
-    /// of route.proto), from clients that it does not take for its own: all of them since 1.33. So it
-    /// routes nothing also where the filter could not be loaded.
+    /// Envoy removes a client's own dispatch header before it selects a route
+    /// (`internal_only_headers` in route.proto). It does so for external clients; since 1.33, all
+    /// clients are external by default. Therefore, a forged header routes nothing even where the
+    /// module could not be loaded.
     pub(super) fn dispatch_route(&self) -> anyhow::Result<Object> {
-        let patch = |context: &str| {
-            json!({
-                "applyTo": "HTTP_ROUTE",
-                "match": {"context": context},
-                "patch": {"operation": "INSERT_FIRST", "value": dispatch_route()},
-            })
-        };
-        let own = |context: &str| {
+        let header_removal = |context: &str| {
             json!({
                 "applyTo": "ROUTE_CONFIGURATION",
                 "match": {"context": context},
                 "patch": {"operation": "MERGE", "value": {"internal_only_headers": [CLUSTER_HEADER]}},
             })
         };
-        let patches: Vec<_> = CONTEXTS.map(own).into_iter().chain(CONTEXTS.map(patch)).collect();
-        let spec = json!({"spec": {"configPatches": patches}});
-        let namespace = Some(self.root_namespace.as_str());
-        Object::new(object(ENVOY_FILTER.0, ENVOY_FILTER.1, namespace, DISPATCH_ROUTE, spec))
+        let route = |context: &str| {
+            json!({
+                "applyTo": "HTTP_ROUTE",
+                "match": {"context": context},
+                "patch": {"operation": "INSERT_FIRST", "value": dispatch_route()},
+            })
+        };
+        let patches = CONTEXTS.map(header_removal).into_iter().chain(CONTEXTS.map(route)).collect();
+        Object::new(self.envoy_filter(DISPATCH_ROUTE, None, patches))
     }
 
-    /// One more access log for requests with baggage: with the baggage, by which the key is known, and
-    /// the cluster, which is the sandbox's or the baseline's. It wants no change of Istio's mesh
-    /// configuration, where Istio's own Telemetry would have its provider.
+    /// An additional access log for requests that have baggage.
+    ///
+    /// A line holds the baggage, which shows the routing key, and the upstream cluster, which is the
+    /// sandbox's or the baseline's. It is an EnvoyFilter because Istio's Telemetry needs a log
+    /// provider in Istio's mesh configuration, which skycap does not edit.
     #[must_use]
     pub fn access_log(&self) -> Value {
         let line = json!({
@@ -67,7 +67,7 @@ impl IstioMesh {
                 "log_format": {"json_format": line},
             },
         });
-        let manager = json!({
+        let connection_manager = json!({
             "name": CONNECTION_MANAGER,
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -79,15 +79,13 @@ impl IstioMesh {
             json!({
                 "applyTo": "NETWORK_FILTER",
                 "match": {"context": context, "listener": {"filterChain": chain}},
-                "patch": {"operation": "MERGE", "value": manager},
+                "patch": {"operation": "MERGE", "value": connection_manager},
             })
         });
-        let spec = json!({"spec": {"configPatches": patches}});
-        let namespace = Some(self.root_namespace.as_str());
-        object(ENVOY_FILTER.0, ENVOY_FILTER.1, namespace, ACCESS_LOG, spec)
+        self.envoy_filter(ACCESS_LOG, None, patches.into())
     }
 
-    /// A Telemetry by which a request's baggage, and with it its key, is a tag of its spans.
+    /// A Telemetry that adds a request's baggage, and so its routing key, to its spans as a tag.
     #[must_use]
     pub fn span_tag(&self) -> Value {
         let tags = json!({"baggage": {"header": {"name": "baggage"}}});
@@ -96,9 +94,13 @@ impl IstioMesh {
         object("telemetry.istio.io/v1", "Telemetry", namespace, SPANS, spec)
     }
 
-    /// Takes the everyday plugin out of the canary's workloads. Plugins are chained and never
-    /// replace each other, and their selectors cannot say "all but these".
-    pub(super) fn aside(&self, selector: &BTreeMap<String, String>) -> anyhow::Result<Object> {
+    /// The EnvoyFilter that removes the regular plugin from the canary's workloads. Istio chains all
+    /// plugins of a workload instead of replacing one by another, and a plugin's selector cannot
+    /// exclude workloads.
+    pub(super) fn plugin_removal(
+        &self,
+        selector: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Object> {
         let patch = |context: &str, filter: &str| {
             let chain =
                 json!({"filter": {"name": CONNECTION_MANAGER, "subFilter": {"name": filter}}});
@@ -108,19 +110,32 @@ impl IstioMesh {
                 "patch": {"operation": "REMOVE"},
             })
         };
-        let filters = self.plugin.filters(&self.plugin_name());
-        let patches: Vec<_> = CONTEXTS
+        let filters = self.plugin.filter_names(&self.plugin_name());
+        let patches = CONTEXTS
             .iter()
             .flat_map(|context| filters.iter().map(|filter| patch(context, filter)))
             .collect();
-        let spec =
-            json!({"spec": {"workloadSelector": {"labels": selector}, "configPatches": patches}});
+        Object::new(self.envoy_filter(CANARY, Some(selector), patches))
+    }
+
+    /// An EnvoyFilter in the root namespace, for all workloads or for those with these labels.
+    fn envoy_filter(
+        &self,
+        name: &str,
+        selector: Option<&BTreeMap<String, String>>,
+        patches: Vec<Value>,
+    ) -> Value {
+        let mut spec = json!({"configPatches": patches});
+        if let Some(labels) = selector {
+            spec["workloadSelector"] = json!({"labels": labels});
+        }
+        let (api_version, kind) = ENVOY_FILTER;
         let namespace = Some(self.root_namespace.as_str());
-        Object::new(object(ENVOY_FILTER.0, ENVOY_FILTER.1, namespace, CANARY, spec))
+        object(api_version, kind, namespace, name, json!({"spec": spec}))
     }
 }
 
-/// The route that takes a request to the cluster that its dispatch header names.
+/// The route that sends a request to the cluster that its dispatch header names.
 #[must_use]
 pub fn dispatch_route() -> Value {
     json!({
@@ -149,6 +164,6 @@ pub fn dispatch_route() -> Value {
     })
 }
 
-/// Sidecars' calls, and gateways'.
+/// Outbound requests of sidecars, and requests through gateways.
 const CONTEXTS: [&str; 2] = ["SIDECAR_OUTBOUND", "GATEWAY"];
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";

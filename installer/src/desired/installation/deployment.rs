@@ -1,0 +1,88 @@
+//! The controller's Deployment and PodDisruptionBudget.
+
+use serde_json::{Value, json};
+
+use super::Installation;
+use crate::{
+    desired::istio::IstioMesh,
+    names::{CONTROLLER, NAMESPACE},
+    objects::object,
+    table::meshes::MeshKind,
+};
+
+impl Installation {
+    /// The Deployment and the PodDisruptionBudget.
+    pub(super) fn controller(&self) -> Vec<Value> {
+        let template = json!({
+            "metadata": {"labels": selector()},
+            "spec": {
+                "serviceAccountName": CONTROLLER,
+                "securityContext": {
+                    "runAsNonRoot": true,
+                    "runAsUser": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "topologySpreadConstraints": [{
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": selector()},
+                }],
+                "containers": [self.container()],
+            },
+        });
+        let deployment = json!({"spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": selector()},
+            "template": template,
+        }});
+        let budget = json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": selector()}}});
+        vec![
+            object("apps/v1", "Deployment", Some(NAMESPACE), CONTROLLER, deployment),
+            object("policy/v1", "PodDisruptionBudget", Some(NAMESPACE), CONTROLLER, budget),
+        ]
+    }
+
+    fn container(&self) -> Value {
+        let probe =
+            |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 5});
+        json!({
+            "name": "controller",
+            "image": self.image,
+            "args": self.args(),
+            "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "ports": [{"name": "http", "containerPort": 8080}],
+            "livenessProbe": probe("/healthz"),
+            "readinessProbe": probe("/readyz"),
+            "resources": {
+                "requests": {"cpu": "20m", "memory": "48Mi"},
+                "limits": {"memory": "256Mi"},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": true,
+            },
+        })
+    }
+
+    /// The controller's flags. It does not detect the mesh by itself, because its permissions cover
+    /// only the meshes of this installation.
+    fn args(&self) -> Vec<String> {
+        let IstioMesh { root_namespace, module_url, plugin, pull_secret } = &self.mesh;
+        let mut args = vec!["controller".to_owned(), format!("--mesh={}", self.meshes)];
+        if self.meshes.has(MeshKind::Istio) {
+            args.extend([
+                format!("--istio-namespace={root_namespace}"),
+                format!("--module-url={module_url}"),
+                format!("--plugin={}", plugin.kind().1),
+            ]);
+            args.extend(pull_secret.iter().map(|name| format!("--module-pull-secret={name}")));
+        }
+        args
+    }
+}
+
+fn selector() -> Value {
+    json!({"app.kubernetes.io/name": CONTROLLER})
+}

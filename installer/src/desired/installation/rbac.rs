@@ -1,0 +1,101 @@
+//! The controller's permissions: only those that it needs. A test removes each in turn.
+//!
+//! The controller reads ConfigMaps, namespaces, Services and EndpointSlices in the whole cluster and
+//! creates Events. Beyond that it writes the status ConfigMap and the Lease, on Istio four objects
+//! by name, and on other meshes HTTPRoutes.
+
+use serde_json::{Value, json};
+
+use super::Installation;
+use crate::{
+    desired::istio::PluginKind,
+    names::{CANARY, CONTROLLER, DISPATCH_ROUTE, LEASE, NAMESPACE, PLUGIN, STATUS},
+    objects::object,
+    table::meshes::MeshKind,
+};
+
+impl Installation {
+    /// The ServiceAccount, and its roles with their bindings.
+    pub(super) fn rbac(&self) -> Vec<Value> {
+        let account = object("v1", "ServiceAccount", Some(NAMESPACE), CONTROLLER, json!({}));
+        let mut objects = vec![account];
+        objects.extend(role("ClusterRole", None, &self.cluster_rules()));
+        objects.extend(role("Role", Some(NAMESPACE), &own_rules()));
+        if self.meshes.has(MeshKind::Istio) {
+            objects.extend(role("Role", Some(&self.mesh.root_namespace), &self.istio_rules()));
+        }
+        objects
+    }
+
+    /// In the whole cluster.
+    fn cluster_rules(&self) -> Vec<Value> {
+        let mut rules = vec![
+            json!({"apiGroups": [""], "resources": ["configmaps", "namespaces", "services"], "verbs": READ}),
+            json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ}),
+            json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}),
+        ];
+        if self.meshes.take_http_routes() {
+            let group = "gateway.networking.k8s.io";
+            // The names of HTTPRoutes depend on the table, so `resourceNames` cannot restrict them.
+            let verbs = ["list", "watch", "create", "patch", "delete"];
+            rules.extend([
+                json!({"apiGroups": [group], "resources": ["httproutes"], "verbs": verbs}),
+                json!({"apiGroups": [group], "resources": ["grpcroutes"], "verbs": READ}),
+            ]);
+        }
+        if self.meshes.has(MeshKind::Linkerd) {
+            rules.push(json!({"apiGroups": ["linkerd.io"], "resources": ["serviceprofiles"], "verbs": READ}));
+        }
+        rules
+    }
+
+    /// In Istio's root namespace.
+    fn istio_rules(&self) -> Vec<Value> {
+        let plugin = match self.mesh.plugin {
+            PluginKind::WasmPlugin => "wasmplugins",
+            PluginKind::TrafficExtension => "trafficextensions",
+        };
+        let verbs = ["list", "watch", "patch", "delete"].as_slice();
+        // The plugin is deleted only if the settings replace Istio by another mesh.
+        let plugin_verbs = match self.meshes.take_http_routes() {
+            true => verbs,
+            false => &["list", "watch", "patch"],
+        };
+        let (extensions, networking) = ("extensions.istio.io", "networking.istio.io");
+        vec![
+            json!({"apiGroups": [extensions], "resources": [plugin], "verbs": ["create"]}),
+            json!({"apiGroups": [extensions], "resources": [plugin], "resourceNames": [PLUGIN], "verbs": plugin_verbs}),
+            json!({"apiGroups": [extensions], "resources": [plugin], "resourceNames": [CANARY], "verbs": verbs}),
+            json!({"apiGroups": [networking], "resources": ["envoyfilters"], "verbs": ["create"]}),
+            json!({"apiGroups": [networking], "resources": ["envoyfilters"], "resourceNames": [DISPATCH_ROUTE, CANARY], "verbs": verbs}),
+        ]
+    }
+}
+
+/// In skycap's own namespace. `resourceNames` cannot restrict `create`, because the API server does
+/// not know the name of the new object when it checks the permission.
+fn own_rules() -> Vec<Value> {
+    let coordination = "coordination.k8s.io";
+    vec![
+        json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}),
+        json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [STATUS], "verbs": ["patch"]}),
+        json!({"apiGroups": [coordination], "resources": ["leases"], "verbs": ["create"]}),
+        json!({"apiGroups": [coordination], "resources": ["leases"], "resourceNames": [LEASE], "verbs": ["get", "update"]}),
+    ]
+}
+
+/// A role with these rules, and its binding to the controller's ServiceAccount.
+fn role(kind: &str, namespace: Option<&str>, rules: &[Value]) -> [Value; 2] {
+    let group = "rbac.authorization.k8s.io";
+    let version = format!("{group}/v1");
+    let binding = json!({
+        "roleRef": {"apiGroup": group, "kind": kind, "name": CONTROLLER},
+        "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": CONTROLLER}],
+    });
+    [
+        object(&version, kind, namespace, CONTROLLER, json!({"rules": rules})),
+        object(&version, &format!("{kind}Binding"), namespace, CONTROLLER, binding),
+    ]
+}
+
+const READ: [&str; 2] = ["list", "watch"];
