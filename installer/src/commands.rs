@@ -1,55 +1,103 @@
-//! The commands: each one's arguments, and what it does with them.
+//! The commands: the arguments of each one, and what it does with them.
 
 pub mod check;
 pub mod compile;
 pub mod controller;
+pub mod duration;
+pub mod enable;
 pub mod explain;
+pub mod files;
 pub mod install;
+pub mod list;
 pub mod mesh;
 pub mod plugin;
 pub mod progress;
+pub mod release;
+pub mod render;
+pub mod report;
 pub mod rollout;
 pub mod shell;
 pub mod status;
 pub mod sync;
-pub mod toggle;
+pub mod uninstall;
+pub mod usage;
+pub mod version;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use kube::Client;
 use serde::Serialize;
 
-use crate::table::report::Report;
+pub use self::usage::Usage;
+use crate::{
+    diagnose::scope::Scope,
+    observed::connect::{ConnectError, connect},
+    table::report::Report,
+};
 
-/// What holds for every command that speaks to a cluster.
+/// Which cluster and which namespace a command is about.
 #[derive(Debug, clap::Args)]
 pub struct Globals {
-    /// The context of the kubeconfig [default: the current one, or the Pod's own cluster]
-    #[arg(long, global = true, value_name = "NAME")]
+    /// Kubeconfig context to use [default: the current context]
+    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL)]
     pub context: Option<String>,
-    /// The namespace of what is named [default: default]
-    #[arg(short, long, global = true, value_name = "NAME", default_value = "default")]
-    #[arg(hide_default_value = true)]
-    pub namespace: String,
+    /// Namespace to use [default: the namespace of the context]
+    #[arg(short, long, global = true, value_name = "NAMESPACE", help_heading = GLOBAL)]
+    pub namespace: Option<String>,
 }
 
-/// A mistake in what was typed, as opposed to what a cluster or a file refuses.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(pub String);
+/// Whether a command looks at one namespace or at all of them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScopeArgs {
+    /// Look at all namespaces, even if `--namespace` is given
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+}
 
-/// How to print what was asked for.
+/// How to print an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Text for people
     Table,
-    /// For machines
+    /// JSON for programs
     Json,
-    /// For machines that people read
+    /// YAML for programs
     Yaml,
 }
 
+impl Globals {
+    /// Connects to the cluster.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub(crate) async fn connect(&self) -> Result<Client, ConnectError> {
+        connect(self.context.as_deref()).await
+    }
+
+    /// The namespace that was given, or else the one of the client's context.
+    pub(crate) fn namespace<'a>(&'a self, client: &'a Client) -> &'a str {
+        self.namespace.as_deref().unwrap_or_else(|| client.default_namespace())
+    }
+}
+
+impl ScopeArgs {
+    /// On a cluster: the namespace of [`Globals::namespace`], unless `-A` is given.
+    pub(crate) fn on_cluster(&self, globals: &Globals, client: &Client) -> Scope {
+        if self.all_namespaces {
+            return Scope::All;
+        }
+        Scope::Namespace(globals.namespace(client).to_owned())
+    }
+
+    /// For files: all namespaces, unless `-n` is given and `-A` is not.
+    pub(crate) fn on_files(&self, globals: &Globals) -> Scope {
+        let namespace = globals.namespace.clone().filter(|_| !self.all_namespaces);
+        namespace.map_or(Scope::All, Scope::Namespace)
+    }
+}
+
 impl Format {
-    /// Prints `value`, or for people what `table` says.
+    /// Prints `value`; as a table, prints the text that `table` returns.
     pub(crate) fn print(
         self,
         value: &impl Serialize,
@@ -65,14 +113,14 @@ impl Format {
     }
 }
 
-/// Says on stderr what was refused or warned of.
-pub(crate) fn tell(report: &Report) {
+/// Prints a report's refusals and warnings to stderr, one per line.
+pub(crate) fn print_problems(report: &Report) {
     for problem in &report.problems {
         anstream::eprintln!("{problem}");
     }
 }
 
-/// Prints to stdout; a reader that has gone away is no error, as with `| head`.
+/// Prints to stdout. A closed pipe is not an error, as in `skycap list | head`.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     match writeln!(anstream::stdout(), "{text}") {
@@ -80,3 +128,5 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
         result => result.context("cannot write to stdout"),
     }
 }
+
+const GLOBAL: &str = "Global options";

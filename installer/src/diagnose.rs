@@ -1,7 +1,9 @@
-//! Answers for people: why a request goes where it goes, what keeps it from its sandbox, and
-//! whether all is well.
+//! Answers for people: why a request goes where it goes, what keeps requests from their sandbox, and
+//! whether an installation works.
 
 pub mod check;
 pub mod curl;
 pub mod explain;
+pub mod request;
+pub mod scope;
 pub mod status;

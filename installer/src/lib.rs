@@ -1,17 +1,42 @@
-//! The library of the command `skycap`: how ConfigMaps become a routing table, and how the table
-//! comes into the mesh.
+//! The library behind the command `skycap`: it compiles ConfigMaps into a routing table and brings the
+//! table into a service mesh.
 //!
-//! One ConfigMap's way from kubectl to the table:
-//! 1. it comes from a file ([`table::manifests`]) or from a watch ([`controller`]);
-//! 2. [`table`] parses it and compiles it with all others into the type that the filter itself
-//!    reads, and a report;
-//! 3. [`desired`] turns the table into the objects of each mesh, and compares them with what is
-//!    there: a plan;
+//! # From a ConfigMap to the mesh
+//!
+//! 1. A ConfigMap is read from a file ([`table::manifests`]) or comes from a watch ([`controller`]).
+//! 2. [`table`] parses it, and compiles all of them into the table type that the filter itself reads
+//!    and into a report.
+//! 3. [`desired`] turns the table into the objects of each mesh. It compares them with the objects
+//!    that exist: the difference is a plan.
 //! 4. [`observed`] reads the cluster and executes the plan.
 //!
-//! [`module`] brings the filter's module into the mesh, [`diagnose`] answers questions, [`commands`]
-//! has what people type. Imports point up this list only: [`table`] and [`desired`] are pure, so the
-//! same input and the same time give the same bytes.
+//! Beside that path, [`module`] publishes and rolls out the filter's module, [`diagnose`] explains and
+//! checks, [`controller`] keeps the mesh up to date, and [`commands`] has the subcommands.
+//!
+//! # Imports
+//!
+//! Imports point inward, from the last of these to the first: `names`, `objects` and `problem`;
+//! `table`; `desired`; `observed`; `module`; `diagnose`; `controller`; `commands`; `cli`. `table` and
+//! `desired` are pure: the same input and the same time give the same bytes.
+//!
+//! # Example
+//!
+//! ```
+//! use jiff::Timestamp;
+//! use skycap::table::{compile::compile, input::Input, manifests::Manifests};
+//!
+//! let mut manifests = Manifests::default();
+//! manifests.add(
+//!     "kind: ConfigMap\n\
+//!      metadata: {name: pr-1, namespace: shop, labels: {skycap.dev/kind: sandbox}}\n\
+//!      data: {routes: 'cart: cart-pr-1'}",
+//!     "example.yaml",
+//! );
+//! let now = Timestamp::now();
+//! let compilation = compile(&Input::new(&manifests, now), now);
+//! assert!(!compilation.report.refuses());
+//! assert_eq!(compilation.config.map(|config| config.keys.len()), Some(1));
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod cli;

@@ -3,12 +3,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use skycap::cli::{Cli, exit_code};
+use skycap::cli::{Cli, exit_code, message};
 
 fn main() -> ExitCode {
-    Cli::parse().run().unwrap_or_else(|error| {
-        anstream::eprintln!("error: {error:#}");
+    Cli::from_command_line().run().unwrap_or_else(|error| {
+        anstream::eprintln!("error: {}", message(&error));
         exit_code(&error)
     })
 }

@@ -1,6 +1,6 @@
 //! `skycap check`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -13,58 +13,59 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Format, Globals};
+use super::{Format, Globals, ScopeArgs, files::FileArgs};
 use crate::{
     diagnose::check::{Surroundings, check},
-    observed::{api, snapshot},
+    observed::snapshot,
     table::{compile::compile, input::Input, manifests::Manifests, report},
 };
 
-/// Find what would keep a request from its sandbox, and say what to do
+/// Find problems that keep requests from reaching their sandbox
 ///
-/// Looks at fragments, Services, EndpointSlices, VirtualServices and Sidecars, and for meshes of
-/// the Gateway API at HTTPRoutes, GRPCRoutes and ServiceProfiles, of the cluster or with -f of
-/// files. Exit code 1 when something is found.
+/// Looks at fragments, Services, EndpointSlices, VirtualServices and Sidecars, and on meshes of the
+/// Gateway API also at HTTPRoutes, GRPCRoutes and ServiceProfiles. Each problem comes with what to
+/// do. The exit code is 1 if there is a problem.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: skycap check -f deploy/examples")]
+#[command(after_help = "Examples:\n  \
+    skycap check -n shop\n  \
+    skycap check -f deploy/examples\n\n\
+    With -f, all namespaces are checked unless -n is given.")]
 pub struct CheckArgs {
-    /// Files or folders of Kubernetes YAML instead of the cluster's; `-` reads stdin
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
-    paths: Vec<PathBuf>,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
 }
 
 impl CheckArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let Self { paths, output } = self;
+        let Self { files, scope, output } = self;
         let now = Timestamp::now();
-        let (input, surroundings) = match paths.as_slice() {
-            [] => {
-                let client = api::connect(globals.context.as_deref()).await?;
-                let mut input = snapshot::read(&client, now).await?;
-                if input.meshes().take_http_routes() {
-                    input.policies = snapshot::read_policies(&client).await?.0;
-                }
-                (input, read(&client).await?)
+        let (input, surroundings, scope) = if files.are_given() {
+            let manifests = files.manifests()?;
+            let input = Input::new(&manifests, now);
+            let Manifests { services, virtual_services, sidecars, .. } = manifests;
+            let surroundings = Surroundings { services, virtual_services, sidecars };
+            (input, surroundings, scope.on_files(globals))
+        } else {
+            let client = globals.connect().await?;
+            let mut input = snapshot::read(&client, now).await?;
+            if input.meshes().take_http_routes() {
+                input.policies = snapshot::read_policies(&client).await?.0;
             }
-            paths => {
-                let manifests = Manifests::read(paths)?;
-                let input = Input::new(&manifests, now);
-                let Manifests { services, virtual_services, sidecars, .. } = manifests;
-                (input, Surroundings { services, virtual_services, sidecars })
-            }
+            (input, read_surroundings(&client).await?, scope.on_cluster(globals, &client))
         };
-        let problems = check(&input, &compile(&input, now), &surroundings);
-        output.print(&problems, || {
-            report::problems(&problems).unwrap_or_else(|| "nothing to mend".into())
-        })?;
+        let problems = check(&input, &compile(&input, now), &surroundings, &scope);
+        let none = || format!("no problems found in {scope}");
+        output.print(&problems, || report::problems(&problems).unwrap_or_else(none))?;
         Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
 
-async fn read(client: &Client) -> anyhow::Result<Surroundings> {
+async fn read_surroundings(client: &Client) -> anyhow::Result<Surroundings> {
     let services = Api::<Service>::all(client.clone());
     let services = services.list(&ListParams::default()).await;
     Ok(Surroundings {
@@ -74,7 +75,7 @@ async fn read(client: &Client) -> anyhow::Result<Surroundings> {
     })
 }
 
-/// All objects of one of Istio's kinds; none where the cluster does not serve it.
+/// All objects of one of Istio's kinds; none if the cluster does not serve it.
 async fn list(client: &Client, kind: &str) -> anyhow::Result<Vec<Value>> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1", kind));
     let api = Api::<DynamicObject>::all_with(client.clone(), &resource);

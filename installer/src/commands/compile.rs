@@ -6,46 +6,44 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::{Format, print, tell};
+use super::{Format, print, print_problems, report::whole_report};
 use crate::{
     desired::gateway_api::HttpRoutes,
-    table::{
-        compile::{Compilation, compile},
-        input::Input,
-        manifests::Manifests,
-    },
+    table::{compile::compile, input::Input, manifests::Manifests},
 };
 
-/// Compile ConfigMaps into a routing table, without a cluster
+/// Compile ConfigMaps into a routing table without a cluster
 ///
-/// Reads the ConfigMaps labelled `skycap.dev/kind`, the settings `skycap-system/skycap`, and, where
-/// there are any, Services, EndpointSlices, and the HTTPRoutes, GRPCRoutes and ServiceProfiles of
-/// others. Without a Service all are taken to exist, without an
-/// EndpointSlice all are taken to be ready. What is refused or of no effect is told on stderr.
+/// Reads the ConfigMaps with the label `skycap.dev/kind`, the settings `skycap-system/skycap`, and
+/// Services, EndpointSlices, HTTPRoutes, GRPCRoutes and ServiceProfiles. If there is no Service, all
+/// Services are assumed to exist; if there is no EndpointSlice, all are assumed to be ready. Refusals
+/// and warnings go to stderr. The exit code is 1 if something was refused.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: skycap compile -f deploy/examples -o report")]
+#[command(after_help = "Examples:\n  \
+    skycap compile -f deploy/examples -o report\n  \
+    kubectl get configmaps,services -A -o yaml | skycap compile -f - -o plugin-config")]
 pub struct CompileArgs {
-    /// Files or folders of Kubernetes YAML; `-` reads stdin
+    /// YAML files or folders to read; `-` reads stdin
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
     /// What to print
-    #[arg(short, long, value_enum)]
+    #[arg(short, long, value_enum, value_name = "OUTPUT")]
     output: Output,
-    /// How to print the report
-    #[arg(long, value_enum, default_value_t = Format::Table)]
+    /// Format of the report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     format: Format,
-    /// The time at which to compile, in RFC 3339 [default: the clock's]
+    /// Time at which to compile, for `ttl` and `expires` [default: now]
     #[arg(long, value_name = "RFC3339")]
     now: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// The JSON that goes into `pluginConfig`
+    /// The table as JSON, as it goes into Istio's `pluginConfig`
     PluginConfig,
-    /// The HTTPRoutes for Linkerd and other meshes of the Gateway API, as YAML
+    /// The table as HTTPRoutes in YAML, for Linkerd and other meshes of the Gateway API
     GatewayApi,
-    /// What every fragment routes, what was refused or warned of, and why
+    /// What every fragment routes, with refusals and warnings
     Report,
 }
 
@@ -54,34 +52,32 @@ impl CompileArgs {
         let Self { paths, output, format, now } = self;
         let now = now.unwrap_or_else(Timestamp::now);
         let input = Input::new(&Manifests::read(&paths)?, now);
-        let Compilation { config, mut report, .. } = compile(&input, now);
-        let meshes = input.meshes();
+        let compilation = compile(&input, now);
+        let mut report = compilation.report.clone();
         match output {
             Output::PluginConfig => {
-                tell(&report);
-                if let Some(config) = config {
+                print_problems(&report);
+                if let Some(config) = compilation.config {
                     print(&config.into_json().context("cannot write the table as JSON")?)?;
                 }
             }
             Output::GatewayApi => {
-                let config = config.unwrap_or_default();
+                let config = compilation.config.unwrap_or_default();
+                let meshes = input.meshes();
                 let routes = HttpRoutes::new(&config, &input.cluster, &input.policies, &meshes);
                 report.add(routes.problems);
-                tell(&report);
-                // An expression on one line: folded, it is right and cannot be read.
+                print_problems(&report);
+                // An expression stays on one line: folded, it is correct but unreadable.
                 let unfolded = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
                 let yaml = |object| serde_saphyr::to_string_with_options(object, unfolded.clone());
                 let texts: Result<Vec<_>, _> = routes.objects.iter().map(yaml).collect();
                 print(texts.context("cannot write YAML")?.join("---\n").trim_end())?;
             }
             Output::Report => {
-                if let Some(config) = config.filter(|_| meshes.take_http_routes()) {
-                    let routes = HttpRoutes::new(&config, &input.cluster, &input.policies, &meshes);
-                    report.add(routes.problems);
-                }
-                // The table has the problems already.
+                report = whole_report(&input, compilation);
+                // As a table, the report shows the problems itself.
                 if format != Format::Table {
-                    tell(&report);
+                    print_problems(&report);
                 }
                 format.print(&report, || report.table())?;
             }

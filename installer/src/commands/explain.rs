@@ -1,6 +1,6 @@
 //! `skycap explain`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -8,134 +8,123 @@ use jiff::Timestamp;
 use kube::Client;
 use skycap_core::config::PluginConfig;
 
-use super::{Format, Globals, Usage, mesh::MeshArgs, status::read_report};
+use super::{Format, Globals, Usage, files::FileArgs, mesh::MeshArgs, report::read_published};
 use crate::{
     diagnose::{
-        curl::CurlCommand,
-        explain::{AskedRequest, explain},
+        curl::{CurlCommand, parse_header},
+        explain::explain,
+        request::{AskedRequest, ServicePort},
     },
     observed::{api, snapshot},
-    table::{compile::compile, input::Input, manifests::Manifests, meshes::MeshKind},
+    table::{cluster::DEFAULT_NAMESPACE, compile::compile, meshes::MeshKind, report::Report},
 };
 
-/// Tell why a request goes where it goes, step by step
+/// Explain where a request goes and why, step by step
 ///
-/// By the very code of the filter, from the table that is in the mesh, or with -f from files.
+/// Runs the filter's own code on the table that is in the mesh, or with -f on a table that is
+/// compiled from files.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     skycap explain --to cart.shop:80 -H 'baggage: sandbox=pr-123'\n  \
     skycap explain -f deploy/examples -- curl http://cart.shop/items -H 'baggage: sandbox=pr-123'")]
 pub struct ExplainArgs {
-    /// Files or folders of Kubernetes YAML instead of the mesh's table; `-` reads stdin
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
-    paths: Vec<PathBuf>,
-    /// The Service that the request is for [default: the host of the curl command]
-    #[arg(long, value_name = "SERVICE.NAMESPACE[:PORT]")]
-    to: Option<String>,
-    /// A header of the request
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    headers: Vec<String>,
-    /// How to print the steps
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    #[command(flatten)]
+    files: FileArgs,
+    #[command(flatten)]
+    request: RequestArgs,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
     #[command(flatten)]
-    target: MeshArgs,
-    /// A curl command, pasted whole
+    mesh: MeshArgs,
+}
+
+#[derive(Debug, Args)]
+struct RequestArgs {
+    /// Service that the client calls [default: the host of the curl command]
+    #[arg(long, value_name = "SERVICE[.NAMESPACE][:PORT]")]
+    to: Option<String>,
+    /// Header of the request; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Curl command that sends the request
     #[arg(last = true, value_name = "CURL")]
     curl: Vec<String>,
 }
 
 impl ExplainArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let Self { paths, to, headers, output, target, curl } = self;
-        let (config, report) = match paths.as_slice() {
-            [] => {
-                let client = api::connect(globals.context.as_deref()).await?;
-                (table(&client, target).await?, read_report(&client).await?)
-            }
-            paths => {
-                let now = Timestamp::now();
-                let compilation = compile(&Input::new(&Manifests::read(paths)?, now), now);
-                let config = compilation.config.context(
-                    "there is no table, for the settings are refused; see `skycap compile -o report`",
-                )?;
-                (config, compilation.report)
-            }
+        let Self { files, request, output, mesh } = self;
+        let (config, report, namespace) = if files.are_given() {
+            let now = Timestamp::now();
+            let compilation = compile(&files.input(now)?, now);
+            let config = compilation.config.context(
+                "no table: the settings are refused; `skycap compile -o report` shows why",
+            )?;
+            // As a manifest without a namespace.
+            let namespace = globals.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+            (config, compilation.report, namespace.to_owned())
+        } else {
+            let client = globals.connect().await?;
+            let (config, report) = read_table(&client, mesh).await?;
+            (config, report, globals.namespace(&client).to_owned())
         };
         let domain = config.cluster_domain.as_str().to_owned();
-        let request = request(to.as_deref(), &headers, &curl, &globals.namespace, domain)
-            .map_err(|text| anyhow::Error::new(Usage(text)))?;
-        let story = explain(config, &report, &request)?;
-        output.print(&story, || story.table(&request))?;
+        let request = request.read(&namespace, domain)?;
+        let explanation = explain(config, &report, &request)?;
+        output.print(&explanation, || explanation.table(&request))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The table that is in the mesh; where no plugin has one, it is compiled as the controller does.
-async fn table(client: &Client, target: MeshArgs) -> anyhow::Result<PluginConfig> {
-    let (meshes, mesh) = target.meshes(client).await?;
+/// The table that is in the mesh, with the controller's report. Where no plugin has the table, it is
+/// compiled as the controller does it.
+async fn read_table(client: &Client, mesh: MeshArgs) -> anyhow::Result<(PluginConfig, Report)> {
+    let (meshes, mesh) = mesh.find(client).await?;
+    let (_, report) = read_published(client).await?;
     if !meshes.has(MeshKind::Istio) {
         let now = Timestamp::now();
         let compilation = compile(&snapshot::read(client, now).await?, now);
-        return compilation.config.context("there is no table: the settings are refused");
+        let config = compilation.config;
+        return Ok((config.context("no table: the settings are refused")?, report));
     }
     let live = api::read(client, &mesh.references()).await?;
-    let config = mesh
-        .table_of(&live)
-        .context("there is no table in the mesh: see `skycap status`, or explain files with -f")?;
-    PluginConfig::from_json(config.to_string().as_bytes())
-        .context("the filter would not take the mesh's table")
+    let table = mesh.table_of(&live).context(
+        "no table in the mesh: `skycap status` shows why; `skycap explain -f` explains files",
+    )?;
+    let config = PluginConfig::from_json(table.to_string().as_bytes());
+    Ok((config.context("the filter would reject the mesh's table")?, report))
 }
 
-fn request(
-    to: Option<&str>,
-    headers: &[String],
-    curl: &[String],
-    namespace: &str,
-    domain: String,
-) -> Result<AskedRequest, String> {
-    let curl = if curl.is_empty() { CurlCommand::default() } else { CurlCommand::parse(curl)? };
-    let to = match to {
-        Some(to) => to,
-        None if curl.host.is_empty() => {
-            return Err("nothing to explain: give --to SERVICE.NAMESPACE:PORT, or a curl command after `--`".into());
+impl RequestArgs {
+    /// The request that the flags and the curl command describe.
+    fn read(self, namespace: &str, domain: String) -> Result<AskedRequest, Usage> {
+        let Self { to, headers, curl } = self;
+        let curl = match curl.as_slice() {
+            [] => CurlCommand::default(),
+            curl => CurlCommand::parse(curl)?,
+        };
+        let to = match to.as_deref() {
+            Some(to) => to,
+            None if curl.host.is_empty() => return Err(Usage::MissingDestination),
+            None => &curl.host,
+        };
+        let authority = if curl.host.is_empty() { to } else { &curl.host };
+        let path = if curl.path.is_empty() { "/" } else { &curl.path };
+        let mut all = vec![
+            (":authority".to_owned(), authority.as_bytes().to_vec()),
+            (":path".to_owned(), path.into()),
+        ];
+        for (name, value) in curl.headers {
+            // As in HTTP/1.1: the Host header is the authority.
+            let name = if name == "host" { ":authority".into() } else { name };
+            all.retain(|(known, _)| name != ":authority" || known != ":authority");
+            all.push((name, value.into_bytes()));
         }
-        None => &curl.host,
-    };
-    let (service, port) = destination(to, namespace, &domain)?;
-    let authority = if curl.host.is_empty() { to } else { &curl.host };
-    let mut all = vec![(":authority".to_owned(), authority.as_bytes().to_vec())];
-    let path = if curl.path.is_empty() { "/" } else { &curl.path };
-    all.push((":path".into(), path.into()));
-    for (name, value) in curl.headers {
-        // As in HTTP/1.1: the Host header is the authority.
-        let name = if name == "host" { ":authority".into() } else { name };
-        all.retain(|(known, _)| name != ":authority" || known != ":authority");
-        all.push((name, value.into_bytes()));
+        for header in headers {
+            let (name, value) = parse_header(&header)?;
+            all.push((name, value.into_bytes()));
+        }
+        Ok(AskedRequest { to: ServicePort::parse(to, namespace, &domain)?, headers: all, domain })
     }
-    for header in headers {
-        let (name, value) = header
-            .split_once(':')
-            .ok_or_else(|| format!("`{header}` is no header, expected `name: value`"))?;
-        all.push((name.trim().to_ascii_lowercase(), value.trim().into()));
-    }
-    Ok(AskedRequest { service, port, headers: all, domain })
-}
-
-/// `cart`, `cart.shop`, `cart.shop:80` and `cart.shop.svc.cluster.local:80`.
-fn destination(to: &str, namespace: &str, domain: &str) -> Result<((String, String), u16), String> {
-    let (host, port) = to.rsplit_once(':').unwrap_or((to, "80"));
-    let port = port
-        .parse()
-        .map_err(|_| format!("`{to}`: `{port}` is no port, expected a number from 1 to 65535"))?;
-    let host = host.trim_end_matches('.');
-    let host = host.strip_suffix(&format!(".svc.{domain}")).unwrap_or(host);
-    let host = host.strip_suffix(".svc").unwrap_or(host);
-    let (name, namespace) = host.split_once('.').unwrap_or((host, namespace));
-    if name.is_empty() || namespace.contains('.') {
-        return Err(format!(
-            "`{to}` is no Service of the cluster, expected `SERVICE.NAMESPACE[:PORT]`; give it with --to"
-        ));
-    }
-    Ok(((name.into(), namespace.into()), port))
 }

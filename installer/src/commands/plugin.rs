@@ -12,7 +12,7 @@ use crate::module::{
     registry::{Access, Address, Registry},
 };
 
-/// Push the filter's module to an OCI registry, or look at one that is there
+/// Push the filter's module to an OCI registry or inspect one
 #[derive(Debug, Args)]
 pub struct PluginArgs {
     #[command(subcommand)]
@@ -21,34 +21,40 @@ pub struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
-    Push(Push),
-    Inspect(Inspect),
+    Push(PushArgs),
+    Inspect(InspectArgs),
 }
 
-/// Push a module, and print the address that pins it
+/// Push a module and print its URL with the digest
+///
+/// Uses the credentials of `docker login` if there are some.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: skycap install --module-url $(skycap plugin push \
-                        oci://registry.example.com/skycap/filter:0.1.0)")]
-struct Push {
-    /// Where to: oci://REGISTRY/REPOSITORY:TAG
+#[command(after_help = "Example:\n  \
+    cargo module\n  \
+    skycap plugin push oci://registry.example.com/skycap/filter:0.1.0")]
+struct PushArgs {
+    /// Where to push the module: oci://REGISTRY/REPOSITORY:TAG
     #[arg(value_name = "URL")]
     to: Address,
-    /// The module, as `cargo module` makes it
+    /// Module to push; `cargo module` builds it
     #[arg(long, value_name = "FILE", default_value = "target/skycap.wasm")]
     module: PathBuf,
-    /// How it is to lie there
+    /// Layout in the registry
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t = Layout::Artifact)]
     layout: Layout,
 }
 
-/// Show what lies at an address, and whether Istio's agent would take it
+/// Show the module at a URL and check that Istio accepts it
 #[derive(Debug, Args)]
-struct Inspect {
-    /// Where: oci://REGISTRY/REPOSITORY:TAG or …@sha256:DIGEST
+#[command(
+    after_help = "Example: skycap plugin inspect oci://registry.example.com/skycap/filter:0.1.0"
+)]
+struct InspectArgs {
+    /// Where the module is: oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST
     #[arg(value_name = "URL")]
     at: Address,
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
 }
 
@@ -62,13 +68,14 @@ impl PluginArgs {
     }
 }
 
-impl Push {
+impl PushArgs {
     async fn run(self) -> anyhow::Result<()> {
         let Self { to, module, layout } = self;
         let name = module.display();
         let bytes = fs::read(&module)
             .with_context(|| format!("cannot read `{name}`; build it with `cargo module`"))?;
-        let artifact = Artifact::new(&bytes, layout).with_context(|| format!("`{name}`"))?;
+        let artifact =
+            Artifact::new(&bytes, layout).with_context(|| format!("cannot push `{name}`"))?;
         let progress = Progress::new("pushing");
         let context = || format!("cannot push to `{to}`");
         let registry = Registry::open(&to, Access::Push).await.with_context(context)?;
@@ -79,16 +86,16 @@ impl Push {
     }
 }
 
-impl Inspect {
+impl InspectArgs {
     async fn run(self) -> anyhow::Result<()> {
         let Self { at, output } = self;
         let _progress = Progress::new("pulling");
-        let found = look(&at).await.with_context(|| format!("cannot take `{at}`"))?;
+        let found = look(&at).await.with_context(|| format!("cannot inspect `{at}`"))?;
         output.print(&found, || found.table())
     }
 }
 
-/// What lies at an address.
+/// The module at a URL.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Found {
@@ -103,8 +110,8 @@ impl Found {
     fn table(&self) -> String {
         let Self { pinned, layout, version, module_bytes, module_digest } = self;
         let layout = match layout {
-            Layout::Artifact => "artifact, which Istio's agent takes",
-            Layout::Compat => "compat image, which Istio's agent takes",
+            Layout::Artifact => "artifact (accepted by Istio's agent)",
+            Layout::Compat => "compat image (accepted by Istio's agent)",
         };
         let version = version.as_deref().unwrap_or("unknown");
         let rows = [

@@ -1,15 +1,15 @@
-//! Progress on stderr, for whatever takes longer than a second.
+//! Progress on stderr, for what may take longer than a second.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A line that says what is waited for, while it is; nothing where stderr is no terminal.
+/// A line on stderr until it is dropped; nothing if stderr is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Begins, with what it is about.
+    /// Shows the line with this prefix.
     #[must_use]
     pub(crate) fn new(about: &'static str) -> Self {
         let style = ProgressStyle::with_template("{spinner} {prefix}: {msg} {elapsed}");
@@ -20,7 +20,7 @@ impl Progress {
         Self(bar)
     }
 
-    /// What it is at now.
+    /// Shows what is being done now.
     pub(crate) fn say(&self, what: &str) {
         self.0.set_message(what.to_owned());
     }

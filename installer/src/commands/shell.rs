@@ -1,4 +1,4 @@
-//! `skycap completions` and `skycap man`: what a shell and `man` want to know of the command line.
+//! `skycap completions` and `skycap man`: the command line in the form of shells and of `man`.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -8,20 +8,21 @@ use clap_complete::Shell;
 
 use super::print;
 
-/// Print the completions for a shell
+/// Print completions for a shell
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap completions bash > /etc/bash_completion.d/skycap")]
 pub struct CompletionsArgs {
-    /// Which shell
-    #[arg(value_enum)]
+    /// Shell to complete in
+    #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
 }
 
-/// Write the man pages, one for each command
+/// Write man pages, one per command
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap man /usr/local/share/man/man1")]
 pub struct ManArgs {
-    /// The folder to write them into
+    /// Folder to write to
+    #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }
 
@@ -39,7 +40,7 @@ impl ManArgs {
         let folder = &self.folder;
         std::fs::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(skycap, folder))
-            .with_context(|| format!("cannot write man pages into `{}`", folder.display()))?;
+            .with_context(|| format!("cannot write man pages to `{}`", folder.display()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,63 +1,67 @@
 //! `skycap sync`: the controller's work, done once.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{Globals, mesh::MeshArgs, print, tell};
+use super::{
+    Globals,
+    files::FileArgs,
+    mesh::{MeshArgs, ModuleArgs},
+    print, print_problems,
+};
 use crate::{
     desired::{Desired, named_objects},
     observed::{
         api,
         snapshot::{read, read_policies},
     },
-    table::{compile::compile, input::Input, manifests::Manifests},
+    table::compile::compile,
 };
 
-/// Compile the table and write it to the mesh, once
+/// Compile the routing table and write it to the mesh once
 ///
-/// Reads the cluster's ConfigMaps, Services and EndpointSlices, or files. Where the controller
-/// runs it does the same all the time, and takes back what differs from its own table.
+/// Reads the cluster's ConfigMaps, Services and EndpointSlices, or with -f files. A running
+/// controller does the same continuously, and overwrites a table that differs from its own. The
+/// module's flags default to what is in the mesh.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap sync --dry-run")]
 pub struct SyncArgs {
-    /// Files or folders of Kubernetes YAML instead of the cluster's; `-` reads stdin
-    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    files: FileArgs,
     /// Print what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    target: MeshArgs,
+    mesh: MeshArgs,
+    #[command(flatten)]
+    module: ModuleArgs,
 }
 
 impl SyncArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let Self { paths, dry_run, target } = self;
-        let client = api::connect(globals.context.as_deref()).await?;
-        let (meshes, mesh) = target.meshes(&client).await?;
+        let Self { files, dry_run, mesh, module } = self;
+        let client = globals.connect().await?;
+        let (meshes, mesh) = module.over_existing(mesh, &client).await?;
         let now = Timestamp::now();
-        let mut input = match paths.as_slice() {
-            [] => read(&client, now).await?,
-            paths => Input::new(&Manifests::read(paths)?, now),
-        };
+        let mut input =
+            if files.are_given() { files.input(now)? } else { read(&client, now).await? };
         let mut live = api::read(&client, &named_objects(&meshes, &mesh)).await?;
         if meshes.take_http_routes() {
-            // Also beside files: what others have in the cluster is not to be written over.
+            // Also with files: routes of others in the cluster must not be overwritten.
             let (policies, own) = read_policies(&client).await?;
             live.extend(own);
             input.policies = policies;
         }
         let compilation = compile(&input, now);
-        let wanted = Desired::new(&meshes, &mesh, &input, &compilation, &live)?;
-        let report = &wanted.report;
-        tell(report);
-        let plan = wanted.plan(&live);
+        let desired = Desired::new(&meshes, &mesh, &input, &compilation, &live)?;
+        print_problems(&desired.report);
+        let plan = desired.plan(&live);
         print(&plan.to_string())?;
         if !dry_run {
             plan.execute(&client, |_| {}).await?;
         }
-        Ok(if report.refuses() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+        Ok(if desired.report.refuses() { ExitCode::from(1) } else { ExitCode::SUCCESS })
     }
 }

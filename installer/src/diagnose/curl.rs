@@ -1,22 +1,37 @@
-//! A pasted curl command: what it says of the request that it would send.
+//! A pasted curl command, and the request that it would send.
 
-/// What matters of a curl command.
+/// The parts of a curl command that decide where the request goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CurlCommand {
-    /// The URL's host, with its port where it has one.
+    /// The URL's host, with its port if it has one.
     pub host: String,
-    /// The URL's path and query, `/` at least.
+    /// The URL's path and query; at least `/`.
     pub path: String,
-    /// Headers as curl sends them, with cookies.
+    /// The headers that curl sends, with cookies; names in lower case.
     pub headers: Vec<(String, String)>,
+}
+
+/// Why a curl command cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidCurl {
+    /// It has no URL.
+    #[error("the curl command has no URL: paste the whole command after `--`")]
+    MissingUrl,
+    /// An option stands at the end without its value.
+    #[error("curl's option `{0}` has no value: paste the whole command after `--`")]
+    MissingValue(String),
+    /// A header without a colon.
+    #[error("invalid header `{0}`: expected `NAME: VALUE`")]
+    Header(String),
 }
 
 impl CurlCommand {
     /// Reads the arguments of a curl command, with or without the word `curl` before them.
     ///
     /// # Errors
-    /// When there is no URL, or an option lacks its value.
-    pub fn parse(args: &[String]) -> Result<Self, String> {
+    /// [`InvalidCurl`].
+    pub fn parse(args: &[String]) -> Result<Self, InvalidCurl> {
         let mut command = Self::default();
         let mut url = None;
         let mut args = args.iter().skip(usize::from(args.first().is_some_and(|a| a == "curl")));
@@ -24,10 +39,10 @@ impl CurlCommand {
             let (option, attached) = split_option(arg);
             let mut value = || {
                 let value = attached.map(str::to_owned).or_else(|| args.next().cloned());
-                value.ok_or_else(|| format!("curl's option `{option}` lacks its value"))
+                value.ok_or_else(|| InvalidCurl::MissingValue(option.into()))
             };
             match option {
-                "-H" | "--header" => command.add_header(&value()?)?,
+                "-H" | "--header" => command.headers.push(parse_header(&value()?)?),
                 "-b" | "--cookie" => command.headers.push(("cookie".into(), value()?)),
                 "-A" | "--user-agent" => command.headers.push(("user-agent".into(), value()?)),
                 "--url" => url = Some(value()?),
@@ -36,7 +51,7 @@ impl CurlCommand {
                 _ => url = Some(arg.clone()),
             }
         }
-        let url = url.ok_or("the curl command has no URL; paste it whole, after `--`")?;
+        let url = url.ok_or(InvalidCurl::MissingUrl)?;
         let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         let slash = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(slash);
@@ -44,32 +59,35 @@ impl CurlCommand {
         command.path = if path.starts_with('/') { path.into() } else { format!("/{path}") };
         Ok(command)
     }
-
-    fn add_header(&mut self, header: &str) -> Result<(), String> {
-        let (name, value) = header
-            .split_once(':')
-            .ok_or_else(|| format!("`{header}` is no header, expected `name: value`"))?;
-        self.headers.push((name.trim().to_ascii_lowercase(), value.trim().into()));
-        Ok(())
-    }
 }
 
-/// An option, and the value that stands right behind it: `-Hname: value`, `--header=value`.
+/// Reads `NAME: VALUE`; the name becomes lower case.
+///
+/// # Errors
+/// [`InvalidCurl::Header`].
+pub fn parse_header(header: &str) -> Result<(String, String), InvalidCurl> {
+    let (name, value) = header.split_once(':').ok_or_else(|| InvalidCurl::Header(header.into()))?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().into()))
+}
+
+/// An option and the value attached to it, as in `-Hname: value` and `--header=value`.
 fn split_option(arg: &str) -> (&str, Option<&str>) {
     if arg.starts_with("--") {
         return arg.split_once('=').map_or((arg, None), |(option, value)| (option, Some(value)));
     }
     match arg.split_at_checked(2) {
-        Some((option, value)) if arg.starts_with('-') && !value.is_empty() => {
-            // `-sS` is two switches, `-HX: y` a header.
-            if VALUE_LETTERS.contains(option) { (option, Some(value)) } else { (arg, None) }
+        // `-sS` is two switches, but `-HX: y` is a header.
+        Some((option, value)) if !value.is_empty() && VALUE_LETTERS.contains(&option) => {
+            (option, Some(value))
         }
         _ => (arg, None),
     }
 }
 
-const VALUE_LETTERS: &str = "-H-b-A-X-d-o-u-e-m-w-x-F-T-c";
-/// Options of curl that take a value and say nothing that routes.
+/// Short options that take a value, attached or as the next argument.
+const VALUE_LETTERS: [&str; 14] =
+    ["-H", "-b", "-A", "-X", "-d", "-o", "-u", "-e", "-m", "-w", "-x", "-F", "-T", "-c"];
+/// Options of curl that take a value that does not affect routing.
 const TAKES_VALUE: [&str; 29] = [
     "-X",
     "--request",
@@ -138,7 +156,9 @@ mod tests {
             let wanted = CurlCommand { host: host.into(), path: path.into(), headers };
             assert_eq!(parse(line), Ok(wanted), "{line}");
         }
-        assert!(parse("curl\u{1f}-s").is_err_and(|error| error.contains("no URL")));
-        assert!(parse("curl\u{1f}-H").is_err_and(|error| error.contains("lacks its value")));
+        assert_eq!(parse("curl\u{1f}-s"), Err(InvalidCurl::MissingUrl));
+        assert_eq!(parse("curl\u{1f}-H"), Err(InvalidCurl::MissingValue("-H".into())));
+        let no_colon = InvalidCurl::Header("baggage".into());
+        assert_eq!(parse("curl\u{1f}-H\u{1f}baggage\u{1f}http://cart.shop"), Err(no_colon));
     }
 }

@@ -1,9 +1,9 @@
-//! Why a request goes where it goes: the filter's own decision, told in steps.
+//! Why a request goes where it goes: the filter's own decision, step by step.
 //!
-//! The decision is [`decide`]'s, the very code of the filter; this module gives it a request, and
-//! adds what only the control plane knows: whose the key is, and why it may be missing.
+//! [`decide`] is the function that the filter runs. This module passes a request to it, and adds what
+//! only the control plane knows: whose the key is, and why a key may be missing.
 
-use std::borrow::Cow;
+mod hints;
 
 use serde::Serialize;
 use skycap_core::{
@@ -11,130 +11,65 @@ use skycap_core::{
     decision::{Decision, decide},
     effect::{Effect, HeaderEdit},
     reason::Reason,
-    request::Request,
     table::Table,
 };
 
-use crate::{
-    problem::Severity,
-    table::report::{FragmentReport, FragmentState, Report},
-};
+use self::hints::hints;
+use super::request::AskedRequest;
+use crate::table::report::{FragmentReport, FragmentState, Report};
 
-/// A request as the sidecar of its sender sees it.
-#[derive(Debug, Clone, Default)]
-pub struct AskedRequest {
-    /// The Service that it is for: name and namespace.
-    pub service: (String, String),
-    /// The Service's port.
-    pub port: u16,
-    /// Its headers; `:authority` and `:path` too.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// The cluster's domain.
-    pub domain: String,
-}
-
-impl AskedRequest {
-    fn host(&self) -> String {
-        let (name, namespace) = &self.service;
-        format!("{name}.{namespace}.svc.{}", self.domain)
-    }
-}
-
-impl Request for AskedRequest {
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let lines = self.headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case(name));
-        let lines: Vec<&[u8]> = lines.map(|(_, value)| value.as_slice()).collect();
-        let comma: &[u8] = if name == "cookie" { b"; " } else { b"," };
-        (!lines.is_empty()).then(|| lines.join(comma).into())
-    }
-
-    fn has_header(&self, name: &str) -> bool {
-        self.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name))
-    }
-
-    fn cluster_name(&self) -> Option<Vec<u8>> {
-        Some(format!("outbound|{}||{}", self.port, self.host()).into_bytes())
-    }
-
-    fn virtual_host_name(&self) -> Option<Vec<u8>> {
-        Some(format!("{}:{}", self.host(), self.port).into_bytes())
-    }
-}
-
-/// The steps of one decision.
+/// Where a request goes, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Story {
+pub struct Explanation {
     /// Whether the request goes to a sandbox.
     pub routed: bool,
-    /// The outcome, as counters and `x-skycap-decision` name it.
+    /// The outcome, in the word of the counters and of `x-skycap-decision`.
     pub reason: &'static str,
-    /// Where the request goes in the end: `cart-pr-1.shop:80`.
+    /// Where the request goes, such as `cart-pr-1.shop:80`.
     pub goes_to: String,
-    /// What led there, in order.
-    pub steps: Vec<Step>,
-    /// What to do if something else was wanted.
+    /// The steps of the decision, in order.
+    pub steps: Vec<DecisionStep>,
+    /// What to do if another outcome was expected.
     pub hints: Vec<String>,
 }
 
-/// One step: what was looked at, and what came of it.
+/// One step of a decision: what the filter looked at, and what it found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// `key`, `destination`, …
+pub struct DecisionStep {
+    /// What the step is about: `key`, `destination`, …
     pub step: &'static str,
-    /// In words.
+    /// What was found, in words.
     pub what: String,
 }
 
-/// Tells the decision on `request` under this table; `report` is what the table was made of.
+/// Explains the decision on `request` under this table. `report` is of the same compile.
 ///
 /// # Errors
-/// When the table is none that the filter would take.
+/// The filter would reject the table.
 pub fn explain(
     config: PluginConfig,
     report: &Report,
     request: &AskedRequest,
-) -> anyhow::Result<Story> {
+) -> anyhow::Result<Explanation> {
     let table = Table::new(config)?;
     let decision = decide(&table, request);
     let effect = decision.effect();
-    let mut steps =
-        vec![step("table", table_text(&decision)), step("carriers", carriers_text(&decision))];
-    for dropped in decision.drops.iter() {
-        steps.push(step("dropped", format!("{} ({})", dropped.text(), dropped.label())));
-    }
-    steps.extend(decision.key.as_ref().map(|(key, carrier)| {
-        step(
-            "key",
-            format!("`{key}`, found in {}{}", carrier.source.label(), owners(report, key.as_str())),
-        )
-    }));
-    steps.extend(decision.destination.as_ref().map(|destination| {
-        step("destination", format!("{destination}, the Service that Envoy picked"))
-    }));
-    steps.extend(decision.route.map(|route| {
-        let port = route.port.map_or_else(|| "every port".into(), |port| format!("port {port}"));
-        step("row", format!("the key replaces {} on {port}", route.service))
-    }));
-    steps
-        .push(step("outcome", format!("{} ({})", decision.reason.text(), decision.reason.label())));
-    steps.extend(effects(&effect).map(|text| step("effect", text)));
-    Ok(Story {
+    Ok(Explanation {
         routed: decision.reason == Reason::Routed,
         reason: decision.reason.label(),
         goes_to: goes_to(&decision, &effect, request),
-        steps,
+        steps: steps(&decision, &effect, report),
         hints: hints(&decision, report),
     })
 }
 
-impl Story {
-    /// The story for people: where it goes, and a line a step.
+impl Explanation {
+    /// The explanation for people: where the request goes, a line per step, and the hints.
     #[must_use]
     pub fn table(&self, request: &AskedRequest) -> String {
-        let (name, namespace) = &request.service;
-        let mut text = format!("{name}.{namespace}:{}  -->  {}\n", request.port, self.goes_to);
-        for Step { step, what } in &self.steps {
+        let mut text = format!("{}  -->  {}\n", request.to, self.goes_to);
+        for DecisionStep { step, what } in &self.steps {
             text.push_str(&format!("\n  {step:<12} {what}"));
         }
         for hint in &self.hints {
@@ -144,13 +79,33 @@ impl Story {
     }
 }
 
-fn step(step: &'static str, what: String) -> Step {
-    Step { step, what }
+fn steps(decision: &Decision<'_>, effect: &Effect, report: &Report) -> Vec<DecisionStep> {
+    let step = |step, what| DecisionStep { step, what };
+    let mut steps =
+        vec![step("table", table_text(decision)), step("carriers", carriers_text(decision))];
+    for dropped in decision.drops.iter() {
+        steps.push(step("dropped", format!("{} ({})", dropped.text(), dropped.label())));
+    }
+    steps.extend(decision.key.as_ref().map(|(key, carrier)| {
+        let owners = owners(report, key.as_str());
+        step("key", format!("`{key}`, found in {}{owners}", carrier.source.label()))
+    }));
+    steps.extend(decision.destination.as_ref().map(|destination| {
+        step("destination", format!("{destination}, the Service that Envoy selected"))
+    }));
+    steps.extend(decision.route.map(|route| {
+        let port = route.port.map_or_else(|| "every port".into(), |port| format!("port {port}"));
+        step("route", format!("the key replaces {} on {port}", route.service))
+    }));
+    let reason = decision.reason;
+    steps.push(step("outcome", format!("{} ({})", reason.text(), reason.label())));
+    steps.extend(effects(effect).map(|text| step("effect", text)));
+    steps
 }
 
 fn table_text(decision: &Decision<'_>) -> String {
     let config = decision.table().config();
-    let state = if config.enabled { "" } else { ", switched off" };
+    let state = if config.enabled { "" } else { ", disabled" };
     let keys = config.keys.len();
     let plural = if keys == 1 { "" } else { "s" };
     format!(
@@ -162,17 +117,17 @@ fn table_text(decision: &Decision<'_>) -> String {
 fn carriers_text(decision: &Decision<'_>) -> String {
     let config = decision.table().config();
     if !config.enabled {
-        return "not looked at".into();
+        return "not read".into();
     }
     let labels = config.carriers.iter().map(|carrier| carrier.source.label());
-    format!("looked at in this order: {}", labels.collect::<Vec<_>>().join(", "))
+    format!("tried in this order: {}", labels.collect::<Vec<_>>().join(", "))
 }
 
 fn owners(report: &Report, key: &str) -> String {
     let of_key =
         |fragment: &&FragmentReport| fragment.key == key && fragment.state == FragmentState::Active;
     let owners: Vec<_> = report.fragments.iter().filter(of_key).map(FragmentReport::id).collect();
-    if owners.is_empty() { String::new() } else { format!(", of {}", owners.join(", ")) }
+    if owners.is_empty() { String::new() } else { format!(", defined by {}", owners.join(", ")) }
 }
 
 fn effects(effect: &Effect) -> impl Iterator<Item = String> {
@@ -187,76 +142,14 @@ fn effects(effect: &Effect) -> impl Iterator<Item = String> {
     let response =
         effect.response.as_ref().map(|response| format!("answers with {}", response.status));
     let nothing = effect == &Effect::default();
-    let nothing = nothing.then(|| "the request goes on byte for byte as it came".to_owned());
+    let nothing = nothing.then(|| "the request passes through unchanged, byte for byte".to_owned());
     dispatch.into_iter().chain(baggage).chain(response).chain(nothing)
 }
 
 fn goes_to(decision: &Decision<'_>, effect: &Effect, request: &AskedRequest) -> String {
-    let (name, namespace) = &request.service;
     match (&effect.response, decision.reason, decision.target()) {
         (Some(response), ..) => format!("{} from the sidecar", response.status),
         (None, Reason::Routed, Some((target, port))) => format!("{target}:{port}"),
-        _ => format!("{name}.{namespace}:{} (baseline)", request.port),
+        _ => format!("{} (baseline)", request.to),
     }
-}
-
-/// What to do, where the outcome is likely another than was wanted.
-fn hints(decision: &Decision<'_>, report: &Report) -> Vec<String> {
-    let key = decision.key.as_ref().map(|(key, _)| key.as_str()).unwrap_or_default();
-    match decision.reason {
-        Reason::Disabled => vec!["`skycap enable --all` switches routing on".into()],
-        Reason::NoKey => {
-            let carriers = &decision.table().config().carriers;
-            let first = carriers.first().map(|carrier| carrier.source.label()).unwrap_or_default();
-            vec![format!(
-                "send the key in {first}, such as `-H 'baggage: sandbox=KEY'` does for baggage"
-            )]
-        }
-        Reason::UnknownKey => unknown_key_hints(key, report),
-        Reason::NotReplaced => {
-            let problems = report
-                .problems
-                .iter()
-                .filter(|problem| report.fragments.iter().any(|f| f.key == key && f.has(problem)));
-            problems.map(ToString::to_string).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn unknown_key_hints(key: &str, report: &Report) -> Vec<String> {
-    let mut hints = Vec::new();
-    for fragment in report.fragments.iter().filter(|fragment| fragment.key == key) {
-        let name = fragment.id();
-        match fragment.state {
-            FragmentState::Disabled => hints.push(format!(
-                "{name} has this key and is switched off; `skycap enable {}` switches it on",
-                format_args!("{} -n {}", fragment.name, fragment.namespace)
-            )),
-            FragmentState::Expired => {
-                hints.push(format!("{name} has this key, and its time is over"));
-            }
-            FragmentState::Unselected => hints.push(format!(
-                "{name} has this key, and the settings' `namespaces` do not select its namespace"
-            )),
-            FragmentState::Active => {}
-        }
-    }
-    let refused = report.problems.iter().filter(|problem| {
-        problem.severity == Severity::Refused
-            && problem.object.as_ref().is_some_and(|object| object.name == key)
-    });
-    hints.extend(refused.map(ToString::to_string));
-    let same = |other: &&FragmentReport| other.key.eq_ignore_ascii_case(key) && other.key != key;
-    hints.extend(
-        report
-            .fragments
-            .iter()
-            .find(same)
-            .map(|other| format!("there is `{}`: keys are case-sensitive", other.key)),
-    );
-    if hints.is_empty() {
-        hints.push("`skycap list` shows the keys that there are".into());
-    }
-    hints
 }

@@ -1,4 +1,5 @@
-//! The answer of `skycap status`: whether requests are routed, by which table, and what is wrong.
+//! The answer of `skycap status`: whether requests are routed, which table is in use, and what is
+//! wrong.
 
 use serde::Serialize;
 
@@ -9,21 +10,21 @@ use crate::{
     table::report,
 };
 
-/// What there is to say of an installation.
+/// The state of an installation.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The plugin; `None` where the table is not for Istio.
     pub plugin: Option<Plugin>,
-    /// How far Istio's sidecars are; `None` where that is not known.
+    /// How many of Istio's sidecars are up to date; `None` where this is not known.
     pub sidecars: Option<Uptake>,
     /// The HTTPRoutes; `None` where the table is not for a mesh of the Gateway API.
-    pub http_routes: Option<TakenRoutes>,
-    /// The replica that writes.
+    pub http_routes: Option<RouteCounts>,
+    /// The leader of the controller's replicas.
     pub controller: Option<Leader>,
-    /// The table as it was last compiled.
+    /// The last compiled table in numbers.
     pub summary: Summary,
-    /// What is refused or warned of.
+    /// Refusals and warnings.
     pub problems: Vec<Problem>,
 }
 
@@ -31,122 +32,143 @@ pub struct Status {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plugin {
-    /// Its kind and name.
+    /// Its kind, namespace and name.
     pub name: String,
-    /// The generation of the table in it; `None` where it is not there.
+    /// The generation of its table; `None` if there is no plugin.
     pub generation: Option<String>,
 }
 
-/// skycap's HTTPRoutes, as the meshes' controllers have taken them.
+/// skycap's HTTPRoutes, counted by what the meshes' controllers report of them.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TakenRoutes {
-    /// How many are accepted.
+pub struct RouteCounts {
+    /// Routes that are accepted.
     pub accepted: usize,
-    /// How many nobody has said anything of.
+    /// Routes that no controller has reported on yet.
     pub pending: usize,
-    /// Those that are not taken, or not wholly.
+    /// Routes that are rejected in whole or in part, each with the reason.
     pub refused: Vec<Problem>,
 }
 
-impl TakenRoutes {
-    /// Counts them.
+impl RouteCounts {
+    /// Counts the routes by their status.
     #[must_use]
     pub fn of(live: &Live) -> Self {
-        let mut taken = Self::default();
+        let mut counts = Self::default();
         for (reference, object) in live {
             match Acceptance::of(object) {
-                Acceptance::Accepted => taken.accepted += 1,
-                Acceptance::Pending => taken.pending += 1,
-                Acceptance::Refused(text) => taken.refused.push(Problem::of(
+                Acceptance::Accepted => counts.accepted += 1,
+                Acceptance::Pending => counts.pending += 1,
+                Acceptance::Refused(text) => counts.refused.push(Problem::of(
                     reference.clone(),
                     Severity::Warning,
                     "status.parents",
-                    format!("{text}; see `skycap check`"),
+                    format!("{text}; see `skycap check -A`"),
                 )),
             }
         }
-        taken
+        counts
+    }
+
+    fn text(&self) -> String {
+        let Self { accepted, pending, refused } = self;
+        format!("{accepted} accepted, {pending} pending, {} rejected", refused.len())
     }
 }
 
-/// The replica that writes, by the Lease.
+/// The replica of the controller that writes, by the Lease.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Leader {
-    /// Its name.
+    /// The name of its Pod.
     pub holder: String,
-    /// When it last said so.
+    /// Seconds since it last renewed the Lease.
     pub renewed_seconds_ago: i64,
 }
 
-impl Status {
-    /// Whether nothing is refused, a controller leads, and its table is the meshes'.
-    #[must_use]
-    pub fn is_well(&self) -> bool {
-        let taken = self.http_routes.as_ref().is_none_or(|routes| routes.refused.is_empty());
-        let served = self.sidecars.as_ref().is_none_or(|uptake| uptake.behind.is_empty());
-        self.summary.refused == 0 && self.leads() && self.is_current() && taken && served
+impl Leader {
+    fn is_alive(&self) -> bool {
+        self.renewed_seconds_ago <= LEASE_SECONDS
     }
 
-    /// The answer for people.
+    fn state(&self) -> String {
+        let Self { holder, renewed_seconds_ago: ago } = self;
+        if self.is_alive() {
+            format!("{holder} is the leader (renewed {ago} s ago)")
+        } else {
+            format!(
+                "GONE: the leader {holder} last renewed its Lease {ago} s ago; routing continues, \
+                 but changes have no effect"
+            )
+        }
+    }
+}
+
+impl Status {
+    /// Whether nothing is refused, the controller has a leader, and the meshes have its table.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let accepted = self.http_routes.as_ref().is_none_or(|routes| routes.refused.is_empty());
+        let served = self.sidecars.as_ref().is_none_or(|uptake| uptake.behind.is_empty());
+        let is_led = self.controller.as_ref().is_some_and(Leader::is_alive);
+        self.summary.refused == 0 && is_led && self.is_current() && accepted && served
+    }
+
+    /// The answer for people: a line per part, and a table of the problems.
     #[must_use]
     pub fn table(&self) -> String {
-        let Summary { enabled, dispatch, keys, bytes, fragments, refused, warnings, .. } =
-            &self.summary;
-        let routing = if *enabled {
-            format!("on, dispatch {dispatch}")
-        } else {
-            "OFF: every request goes to the baseline".into()
-        };
-        let limit = TABLE_LIMIT / 1024;
-        let size = format!("{keys} keys in {} of {limit} KiB", bytes.div_ceil(1024));
-        let in_mesh = |plugin: &Plugin| match &plugin.generation {
-            None => format!("MISSING: there is no {}", plugin.name),
-            Some(generation) if self.is_current() => format!("{generation}, as compiled"),
-            Some(generation) if self.summary.generation.is_empty() => {
-                format!("{generation}, the last good one: the settings or the table are refused")
-            }
-            Some(generation) => {
-                format!("{generation}, BEHIND: {} is compiled", self.summary.generation)
-            }
-        };
-        let controller = match &self.controller {
-            None => "NONE leads: changes have no effect, routing goes on".to_owned(),
-            Some(Leader { holder, renewed_seconds_ago }) if self.leads() => {
-                format!("{holder} leads, renewed {renewed_seconds_ago} s ago")
-            }
-            Some(Leader { holder, renewed_seconds_ago }) => {
-                format!(
-                    "GONE: {holder} was last seen {renewed_seconds_ago} s ago; routing goes on, changes have no effect"
-                )
-            }
-        };
-        let counts = format!("{fragments}, {refused} refused, {warnings} warnings");
-        let mut rows = vec![("routing", routing), ("table", size)];
-        if let Some(plugin) = &self.plugin {
-            rows.extend([("in the mesh", in_mesh(plugin)), ("plugin", plugin.name.clone())]);
-        }
-        let mut problems = self.problems.clone();
-        if let Some(uptake) = &self.sidecars {
-            rows.push(("sidecars", uptake.told()));
-            problems.extend(uptake.problems());
-        }
-        if let Some(TakenRoutes { accepted, pending, refused }) = &self.http_routes {
-            let refusals = refused.len();
-            let routes = format!("{accepted} accepted, {pending} pending, {refusals} not taken");
-            rows.push(("HTTPRoutes", routes));
-            problems.extend(refused.iter().cloned());
-        }
-        rows.extend([("controller", controller), ("fragments", counts)]);
+        let rows = self.rows();
         let rows: Vec<_> =
             rows.into_iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
-        let problems = report::problems(&problems).map(|table| format!("\n\n{table}"));
+        let problems = report::problems(&self.all_problems()).map(|table| format!("\n\n{table}"));
         rows.join("\n") + &problems.unwrap_or_default()
     }
 
-    fn leads(&self) -> bool {
-        self.controller.as_ref().is_some_and(|leader| leader.renewed_seconds_ago <= TERM)
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let Summary { keys, bytes, fragments, refused, warnings, .. } = self.summary;
+        let (kib, limit) = (bytes.div_ceil(1024), TABLE_LIMIT / 1024);
+        let plural = if keys == 1 { "" } else { "s" };
+        let mut rows = vec![
+            ("routing", self.routing()),
+            ("table", format!("{keys} key{plural}, {kib} of {limit} KiB used")),
+        ];
+        if let Some(plugin) = &self.plugin {
+            rows.push(("in the mesh", self.in_the_mesh(plugin)));
+            rows.push(("plugin", plugin.name.clone()));
+        }
+        rows.extend(self.sidecars.as_ref().map(|uptake| ("sidecars", uptake.told())));
+        rows.extend(self.http_routes.as_ref().map(|routes| ("HTTPRoutes", routes.text())));
+        let leaderless = "NO LEADER: routing continues, but changes have no effect";
+        let controller = self.controller.as_ref();
+        rows.push(("controller", controller.map_or_else(|| leaderless.into(), Leader::state)));
+        rows.push(("fragments", format!("{fragments} ({refused} refused, {warnings} warnings)")));
+        rows
+    }
+
+    fn routing(&self) -> String {
+        if self.summary.enabled {
+            format!("on (dispatch {})", self.summary.dispatch)
+        } else {
+            "OFF: every request goes to the baseline".into()
+        }
+    }
+
+    fn in_the_mesh(&self, plugin: &Plugin) -> String {
+        let compiled = &self.summary.generation;
+        match &plugin.generation {
+            None => format!("MISSING: there is no {}", plugin.name),
+            Some(generation) if generation == compiled => format!("{generation} (up to date)"),
+            Some(generation) if compiled.is_empty() => {
+                format!("{generation} (the last valid one: the settings or the table are refused)")
+            }
+            Some(generation) => format!("{generation}, OUT OF DATE: {compiled} is compiled"),
+        }
+    }
+
+    fn all_problems(&self) -> Vec<Problem> {
+        let sidecars = self.sidecars.as_ref().map(Uptake::problems).unwrap_or_default();
+        let routes = self.http_routes.iter().flat_map(|routes| routes.refused.iter().cloned());
+        self.problems.iter().cloned().chain(sidecars).chain(routes).collect()
     }
 
     fn is_current(&self) -> bool {
@@ -156,5 +178,5 @@ impl Status {
     }
 }
 
-/// A Lease that was not renewed for so many seconds is over.
-const TERM: i64 = 10;
+/// Seconds after which a Lease that was not renewed has no holder.
+const LEASE_SECONDS: i64 = 10;

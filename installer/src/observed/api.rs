@@ -1,12 +1,11 @@
-//! The API server: how it is found, how a plan's objects are read, and how the plan is executed.
+//! The API server: how a plan's objects are read, and how the plan is executed.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::DynamicObject,
     discovery,
 };
@@ -21,26 +20,6 @@ use crate::{
     objects::ObjectRef,
     table::policies::PolicyKind,
 };
-
-/// A client for the cluster of `context`, or of the current one, or of the Pod that this is in.
-///
-/// # Errors
-/// When no cluster is known, with what to set.
-pub async fn connect(context: Option<&str>) -> anyhow::Result<Client> {
-    let config = match context {
-        Some(context) => {
-            let options = KubeConfigOptions { context: Some(context.into()), ..<_>::default() };
-            let kubeconfig = Kubeconfig::read().context("cannot read the kubeconfig")?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(|| {
-                format!("no context `{context}`, see `kubectl config get-contexts`")
-            })?
-        }
-        None => Config::infer()
-            .await
-            .context("no cluster is known, set KUBECONFIG or run `kubectl config use-context`")?,
-    };
-    Client::try_from(config).context("cannot speak to the cluster")
-}
 
 /// The objects of `references` that are there.
 ///

@@ -1,4 +1,4 @@
-//! What `install` waits for: the controller, and then the sidecars.
+//! What `install` waits for: the controller, then the sidecars.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,19 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 
 use crate::{
-    commands::{progress::Progress, status::read_summary},
+    commands::{progress::Progress, report::read_published},
     names::{CONTROLLER, NAMESPACE},
     observed::sidecars::uptake::Uptake,
 };
 
-/// Waits until a replica of the controller is available, and all are of this version.
+/// Waits until a replica of the controller is available and all replicas are of this version.
 pub(super) async fn wait_for_controller(client: &Client, deadline: Instant) -> anyhow::Result<()> {
     let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
     let progress = Progress::new("waiting for the controller");
     loop {
-        let deployment = deployments.get(CONTROLLER).await.context("cannot read the Deployment")?;
+        let deployment = deployments.get(CONTROLLER).await;
+        let deployment = deployment
+            .with_context(|| format!("cannot read Deployment {NAMESPACE}/{CONTROLLER}"))?;
         let status = deployment.status.unwrap_or_default();
         let available = status.available_replicas.unwrap_or(0);
         let is_current = status.observed_generation == deployment.metadata.generation;
@@ -27,14 +29,15 @@ pub(super) async fn wait_for_controller(client: &Client, deadline: Instant) -> a
         progress.say(&format!("{available} of 2 replicas are available"));
         anyhow::ensure!(
             Instant::now() < deadline,
-            "the controller is not available in time: all is applied, see `kubectl -n {NAMESPACE} \
-             describe deployment {CONTROLLER}`, then run this again"
+            "timed out waiting for the controller: everything is applied, but no replica is \
+             available; `kubectl -n {NAMESPACE} describe deployment {CONTROLLER}` shows why, then run \
+             this command again"
         );
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// Waits until each sidecar that is there serves the table that the controller has compiled.
+/// Waits until every sidecar serves the table that the controller has compiled.
 pub(super) async fn wait_for_sidecars(
     client: &Client,
     plugin: &str,
@@ -43,7 +46,8 @@ pub(super) async fn wait_for_sidecars(
     let progress = Progress::new("waiting for the sidecars");
     loop {
         // There is no report before the controller's first round.
-        let told = match read_summary(client).await.map(|summary| summary.generation.parse()) {
+        let published = read_published(client).await;
+        let state = match published.map(|(summary, _)| summary.generation.parse()) {
             Ok(Ok(generation)) => {
                 let uptake = Uptake::read(client, plugin, Some(generation)).await?;
                 if uptake.behind.is_empty() {
@@ -56,10 +60,11 @@ pub(super) async fn wait_for_sidecars(
             }
             _ => "the controller has no table yet".to_owned(),
         };
-        progress.say(&told);
+        progress.say(&state);
         anyhow::ensure!(
             Instant::now() < deadline,
-            "the sidecars are not ready in time: all is applied, {told}; see `skycap status`"
+            "timed out waiting for the sidecars: everything is applied, but {state}; `skycap status` \
+             shows why"
         );
         tokio::time::sleep(POLL).await;
     }

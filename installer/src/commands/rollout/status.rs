@@ -7,65 +7,53 @@ use jiff::Timestamp;
 use kube::Client;
 use serde::Serialize;
 
-use super::{look, plugin_name, read};
+use super::plugin_name;
 use crate::{
     commands::{Format, mesh::MeshArgs},
+    module::trial::{look, read},
     names::PLUGIN,
     observed::api,
     table::rollout::{Canary, selector_text},
 };
 
-/// Show which module serves whom, and what became of the last one
+/// Show the current module, the canary and the last result
 #[derive(Debug, Args)]
+#[command(after_help = "Example: skycap rollout status -o json")]
 pub(super) struct StatusArgs {
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
     #[command(flatten)]
-    target: MeshArgs,
+    mesh: MeshArgs,
 }
 
 impl StatusArgs {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
-        let Self { output, target } = self;
-        let (_, mesh) = target.meshes(client).await?;
-        let state = read(client).await?;
-        let canary = state.canary_at(Timestamp::now());
-        let trial = match canary {
-            Some(Canary { module, selector, until }) => {
-                let (now, _) = look(client, selector, &plugin_name(&mesh)).await?;
-                let running = now.answers().filter(|(_, report)| report.lived > 0.0).count();
-                Some(OnTrial {
-                    module: module.clone(),
-                    workloads: selector_text(selector),
-                    until: *until,
-                    sidecars: now.total,
-                    running,
-                })
-            }
+        let Self { output, mesh } = self;
+        let (_, mesh) = mesh.find(client).await?;
+        let rollout = read(client).await?;
+        let trial = match rollout.canary_at(Timestamp::now()) {
+            Some(canary) => Some(OnTrial::read(client, canary, &plugin_name(&mesh)).await?),
             None => None,
         };
-        let references = mesh.references();
-        let live = api::read(client, &references).await?;
-        let answer = Answer {
-            module: mesh.module_of(&live).map(str::to_owned),
-            trial,
-            outcome: state.outcome,
-        };
+        let live = api::read(client, &mesh.references()).await?;
+        let module = mesh.module_of(&live).map(str::to_owned);
+        let answer = RolloutStatus { module, trial, outcome: rollout.outcome };
         output.print(&answer, || answer.table())?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What `skycap rollout status` says.
+/// What `skycap rollout status` prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct RolloutStatus {
     module: Option<String>,
     trial: Option<OnTrial>,
     outcome: Option<String>,
 }
 
+/// The canary that is running.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OnTrial {
@@ -76,21 +64,36 @@ struct OnTrial {
     running: usize,
 }
 
-impl Answer {
+impl OnTrial {
+    async fn read(client: &Client, canary: &Canary, plugin: &str) -> anyhow::Result<Self> {
+        let Canary { module, selector, until } = canary;
+        let (sidecars, _) = look(client, selector, plugin).await?;
+        let running = sidecars.answers().filter(|(_, report)| report.lived > 0.0).count();
+        Ok(Self {
+            module: module.clone(),
+            workloads: selector_text(selector),
+            until: *until,
+            sidecars: sidecars.total,
+            running,
+        })
+    }
+}
+
+impl RolloutStatus {
     fn table(&self) -> String {
         let none = || format!("none: there is no plugin {PLUGIN}");
         let mut rows = vec![("module", self.module.clone().unwrap_or_else(none))];
         match &self.trial {
-            None => rows.push(("on trial", "none".into())),
+            None => rows.push(("canary", "none".into())),
             Some(OnTrial { module, workloads, until, sidecars, running }) => rows.extend([
-                ("on trial", module.clone()),
+                ("canary", module.clone()),
                 ("workloads", format!("{workloads}: runs in {running} of {sidecars} sidecars")),
-                ("until", format!("{until:.0}, if nobody decides before")),
+                ("ends", format!("{until:.0} unless promoted before")),
             ]),
         }
-        rows.extend(self.outcome.clone().map(|outcome| ("the last", outcome)));
+        rows.extend(self.outcome.clone().map(|outcome| ("last result", outcome)));
         let rows: Vec<_> =
-            rows.into_iter().map(|(name, value)| format!("{name:<10} {value}")).collect();
+            rows.into_iter().map(|(name, value)| format!("{name:<12} {value}")).collect();
         rows.join("\n")
     }
 }

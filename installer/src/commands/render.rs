@@ -1,0 +1,101 @@
+//! `skycap render`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{
+    install::ImageArgs,
+    mesh::{MeshArgs, ModuleArgs},
+    print,
+};
+use crate::{
+    desired::installation::{File, Installation},
+    table::meshes::MeshKind,
+};
+
+/// Write the manifests that `install` applies, as a kustomize folder
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  \
+    skycap render --image registry.example.com/skycap/controller:0.1.0 \\\n    \
+    --module-url oci://registry.example.com/skycap/filter:0.1.0 --to deploy\n  \
+    kubectl apply --server-side -k deploy")]
+pub struct RenderArgs {
+    #[command(flatten)]
+    mesh: MeshArgs,
+    #[command(flatten)]
+    module: ModuleArgs,
+    #[command(flatten)]
+    image: ImageArgs,
+    /// Add an EnvoyFilter that makes Istio's proxies log requests that have baggage
+    #[arg(long)]
+    access_log: bool,
+    /// Add a Telemetry that puts the baggage of requests on their spans
+    #[arg(long)]
+    spans: bool,
+    /// Folder to write to [default: all manifests to stdout]
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<PathBuf>,
+}
+
+impl RenderArgs {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { mesh, module, image, access_log, spans, to } = self;
+        let image = image.image(&mesh, &module)?;
+        let (meshes, mesh) = module.offline(mesh)?;
+        let installation = Installation { meshes, mesh, image, access_log, spans };
+        match to {
+            None => {
+                let texts: anyhow::Result<Vec<_>> = installation.files().iter().map(text).collect();
+                print(texts?.join("---\n").trim_end())?;
+            }
+            Some(folder) => write(&folder, &installation)
+                .with_context(|| format!("cannot write to `{}`", folder.display()))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn write(folder: &Path, installation: &Installation) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    let files = installation.files();
+    for file in &files {
+        fs::write(folder.join(file.0), text(file)?)?;
+    }
+    let names: Vec<_> = files.iter().map(|(name, ..)| format!("  - {name}\n")).collect();
+    let kustomization = format!(
+        "# Rendered by the following command. To change a file, run it again with other flags, or put\n\
+         # a kustomization over this one.\n\
+         {}\
+         apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{}",
+        command(installation),
+        names.concat()
+    );
+    Ok(fs::write(folder.join("kustomization.yaml"), kustomization)?)
+}
+
+/// The command that renders this installation, as a comment of several lines.
+fn command(installation: &Installation) -> String {
+    let Installation { meshes, mesh, image, access_log, spans } = installation;
+    let mut lines = vec![format!("skycap render --mesh {meshes} --image {image}")];
+    if meshes.has(MeshKind::Istio) {
+        let (_, kind) = mesh.plugin.kind();
+        lines.push(format!("--istio-namespace {} --plugin {kind}", mesh.root_namespace));
+        lines.push(format!("--module-url {}", mesh.module_url));
+        lines.extend(mesh.pull_secret.iter().map(|name| format!("--module-pull-secret {name}")));
+    }
+    lines.extend(access_log.then(|| "--access-log".to_owned()));
+    lines.extend(spans.then(|| "--spans".to_owned()));
+    lines.push("--to FOLDER".to_owned());
+    format!("#   {}\n", lines.join(" \\\n#     "))
+}
+
+fn text((_, about, objects): &File) -> anyhow::Result<String> {
+    let texts: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
+    Ok(format!("# {about}\n{}", texts?.join("---\n")))
+}

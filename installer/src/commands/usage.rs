@@ -1,0 +1,50 @@
+//! Mistakes in what was typed. They exit with 2; what a cluster or a file refuses exits with 1.
+
+use crate::diagnose::{curl::InvalidCurl, request::InvalidServicePort};
+
+/// A command line that the parser accepts, but that cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Usage {
+    /// `install` or `render` without the controller's image.
+    #[error("missing `--image`: only a released build has a default for it\n{IMAGE_HINT}")]
+    MissingImage,
+    /// Istio without the filter's module.
+    #[error("missing `--module-url`: only a released build has a default for it\n{MODULE_HINT}")]
+    MissingModuleUrl,
+    /// Both are missing.
+    #[error(
+        "missing `--image` and `--module-url`: only a released build has defaults for them\n\
+         {IMAGE_HINT}\n{MODULE_HINT}"
+    )]
+    MissingImageAndModuleUrl,
+    /// `explain` without a destination.
+    #[error(
+        "missing destination: expected `--to SERVICE.NAMESPACE[:PORT]`, or a curl command after `--`"
+    )]
+    MissingDestination,
+    /// `explain` with a malformed destination.
+    #[error(transparent)]
+    InvalidDestination(#[from] InvalidServicePort),
+    /// `explain` with a malformed curl command or header.
+    #[error(transparent)]
+    InvalidCurl(#[from] InvalidCurl),
+    /// `enable` or `disable` of what is not there.
+    #[error(
+        "no sandbox or group `{namespace}/{name}`: expected the name of its ConfigMap; \
+         `skycap list -A` lists them"
+    )]
+    UnknownSandbox {
+        /// The namespace that was looked in.
+        namespace: String,
+        /// The name that was given.
+        name: String,
+    },
+}
+
+const IMAGE_HINT: &str = "hint: build the image with `podman build -f installer/Containerfile -t \
+                          REGISTRY/skycap/controller:VERSION .`, push it, and pass its name with \
+                          `--image` or SKYCAP_IMAGE";
+const MODULE_HINT: &str = "hint: push the module with `skycap plugin push \
+                           oci://REGISTRY/skycap/filter:VERSION`, and pass the URL that it prints \
+                           with `--module-url` or SKYCAP_MODULE_URL";

@@ -1,0 +1,95 @@
+//! Istio's objects that change what a request with a sandbox key gets.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::warning;
+use crate::{problem::Problem, table::cluster::Name};
+
+/// VirtualServices for a baseline Service with fields that the dispatch route skips, since it comes
+/// before all of their routes.
+pub(super) fn skipped(service: &Name, virtual_services: &[Value], domain: &str) -> Vec<Problem> {
+    let judge = |virtual_service: &Value| {
+        let fields = skipped_fields(virtual_service);
+        if fields.is_empty() || !is_for(virtual_service, service, domain) {
+            return None;
+        }
+        let (namespace, name) = service;
+        let text = format!(
+            "requests to {name}.{namespace} with a sandbox key skip this `{}`: the dispatch route comes \
+             before the VirtualService's routes; if that matters, use dispatch `header` with \
+             a route of your own",
+            fields.into_iter().collect::<Vec<_>>().join("`, `")
+        );
+        Some(warning(VIRTUAL_SERVICE, &name_of(virtual_service), "spec.http", text))
+    };
+    virtual_services.iter().filter_map(judge).collect()
+}
+
+/// The Sidecar as a problem if its egress hides the target (istio: `networking/v1/sidecar`,
+/// `egress.hosts`).
+pub(super) fn hidden(target: &Name, sidecar: &Value, domain: &str) -> Option<Problem> {
+    let (namespace, service) = target;
+    let of = name_of(sidecar);
+    // Only Sidecars of the sandbox's namespace or of all: workloads elsewhere may never call it.
+    let in_scope = of.0 == *namespace || of.0 == "istio-system";
+    let fqdn = format!("{service}.{namespace}.svc.{domain}");
+    let egress = list(&sidecar["spec"]["egress"])?;
+    let hosts = egress.iter().filter_map(|listener| list(&listener["hosts"])).flatten();
+    let is_shown = hosts.filter_map(Value::as_str).any(|host| {
+        let (from, name) = host.split_once('/').unwrap_or(("*", host));
+        let is_from = from == "*" || from == namespace || (from == "." && of.0 == *namespace);
+        let is_named = name == "*"
+            || name == fqdn
+            || name.strip_prefix('*').is_some_and(|suffix| fqdn.ends_with(suffix));
+        is_from && is_named
+    });
+    let text = format!(
+        "this Sidecar hides {service}.{namespace} from its workloads, so their requests to it get a \
+         503; add `{namespace}/{fqdn}` or `{namespace}/*` to `hosts`"
+    );
+    (in_scope && !is_shown).then(|| warning(SIDECAR, &of, "spec.egress", text))
+}
+
+fn skipped_fields(virtual_service: &Value) -> BTreeSet<&str> {
+    let routes = list(&virtual_service["spec"]["http"]).into_iter().flatten();
+    let fields = routes.filter_map(Value::as_object).flat_map(serde_json::Map::keys);
+    fields.map(String::as_str).filter(|field| SKIPPED.contains(field)).collect()
+}
+
+/// Whether one of a VirtualService's hosts is this Service, in any of the forms that Istio takes.
+fn is_for(virtual_service: &Value, (namespace, service): &Name, domain: &str) -> bool {
+    let (own, _) = name_of(virtual_service);
+    let hosts = list(&virtual_service["spec"]["hosts"]).into_iter().flatten();
+    hosts.filter_map(Value::as_str).any(|host| {
+        (host == service && own == *namespace)
+            || host == format!("{service}.{namespace}")
+            || host == format!("{service}.{namespace}.svc")
+            || host == format!("{service}.{namespace}.svc.{domain}")
+    })
+}
+
+fn name_of(object: &Value) -> Name {
+    let text = |field: &str| object["metadata"][field].as_str();
+    (text("namespace").unwrap_or("default").into(), text("name").unwrap_or_default().into())
+}
+
+fn list(value: &Value) -> Option<&Vec<Value>> {
+    value.as_array()
+}
+
+const VIRTUAL_SERVICE: (&str, &str) = ("networking.istio.io/v1", "VirtualService");
+const SIDECAR: (&str, &str) = ("networking.istio.io/v1", "Sidecar");
+/// Fields of a VirtualService's route that shape a request beyond its cluster.
+const SKIPPED: [&str; 9] = [
+    "corsPolicy",
+    "delegate",
+    "directResponse",
+    "fault",
+    "headers",
+    "mirrors",
+    "redirect",
+    "rewrite",
+    "timeout",
+];
