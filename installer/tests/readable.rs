@@ -1,11 +1,10 @@
-//! What people read, as they read it: the README shows the same texts, and `deploy/` is what
-//! `skycap render` writes.
+//! Texts that the README shows, and `deploy/`, which is what `skycap render` writes.
 
 use std::{fs, path::Path, process::Command};
 
 use skycap::{
     desired::published::Summary,
-    diagnose::status::{Leader, Plugin, Status},
+    diagnose::status::{Leader, Plugin, RouteCounts, Status},
     objects::ObjectRef,
     observed::sidecars::uptake::Uptake,
     problem::{Problem, Severity},
@@ -22,8 +21,8 @@ fn printed(args: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Compares with a file of `data/`, and checks that the README shows the same. `UPDATE=1` writes
-/// both; it wants one test thread, since the tests share the README.
+/// Compares a text with a file in `data/`, and checks that the README shows the same. `UPDATE=1` writes
+/// both; it needs `--test-threads 1`, because the tests share the README.
 fn shown(name: &str, text: &str) -> std::io::Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     let readme = root().join("README.md");
@@ -53,22 +52,15 @@ fn check_reads_well() -> std::io::Result<()> {
     shown("check.txt", &printed("check -f installer/tests/data/check")?)
 }
 
-#[test]
-fn status_reads_well() -> std::io::Result<()> {
-    let problem = Problem {
-        severity: Severity::Refused,
-        object: Some(Box::new(ObjectRef::config_map("shop", "pr-8"))),
-        source: None,
-        field: "data.enabled".into(),
-        text: "`yes` is no toggle, expected `\"true\"` or `\"false\"`".into(),
-    };
-    let status = Status {
+/// A status with every part.
+fn status() -> Status {
+    Status {
         plugin: Some(Plugin {
             name: "WasmPlugin istio-system/skycap".into(),
             generation: Some("4049a2f932b6".into()),
         }),
         sidecars: Some(Uptake { total: 12, asked: 12, current: 12, ..Uptake::default() }),
-        http_routes: None,
+        http_routes: Some(RouteCounts { accepted: 3, ..RouteCounts::default() }),
         controller: Some(Leader {
             holder: "skycap-controller-7d9f-x2".into(),
             renewed_seconds_ago: 1,
@@ -83,27 +75,78 @@ fn status_reads_well() -> std::io::Result<()> {
             refused: 1,
             warnings: 0,
         },
-        problems: vec![problem],
-    };
+        problems: vec![Problem {
+            severity: Severity::Refused,
+            object: Some(Box::new(ObjectRef::config_map("shop", "pr-8"))),
+            source: None,
+            field: "data.enabled".into(),
+            text: "a problem".into(),
+        }],
+    }
+}
+
+/// Its layout only: the text in the README is of a real cluster.
+#[test]
+fn status_has_a_line_for_each_part() {
+    let status = status();
     let text = anstream::adapter::strip_str(&status.table()).to_string();
-    shown("status.txt", &format!("{text}\n"))
+    let (rows, problems) = text.split_once("\n\n").unwrap_or_default();
+    let rows: Vec<_> = rows.lines().map(|row| row.split_at(NAMES)).collect();
+    let names: Vec<_> = rows.iter().map(|(name, _)| name.trim_end()).collect();
+    let wanted = [
+        "routing",
+        "table",
+        "in the mesh",
+        "plugin",
+        "sidecars",
+        "HTTPRoutes",
+        "controller",
+        "fragments",
+    ];
+    assert_eq!(names, wanted, "{text}");
+    for (name, values) in [
+        ("routing", &["on", "cluster-header"][..]),
+        ("table", &["3 keys", "2 of 1200 KiB"]),
+        ("in the mesh", &["4049a2f932b6", "up to date"]),
+        ("plugin", &["WasmPlugin istio-system/skycap"]),
+        ("sidecars", &["12 of 12"]),
+        ("HTTPRoutes", &["3 accepted", "0 pending", "0 rejected"]),
+        ("controller", &["skycap-controller-7d9f-x2 is the leader", "1 s ago"]),
+        ("fragments", &["4 ", "1 refused", "0 warnings"]),
+    ] {
+        let row = rows.iter().find(|(row, _)| row.trim_end() == name);
+        let value = row.map(|(_, value)| *value).unwrap_or_default();
+        assert!(values.iter().all(|part| value.contains(part)), "{name}: {value}");
+    }
+    for part in ["refused", "ConfigMap shop/pr-8", "data.enabled", "a problem"] {
+        assert!(problems.contains(part), "{part} in {problems}");
+    }
+    let leaderless = Status { controller: None, ..status };
+    assert!(leaderless.table().contains("NO LEADER") && !leaderless.is_well());
 }
 
 #[test]
 fn deploy_is_what_render_writes() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
-    printed(&format!("render --to {}", folder.path().display()))?;
+    printed(&format!("render {DEPLOY} --to {}", folder.path().display()))?;
     let mut files = 0;
     for entry in fs::read_dir(folder.path())? {
         let name = entry?.file_name();
         let (new, kept) = (folder.path().join(&name), root().join("deploy").join(&name));
-        assert_eq!(
-            fs::read_to_string(new)?,
-            fs::read_to_string(kept)?,
-            "skycap render --to deploy"
-        );
+        let text = fs::read_to_string(new)?;
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&kept, &text)?;
+        }
+        assert_eq!(text, fs::read_to_string(kept)?, "skycap render {DEPLOY} --to deploy");
         files += 1;
     }
     assert_eq!(files, 6, "all files");
     Ok(())
 }
+
+/// The flags that `deploy/` is rendered with: examples, to be replaced by an image and a module of
+/// one's own.
+const DEPLOY: &str = "--image registry.example.com/skycap/controller:0.1.0 \
+                      --module-url oci://registry.example.com/skycap/filter:0.1.0";
+/// The width of the column with the names in `skycap status`.
+const NAMES: usize = 13;

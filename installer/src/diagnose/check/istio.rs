@@ -46,8 +46,8 @@ pub(super) fn hidden(target: &Name, sidecar: &Value, domain: &str) -> Option<Pro
         is_from && is_named
     });
     let text = format!(
-        "this Sidecar hides {service}.{namespace} from its workloads, so their requests to it get a \
-         503; add `{namespace}/{fqdn}` or `{namespace}/*` to `hosts`"
+        "this Sidecar hides {service}.{namespace} from its workloads: they get a 503; add \
+         `{namespace}/{fqdn}` or `{namespace}/*` to `hosts`"
     );
     (in_scope && !is_shown).then(|| warning(SIDECAR, &of, "spec.egress", text))
 }
