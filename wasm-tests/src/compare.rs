@@ -22,7 +22,7 @@ pub use self::{
     control_plane::control_plane, http_routes::http_routes, latency::latencies, tables::configure,
 };
 use self::{load::Connections, variants::Variant};
-use crate::{envoy::Process, progress::Step};
+use crate::{envoy::Process, progress::Progress};
 
 /// One line of a result: its name, and what was measured, by column.
 #[derive(Debug, Serialize)]
@@ -52,7 +52,7 @@ pub async fn cpu(envoy: &Path, rounds: usize, folder: &Path) -> anyhow::Result<M
     let variants = variants::all(folder)?;
     let mut envoys: BTreeMap<String, (Process, Connections)> = BTreeMap::new();
     {
-        let _step = Step::new("starting an Envoy for each configuration");
+        let _progress = Progress::new("starting an Envoy for each configuration");
         for variant in &variants {
             if !envoys.contains_key(&variant.envoy) {
                 let place = folder.join(&variant.envoy);
@@ -64,7 +64,8 @@ pub async fn cpu(envoy: &Path, rounds: usize, folder: &Path) -> anyhow::Result<M
             }
         }
     }
-    let _step = Step::new(&format!("measuring {} variants in {rounds} rounds", variants.len()));
+    let _progress =
+        Progress::new(&format!("measuring {} variants in {rounds} rounds", variants.len()));
     let mut nanoseconds = vec![Vec::new(); variants.len()];
     for round in 0..rounds + WARM_UP {
         for (variant, times) in variants.iter().zip(&mut nanoseconds) {

@@ -1,4 +1,4 @@
-//! The module's build, with whichever toolchain for wasm32 the machine has or can get.
+//! The build of the module, with the toolchain for wasm32 that the machine has or can get.
 
 use std::{
     fs, io,
@@ -8,80 +8,52 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{progress::Step, workspace};
+use crate::{process::killed_with_parent, progress::Progress, workspace};
 
-/// A toolchain that builds for wasm32-unknown-unknown.
+/// A toolchain that compiles for wasm32-unknown-unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Toolchain {
-    /// The active one, which has the target's standard library.
+    /// The active one. It has the standard library of the target.
     Installed,
-    /// Debian's, which builds the standard library from its own sources.
+    /// Debian's. It compiles the standard library from its own sources.
     Debian,
 }
 
-/// What is to be done before there is a toolchain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Setup {
-    Ready(Toolchain),
-    AddTarget,
-    InstallPackages,
-}
-
 impl Toolchain {
-    /// The toolchain that is there, or that can be had: by rustup, else by Debian's packages.
+    /// The toolchain of this machine. If rustup manages the active one, it adds the target.
     ///
     /// # Errors
-    /// When there is none, with the command that would bring one.
+    /// If there is none, with what to install.
     pub fn find() -> anyhow::Result<Self> {
-        match Setup::plan() {
-            Setup::Ready(toolchain) => Ok(toolchain),
-            Setup::AddTarget | Setup::InstallPackages => Self::obtain(),
+        if has_target() {
+            return Ok(Self::Installed);
         }
+        if has_debian_packages() {
+            return Ok(Self::Debian);
+        }
+        if add_target() {
+            return Ok(Self::Installed);
+        }
+        bail!(
+            "no Rust toolchain here compiles for {TARGET}; run `rustup target add {TARGET}`, or on \
+             Debian install {} (as root, `cargo module --install` does)",
+            DEBIAN_PACKAGES.join(" ")
+        )
     }
 
-    /// A cargo command for wasm32-unknown-unknown, such as `cargo build …`.
+    /// As [`Self::find`], but installs Debian's packages if there is no toolchain. Needs root.
     ///
-    /// `crates` are those of the standard library that Debian's toolchain has to build.
-    #[must_use]
-    pub fn cargo(self, subcommand: &str, crates: &str) -> Command {
-        let mut command = match self {
-            Self::Installed => Command::new("cargo"),
-            Self::Debian => debian_cargo(),
+    /// # Errors
+    /// If there is no toolchain and this is not Debian or not root, or if the installation fails.
+    pub fn install() -> anyhow::Result<Self> {
+        let missing = match Self::find() {
+            Ok(toolchain) => return Ok(toolchain),
+            Err(missing) => missing,
         };
-        command.current_dir(workspace::root()).arg(subcommand).args(["--target", TARGET]);
-        if self == Self::Debian {
-            command.arg(format!("-Zbuild-std={crates}"));
-            // A folder of its own, so that two compilers do not throw away each other's work.
-            command.arg("--target-dir").arg(self.target());
-        }
-        command
-    }
-
-    /// Where this toolchain's cargo puts what it builds.
-    #[must_use]
-    pub fn target(self) -> PathBuf {
-        match self {
-            Self::Installed => workspace::target(),
-            Self::Debian => workspace::target().join("debian"),
-        }
-    }
-
-    fn obtain() -> anyhow::Result<Self> {
-        if Setup::plan() == Setup::AddTarget {
-            let _step = Step::new("adding the target wasm32-unknown-unknown");
-            let added = Command::new("rustup").args(["target", "add", TARGET]).output();
-            if added.is_ok_and(|added| added.status.success()) && has_target() {
-                return Ok(Self::Installed);
-            }
-        }
         if !is_root_on_debian() {
-            bail!(
-                "no toolchain for wasm32-unknown-unknown; run `rustup target add {TARGET}`, or as \
-                 root on Debian `apt-get install {}`",
-                DEBIAN_PACKAGES.join(" ")
-            );
+            return Err(missing);
         }
-        let _step = Step::new("installing Debian's toolchain for wasm32-unknown-unknown");
+        let _progress = Progress::new(&format!("installing {}", DEBIAN_PACKAGES.join(" ")));
         run(Command::new("apt-get").arg("update"))?;
         run(Command::new("apt-get")
             .env("DEBIAN_FRONTEND", "noninteractive")
@@ -89,32 +61,50 @@ impl Toolchain {
             .args(DEBIAN_PACKAGES))?;
         Ok(Self::Debian)
     }
-}
 
-impl Setup {
-    fn plan() -> Self {
-        if has_target() {
-            Self::Ready(Toolchain::Installed)
-        } else if has_debian_packages() {
-            Self::Ready(Toolchain::Debian)
-        } else if Command::new("rustup").arg("--version").output().is_ok() {
-            Self::AddTarget
-        } else {
-            Self::InstallPackages
+    /// `cargo SUBCOMMAND --locked` for wasm32-unknown-unknown.
+    ///
+    /// `crates` are the crates of the standard library that Debian's toolchain compiles.
+    #[must_use]
+    pub fn cargo(self, subcommand: &str, crates: &str) -> Command {
+        self.cargo_by(Command::new, subcommand, crates)
+    }
+
+    /// As [`Self::cargo`], with a command that `new` makes of the program.
+    fn cargo_by(self, new: fn(&'static str) -> Command, subcommand: &str, crates: &str) -> Command {
+        let mut command = match self {
+            Self::Installed => new("cargo"),
+            Self::Debian => debian_cargo(new),
+        };
+        command.current_dir(workspace::root()).args([subcommand, "--locked", "--target", TARGET]);
+        if self == Self::Debian {
+            command.arg(format!("-Zbuild-std={crates}"));
+            // Two compilers in one folder would discard each other's output.
+            command.arg("--target-dir").arg(self.target());
+        }
+        command
+    }
+
+    /// The folder in which this toolchain's cargo puts its output.
+    #[must_use]
+    pub fn target(self) -> PathBuf {
+        match self {
+            Self::Installed => workspace::target(),
+            Self::Debian => workspace::target().join("debian"),
         }
     }
 }
 
-/// Builds the filter and leaves it at `target/skycap.wasm`, which keeps its time when nothing
-/// has changed.
+/// Builds the filter into `target/skycap.wasm`, and returns that path. An unchanged module keeps
+/// its modification time.
 ///
 /// # Errors
-/// When there is no toolchain, or when the build fails, with what the compiler said.
+/// If there is no toolchain, or if the build fails, with the compiler's output.
 pub fn build() -> anyhow::Result<PathBuf> {
     build_package("skycap-filter", "skycap_filter", "skycap.wasm")
 }
 
-/// Builds the filter that does nothing, on the Rust SDK.
+/// Builds the filter that does nothing on the Rust SDK, into `target/null-sdk.wasm`.
 ///
 /// # Errors
 /// As [`build`].
@@ -123,9 +113,9 @@ pub fn build_null_sdk() -> anyhow::Result<PathBuf> {
 }
 
 fn build_package(package: &str, library: &str, module: &str) -> anyhow::Result<PathBuf> {
-    let _step = Step::new(&format!("building {module}"));
+    let _progress = Progress::new(&format!("building {module}"));
     let toolchain = Toolchain::find()?;
-    let mut cargo = toolchain.cargo("build", "std,panic_abort");
+    let mut cargo = toolchain.cargo_by(killed_with_parent, "build", "std,panic_abort");
     run(cargo.args(["--quiet", "--package", package, "--profile", "module"]))?;
     let built = toolchain.target().join(TARGET).join("module").join(library).with_extension("wasm");
     let module = workspace::target().join(module);
@@ -134,22 +124,22 @@ fn build_package(package: &str, library: &str, module: &str) -> anyhow::Result<P
     Ok(module)
 }
 
-/// Runs a command to its end; what it said is shown only when it fails.
+/// Runs a command to its end. Its output is shown only if it fails, in the error.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let said = command.stdin(Stdio::null()).output();
-    let said = said.with_context(|| format!("cannot run {command:?}; is it installed?"))?;
-    if !said.status.success() {
-        bail!("{command:?} failed:\n{}", String::from_utf8_lossy(&said.stderr).trim_end());
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot run {command:?}; is it installed?"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
     }
     Ok(())
 }
 
-/// The active rustc's word for where the target's libraries are, and a look whether they are there.
+/// Whether the folder that the active rustc names for the target's libraries has them.
 fn has_target() -> bool {
-    let asked =
+    let output =
         Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
-    let Ok(asked) = asked else { return false };
-    let folder = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
+    let Ok(output) = output else { return false };
+    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     fs::read_dir(folder).is_ok_and(|mut entries| {
         entries.any(|entry| {
             entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
@@ -157,9 +147,17 @@ fn has_target() -> bool {
     })
 }
 
+/// Asks rustup to add the target to the active toolchain.
+fn add_target() -> bool {
+    if Command::new("rustup").arg("--version").output().is_err() {
+        return false;
+    }
+    let _progress = Progress::new(&format!("adding the target {TARGET} with rustup"));
+    run(Command::new("rustup").args(["target", "add", TARGET])).is_ok() && has_target()
+}
+
 fn has_debian_packages() -> bool {
-    let asked = Command::new("dpkg").arg("--status").args(DEBIAN_PACKAGES).output();
-    asked.is_ok_and(|asked| asked.status.success())
+    run(Command::new("dpkg").arg("--status").args(DEBIAN_PACKAGES)).is_ok()
 }
 
 fn is_root_on_debian() -> bool {
@@ -167,9 +165,9 @@ fn is_root_on_debian() -> bool {
     is_root && Path::new("/etc/debian_version").exists()
 }
 
-fn debian_cargo() -> Command {
-    let mut command = Command::new("/usr/bin/cargo");
-    // What rustup's cargo set for the programs that it runs points at the other toolchain.
+fn debian_cargo(new: fn(&'static str) -> Command) -> Command {
+    let mut command = new("/usr/bin/cargo");
+    // rustup's cargo sets these for the programs that it runs; they select the other toolchain.
     for variable in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTUP_HOME", "LD_LIBRARY_PATH"] {
         command.env_remove(variable);
     }

@@ -1,22 +1,22 @@
-//! Progress on stderr, for whatever takes longer than a second.
+//! Progress on stderr, for everything that may take longer than a second.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// One step that a person may wait for. It says how long it took once that is over a second.
+/// A spinner until it is dropped. It then prints how long the work took, if that was a second or more.
 #[derive(Debug)]
-pub struct Step {
+pub struct Progress {
     bar: ProgressBar,
     name: String,
     start: Instant,
 }
 
-impl Step {
-    /// Begins a step, such as "building the module".
+impl Progress {
+    /// Shows that this work has begun, such as "building the module".
     #[must_use]
     pub fn new(name: &str) -> Self {
-        // indicatif draws nothing where stderr is no terminal.
+        // indicatif draws nothing if stderr is not a terminal.
         let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
         let bar = ProgressBar::new_spinner()
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
@@ -26,7 +26,7 @@ impl Step {
     }
 }
 
-impl Drop for Step {
+impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
         let took = self.start.elapsed();

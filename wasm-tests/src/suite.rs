@@ -1,34 +1,49 @@
-//! `cargo suite`: every test there is, in tiers, each with what it needs.
+//! `cargo suite`: the tests in tiers, each with what it needs.
 
+mod cargo;
+mod fuzz;
 mod instructions;
+mod kubernetes;
+mod lint;
 mod runner;
-mod tiers;
+mod tier;
+mod tool;
+mod wasm;
 
 use std::time::{Duration, Instant};
 
 use anstyle::AnsiColor;
+use clap::ValueEnum as _;
 
-pub use self::tiers::Tier;
-use self::{runner::Tally, tiers::Skip};
+pub use self::tier::Tier;
+use self::{runner::Tally, tier::Skip};
 use crate::picture::paint;
 
-/// What became of one tier.
+/// How the tiers run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether this is CI: a skipped tier is a failure, and missing system packages are installed.
+    pub ci: bool,
+    /// Whether tests that have a long form run it (`SKYCAP_LONG=1` for the test programs).
+    pub long: bool,
+}
+
+/// The result of one tier.
 #[derive(Debug)]
 struct Line {
     tier: Tier,
     tally: Tally,
     took: Duration,
-    /// Why tests were skipped.
-    why: String,
+    /// Why the tier was skipped; empty if it ran.
+    reason: String,
 }
 
-/// Runs these tiers and prints what became of them; the last line is
-/// `total: N passed, N failed, N skipped`. Gives whether all is well.
+/// Runs the tiers and prints a table of the results. Returns whether no test failed.
 ///
-/// With `strict`, which is CI, a tier that is skipped is a failure.
+/// The table ends with `total: N passed, N failed, N skipped`, alone on its line.
 #[must_use]
-pub fn run(tiers: &[Tier], strict: bool) -> bool {
-    let lines: Vec<Line> = tiers.iter().map(|tier| run_tier(*tier, strict)).collect();
+pub fn run(tiers: &[Tier], options: Options) -> bool {
+    let lines: Vec<Line> = tiers.iter().map(|tier| run_tier(*tier, options)).collect();
     print_table(&lines);
     let total = lines.iter().fold(Tally::default(), |total, line| total + line.tally);
     let Tally { passed, failed, skipped } = total;
@@ -36,30 +51,33 @@ pub fn run(tiers: &[Tier], strict: bool) -> bool {
     failed == 0 && passed > 0
 }
 
-/// Opens the shop of the tier `istio`, on Istio's own programs, until Ctrl-C. Gives whether it opened.
+/// The line that names the tiers that are not among `tiers`, with the command that runs them;
+/// `None` if all are.
 #[must_use]
-pub fn keep() -> bool {
-    match tiers::keep() {
-        Ok(tally) => tally.failed == 0,
-        Err(Skip(why)) => {
-            anstream::eprintln!("error: {why}");
-            false
-        }
-    }
+pub fn left_out(tiers: &[Tier]) -> Option<String> {
+    let others = Tier::value_variants().iter().filter(|tier| !tiers.contains(tier));
+    let names: Vec<_> = others.map(Tier::to_string).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "not run: {}; run them with `cargo suite --only {}`, or every tier with `cargo suite --all`",
+            names.join(", "),
+            names.join(",")
+        )
+    })
 }
 
-fn run_tier(tier: Tier, strict: bool) -> Line {
+fn run_tier(tier: Tier, options: Options) -> Line {
     anstream::println!("\n{}", paint(AnsiColor::Cyan, &format!("=== {tier}: {}", tier.about())));
     let start = Instant::now();
-    let (tally, why) = match tier.run() {
+    let (tally, reason) = match tier.run(options) {
         Ok(tally) => (tally, String::new()),
-        Err(Skip(why)) => {
-            anstream::println!("skipped: {why}");
-            let failed = usize::from(strict);
-            (Tally { failed, skipped: 1 - failed, ..Tally::default() }, why)
+        Err(Skip(reason)) => {
+            anstream::println!("skipped: {reason}");
+            let failed = usize::from(options.ci);
+            (Tally { failed, skipped: 1 - failed, ..Tally::default() }, reason)
         }
     };
-    Line { tier, tally, took: start.elapsed(), why }
+    Line { tier, tally, took: start.elapsed(), reason }
 }
 
 fn print_table(lines: &[Line]) {
@@ -71,7 +89,7 @@ fn print_table(lines: &[Line]) {
         "skipped",
         "time"
     );
-    for Line { tier, tally, took, why } in lines {
+    for Line { tier, tally, took, reason } in lines {
         let Tally { passed, failed, skipped } = tally;
         let color = match (failed, skipped) {
             (1.., _) => AnsiColor::Red,
@@ -80,7 +98,22 @@ fn print_table(lines: &[Line]) {
         };
         let took = format!("{:.1} s", took.as_secs_f32());
         let tier = paint(color, &format!("{:<12}", tier.to_string()));
-        anstream::println!("{tier} {passed:>6} {failed:>6} {skipped:>7} {took:>7}  {why}");
+        anstream::println!("{tier} {passed:>6} {failed:>6} {skipped:>7} {took:>7}  {reason}");
     }
     anstream::println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::{Tier, left_out};
+
+    #[test]
+    fn the_default_leaves_out_the_tiers_with_a_control_plane() {
+        let line = left_out(&Tier::without_control_plane()).unwrap_or_default();
+        assert!(line.starts_with("not run: cluster, istio;"), "{line}");
+        assert!(line.contains("`cargo suite --only cluster,istio`"), "{line}");
+        assert_eq!(left_out(Tier::value_variants()), None);
+    }
 }

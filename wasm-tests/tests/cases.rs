@@ -1,7 +1,7 @@
 //! The case table, natively, through the built module and as HTTPRoutes: the same cases, the same
 //! answers.
 
-use skycap_tests::{case, mesh::Mesh, module};
+use skycap_tests::{case, http_route_model::HttpRouteModel, module};
 
 #[test]
 fn cases_hold_natively() -> anyhow::Result<()> {
@@ -16,12 +16,12 @@ fn cases_hold_in_the_module() -> anyhow::Result<()> {
 
 #[test]
 fn cases_hold_on_linkerd() -> anyhow::Result<()> {
-    run(|scenario| scenario.run_on(Mesh::Linkerd))
+    run(|scenario| scenario.run_on(HttpRouteModel::Linkerd))
 }
 
 #[test]
 fn cases_hold_on_other_meshes_of_the_gateway_api() -> anyhow::Result<()> {
-    run(|scenario| scenario.run_on(Mesh::GatewayApi))
+    run(|scenario| scenario.run_on(HttpRouteModel::GatewayApi))
 }
 
 fn run(run: impl Fn(&case::Scenario) -> anyhow::Result<Vec<String>>) -> anyhow::Result<()> {

@@ -18,7 +18,7 @@ use skycap::{
 };
 use skycap_tests::{
     host::View,
-    mesh::{Answer, Mesh, Route},
+    http_route_model::{Answer, HttpRouteModel, Route},
 };
 
 /// A match of somebody's: few values, so that two of them often meet.
@@ -157,7 +157,7 @@ proptest! {
             Route { created: *age, name: format!("theirs-{number}"), rules }
         }).collect();
         let ours = Route::of(&made.objects, "cart.shop", 80, if ours_first { 0 } else { 9 }).expect("within the limits");
-        for mesh in [Mesh::GatewayApi, Mesh::Linkerd] {
+        for mesh in [HttpRouteModel::GatewayApi, HttpRouteModel::Linkerd] {
             let before = mesh.answer(&theirs, &request).expect("an answer");
             let all: Vec<_> = theirs.iter().chain(&ours).cloned().collect();
             let baseline = mesh.answer(&all, &request).expect("an answer");
@@ -216,7 +216,7 @@ fn backend(live: &Live, key: Option<u16>) -> anyhow::Result<String> {
         cluster_name: None,
         virtual_host_name: None,
     };
-    Ok(match Mesh::Linkerd.answer(&routes, &request)? {
+    Ok(match HttpRouteModel::Linkerd.answer(&routes, &request)? {
         Answer::Service => "cart.shop:80".into(),
         Answer::NotFound => "404".into(),
         Answer::Rule { backends, .. } => backends.join(" "),

@@ -1,36 +1,53 @@
-//! `cargo suite`: runs every test there is, in tiers.
+//! `cargo suite`: runs the tests, in tiers.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum as _};
-use skycap_tests::suite::{self, Tier};
+use skycap_tests::suite::{self, Options, Tier};
 
-/// Run every test there is, in tiers
+/// Run the tests, in tiers
+///
+/// By default, the tiers run that need no control plane: no etcd, API server or istiod. Parts that
+/// take long to build are built once and kept in the cache folder (`SKYCAP_CACHE`, by default
+/// `~/.cache/skycap`).
+///
+/// With `CI=true` in the environment, a tier that cannot run is a failure, and missing system
+/// packages are installed.
 #[derive(Parser)]
 #[command(name = "cargo suite", version)]
 struct Args {
-    /// The tiers to run, divided by commas [default: all]
-    #[arg(long, value_enum, value_delimiter = ',')]
+    /// Run every tier
+    #[arg(long)]
+    all: bool,
+    /// Run these tiers, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TIERS", conflicts_with = "all")]
     only: Vec<Tier>,
-    /// Print the tiers and end
+    /// Run the long form of the tests that have one (also SKYCAP_LONG=1)
+    #[arg(long)]
+    long: bool,
+    /// Print the tiers that would run, and exit
     #[arg(long)]
     list: bool,
-    /// Run no test: open the shop of the tier istio, and leave it open until Ctrl-C
-    #[arg(long)]
-    keep: bool,
 }
 
 fn main() -> ExitCode {
-    let Args { only, list, keep } = Args::parse();
-    let tiers = if only.is_empty() { Tier::value_variants().to_vec() } else { only };
-    if list {
+    let Args { all, only, long, list } = Args::parse();
+    let by_default = !all && only.is_empty();
+    let tiers = match (all, by_default) {
+        (true, _) => Tier::value_variants().to_vec(),
+        (false, true) => Tier::without_control_plane(),
+        (false, false) => only,
+    };
+    let left_out = by_default.then(|| suite::left_out(&tiers)).flatten();
+    let is_set = |name, value| std::env::var(name).is_ok_and(|set| set == value);
+    let passed = if list {
         tiers.iter().for_each(|tier| anstream::println!("{tier:<12} {}", tier.about()));
-        return ExitCode::SUCCESS;
-    }
-    if keep {
-        return if suite::keep() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    let strict = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    if suite::run(&tiers, strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        true
+    } else {
+        let long = long || is_set("SKYCAP_LONG", "1");
+        suite::run(&tiers, Options { ci: is_set("CI", "true"), long })
+    };
+    left_out.iter().for_each(|line| anstream::println!("{line}"));
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

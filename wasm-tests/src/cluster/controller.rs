@@ -14,7 +14,7 @@ use super::{
     Cluster,
     processes::{free_port, spawn},
 };
-use crate::{client, progress::Step, workspace};
+use crate::{client, progress::Progress, workspace};
 
 /// A running controller; it is killed when it is dropped.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ pub fn program() -> PathBuf {
 /// # Errors
 /// When it does not compile.
 pub fn build_program() -> anyhow::Result<()> {
-    let _step = Step::new("building skycap");
+    let _progress = Progress::new("building skycap");
     let mut cargo = std::process::Command::new("cargo");
     cargo.current_dir(workspace::root()).args(["build", "--quiet", "--bin", "skycap"]);
     if !cfg!(debug_assertions) {

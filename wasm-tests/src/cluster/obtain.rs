@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use skycap_core::config::Generation;
 
-use crate::{module::run, progress::Step, workspace};
+use crate::{module::run, progress::Progress, workspace};
 
 /// The programs and CRDs of a cluster.
 #[derive(Debug, Clone)]
@@ -142,7 +142,7 @@ fn build(part: &str, binary: &str, package: &str) -> anyhow::Result<PathBuf> {
     let version = Generation::of(&fs::read(folder.join("go.sum"))?);
     let target = workspace::cache()?.join(format!("{binary}-{version}")).join(binary);
     if !target.is_file() {
-        let _step = Step::new(&format!("building {binary}, once"));
+        let _progress = Progress::new(&format!("building {binary}, once"));
         // Under another name first: a build that is broken off leaves nothing that looks whole.
         let unfinished = target.with_extension(std::process::id().to_string());
         run(go(&folder)

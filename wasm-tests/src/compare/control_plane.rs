@@ -20,7 +20,7 @@ use skycap_core::config::PluginConfig;
 use super::{Measured, Row};
 use crate::{
     cluster::{Cluster, Controller, build_program, mesh, program},
-    progress::Step,
+    progress::Progress,
 };
 
 /// Starts a controller on a full cluster, changes one fragment, and runs the command over the same.
@@ -146,7 +146,7 @@ fn compile() -> anyhow::Result<Duration> {
 }
 
 async fn fill(cluster: &Cluster) -> anyhow::Result<()> {
-    let _step = Step::new(&format!("creating {SANDBOXES} sandboxes with their Services"));
+    let _progress = Progress::new(&format!("creating {SANDBOXES} sandboxes with their Services"));
     let targets = (0..SANDBOXES).flat_map(|n| [format!("cart-pr-{n}"), format!("pricing-pr-{n}")]);
     let services: Vec<_> =
         ["cart".to_owned(), "pricing".into()].into_iter().chain(targets).collect();

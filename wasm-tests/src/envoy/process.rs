@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::client;
+use crate::{client, process::killed_with_parent};
 
 /// An Envoy that runs, until it is dropped.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let config = folder.join("envoy.json");
         fs::write(&config, bootstrap.to_string())?;
-        let child = Command::new(binary)
+        let child = Command::from(killed_with_parent(binary))
             .arg("--config-path")
             .arg(&config)
             .arg("--admin-address-path")

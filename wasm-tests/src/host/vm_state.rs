@@ -1,4 +1,4 @@
-//! The host's side of one VM.
+//! The state that the host keeps for one VM.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,38 @@ use wasmi::StoreLimits;
 
 use super::{SharedData, View};
 
-/// Everything that host calls read and write.
-pub(crate) struct State {
+/// Everything that the host calls of one VM read and write.
+pub(crate) struct VmState {
     pub(crate) limits: StoreLimits,
     pub(crate) shared: SharedData,
     pub(crate) plugin_configuration: Vec<u8>,
     pub(crate) request_headers: Vec<(String, Vec<u8>)>,
     pub(crate) response_headers: Vec<(String, Vec<u8>)>,
-    /// Attributes, by their path with NUL between the parts.
+    /// Attributes, by path, with NUL between the parts of a path.
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The response by the filter itself.
     pub(crate) response: Option<LocalResponse>,
     pub(crate) log: Vec<Log>,
-    /// Names and values; the id is the place.
+    /// Names and values. The index is the id.
     pub(crate) metrics: Vec<(String, u64)>,
+    /// The host call that fails, and its status.
     pub(crate) fault: Option<(&'static str, u32)>,
+    /// The number of host calls, by name, since the request began.
     pub(crate) calls: BTreeMap<&'static str, u32>,
+    /// How often the VM was entered since the request began.
     pub(crate) entries: u32,
 }
 
 /// A line of the log.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// The ABI's level: 1 debug, 2 info, 3 warn, 4 error.
+    /// The level in the ABI: 1 debug, 2 info, 3 warn, 4 error.
     pub level: u32,
-    /// The line.
+    /// The text.
     pub line: String,
 }
 
-/// An answer that the filter gave by itself.
+/// A response by the filter itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalResponse {
     /// Its status.
@@ -44,7 +48,7 @@ pub struct LocalResponse {
     pub body: Vec<u8>,
 }
 
-impl State {
+impl VmState {
     pub(crate) fn new(limits: StoreLimits, shared: SharedData) -> Self {
         Self {
             limits,
@@ -65,7 +69,7 @@ impl State {
         }
     }
 
-    /// Shows the VM a new request.
+    /// Begins a request.
     pub(crate) fn begin(&mut self, view: &View) {
         self.request_headers.clone_from(&view.headers);
         self.response_headers.clear();
@@ -82,8 +86,8 @@ impl State {
         }
     }
 
-    /// An attribute. `request.headers.NAME` is all lines joined by `,`, read anew at each call
-    /// (ctx: the CEL activation wraps the live header map; `getAllOfHeaderAsString`).
+    /// An attribute. `request.headers.NAME` is all lines joined with `,`, read at each call (ctx: the
+    /// CEL activation wraps the live header map; `getAllOfHeaderAsString`).
     pub(crate) fn property(&self, path: &[u8]) -> Option<Vec<u8>> {
         if let Some(name) = path.strip_prefix(b"request\0headers\0") {
             let lines = self.request_headers.iter().filter(|(other, _)| other.as_bytes() == name);
@@ -93,7 +97,7 @@ impl State {
         self.properties.get(path).cloned()
     }
 
-    /// A map of headers by the ABI's number.
+    /// A map of headers, by its number in the ABI.
     pub(crate) fn headers(&mut self, map: u32) -> Option<&mut Vec<(String, Vec<u8>)>> {
         match map {
             0 => Some(&mut self.request_headers),

@@ -1,4 +1,4 @@
-//! One command of a tier: its output goes on as it comes, and its closing lines are counted.
+//! Runs one command of a tier, shows its output as it comes, and counts its tests.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -9,10 +9,10 @@ use anyhow::Context as _;
 
 /// How many tests passed, failed and were skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) passed: usize,
-    pub(crate) failed: usize,
-    pub(crate) skipped: usize,
+pub(super) struct Tally {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    pub(super) skipped: usize,
 }
 
 impl std::ops::Add for Tally {
@@ -28,18 +28,37 @@ impl std::ops::Add for Tally {
 }
 
 impl Tally {
-    /// Runs a command that is one check by itself, such as a linter.
-    pub(crate) fn of_check(command: &mut Command) -> Self {
-        anstream::println!("{}", shown(command));
-        let passed = command.stdin(Stdio::null()).status().is_ok_and(|status| status.success());
+    /// One test that passed or failed.
+    pub(super) fn of_one(passed: bool) -> Self {
         Self { passed: usize::from(passed), failed: usize::from(!passed), skipped: 0 }
     }
 
-    /// Runs a test runner and counts by its closing lines.
-    pub(crate) fn of_runner(command: &mut Command) -> Self {
-        anstream::println!("{}", shown(command));
+    /// Runs a command that counts as one test, such as a linter.
+    pub(super) fn of_check(command: &mut Command) -> Self {
+        anstream::println!("{}", command_line(command));
+        match command.stdin(Stdio::null()).status() {
+            Ok(status) => Self::of_one(status.success()),
+            Err(error) => {
+                anstream::println!("cannot run the command: {error}");
+                Self::of_one(false)
+            }
+        }
+    }
+
+    /// A check of the suite itself, which counts as one test.
+    pub(super) fn of_result(rule: &str, result: anyhow::Result<()>) -> Self {
+        match &result {
+            Ok(()) => anstream::println!("ok: {rule}"),
+            Err(error) => anstream::println!("failed: {rule}: {error:#}"),
+        }
+        Self::of_one(result.is_ok())
+    }
+
+    /// Runs a test runner and adds up its summary lines.
+    pub(super) fn of_runner(command: &mut Command) -> Self {
+        anstream::println!("{}", command_line(command));
         match stream(command) {
-            // A runner that fails without a failed test did not come to its tests.
+            // The runner failed before it ran the tests, such as at a compiler error.
             Ok((tally, false)) if tally.failed == 0 => Self { failed: 1, ..tally },
             Ok((tally, _)) => tally,
             Err(error) => {
@@ -49,7 +68,7 @@ impl Tally {
         }
     }
 
-    /// The closing line of cargo's test runner, and of wasm-bindgen's:
+    /// Reads the summary line of cargo's test runner, or of wasm-bindgen's:
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 filtered out`.
     fn from_line(line: &str) -> Option<Self> {
         let counts = line.trim().strip_prefix("test result: ")?.split_once(". ")?.1;
@@ -67,7 +86,7 @@ fn stream(command: &mut Command) -> anyhow::Result<(Tally, bool)> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {command:?}"))?;
-    let output = child.stdout.take().context("a runner has an output")?;
+    let output = child.stdout.take().context("the runner has no standard output")?;
     let mut tally = Tally::default();
     for line in BufReader::new(output).lines() {
         let line = line?;
@@ -77,8 +96,8 @@ fn stream(command: &mut Command) -> anyhow::Result<(Tally, bool)> {
     Ok((tally, child.wait()?.success()))
 }
 
-/// The command as one would type it.
-fn shown(command: &Command) -> String {
+/// The command as it would be typed.
+fn command_line(command: &Command) -> String {
     let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     format!("$ {} {}", command.get_program().to_string_lossy(), args.join(" "))
 }
@@ -88,7 +107,7 @@ mod tests {
     use super::Tally;
 
     #[test]
-    fn counts_are_read_from_closing_lines_only() {
+    fn counts_are_read_from_summary_lines_only() {
         let line = "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 4 filtered out";
         assert_eq!(Tally::from_line(line), Some(Tally { passed: 3, failed: 2, skipped: 1 }));
         assert_eq!(Tally::from_line("test counts ... 3 passed; 2 failed"), None);

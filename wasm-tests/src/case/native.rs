@@ -1,0 +1,57 @@
+//! The case table through the core, natively.
+
+use std::borrow::Cow;
+
+use skycap_core::{decision::decide, plan::HeaderEdit, request::Request, table::Table};
+
+use super::scenario::{Observed, Scenario, set};
+use crate::host::View;
+
+impl Scenario {
+    /// Runs the requests through the core alone. Returns the failures, one for each case.
+    ///
+    /// # Errors
+    /// If the scenario itself is invalid.
+    pub fn run_natively(&self) -> anyhow::Result<Vec<String>> {
+        let table = Table::from_json(self.table()?.as_bytes())?;
+        self.run(table.config().dispatch, |view| Ok(observe(&table, view)))
+    }
+}
+
+fn observe(table: &Table, view: &View) -> Observed {
+    let decision = decide(table, view);
+    let plan = decision.plan();
+    let mut headers = view.headers.clone();
+    if let Some(baggage) = plan.baggage {
+        set(&mut headers, "baggage", baggage);
+    }
+    match plan.dispatch {
+        Some(HeaderEdit::Remove(name)) => headers.retain(|(other, _)| other != name),
+        Some(HeaderEdit::Set(name, value)) => set(&mut headers, name, value.into_bytes()),
+        None => {}
+    }
+    headers.sort();
+    let status = plan.response.map(|response| u32::from(response.status));
+    Observed { headers, status, reason: decision.reason.label().into() }
+}
+
+impl Request for View {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let lines = self.headers.iter().filter(|(other, _)| other == name);
+        let lines: Vec<&[u8]> = lines.map(|(_, value)| value.as_slice()).collect();
+        let separator: &[u8] = if name == "cookie" { b"; " } else { b"," };
+        (!lines.is_empty()).then(|| lines.join(separator).into())
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(other, _)| other == name)
+    }
+
+    fn cluster_name(&self) -> Option<Vec<u8>> {
+        self.cluster_name.clone()
+    }
+
+    fn virtual_host_name(&self) -> Option<Vec<u8>> {
+        self.virtual_host_name.clone()
+    }
+}

@@ -1,0 +1,37 @@
+//! Child processes that end with their parent, however it ends.
+
+use std::{
+    ffi::OsStr,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// A command whose process the kernel kills when the thread that starts it ends. `kill_on_drop` and
+/// the like cover a parent that returns; this also covers one that is killed.
+///
+/// The command runs through `setpriv` from util-linux, which sets the signal and then becomes
+/// `program`: the process id, the arguments and the environment are those of `program`. Where there
+/// is no such `setpriv` (it is Linux's), the command is `program` itself.
+///
+/// Start it on a thread that lives as long as the process is needed: not on one of tokio's threads
+/// for blocking work, which end when they are idle.
+#[must_use]
+pub fn killed_with_parent(program: impl AsRef<OsStr>) -> Command {
+    if !has_setpriv() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+fn has_setpriv() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let mut attempt = Command::new("setpriv");
+        attempt.args(["--pdeathsig", "KILL", "--", "true"]);
+        let status =
+            attempt.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    })
+}

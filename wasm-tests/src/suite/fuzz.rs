@@ -1,0 +1,47 @@
+//! The tier `fuzz`: the core on random bytes, by cargo-fuzz. Each fuzz target counts as one test.
+
+use std::{path::Path, process::Command};
+
+use super::{Options, runner::Tally, tier::Skip, tool};
+use crate::{module::run, workspace};
+
+/// Runs each fuzz target for ten seconds, or for a minute in the long form.
+pub(super) fn run_targets(options: Options) -> Result<Tally, Skip> {
+    if run(Command::new("cargo").args(["+nightly", "--version"])).is_err() {
+        return Err(Skip(
+            "nightly Rust is not installed; run `rustup toolchain install nightly`".into(),
+        ));
+    }
+    let cargo_fuzz = tool::CARGO_FUZZ.path()?;
+    let folder = workspace::root().join("filter/core/fuzz");
+    // cargo-fuzz has no `--locked`: this fails if the lock file is out of date.
+    run(Command::new("cargo").current_dir(&folder).args(["+nightly", "fetch", "--locked"]))?;
+    let seconds = if options.long { 60 } else { 10 };
+    let mut tally = Tally::default();
+    for target in ["baggage", "config", "decide"] {
+        let corpus = workspace::target().join("fuzz-corpus").join(target);
+        std::fs::create_dir_all(&corpus)?;
+        let mut command = fuzz_run(&cargo_fuzz, &folder, target);
+        command
+            .arg(corpus)
+            .arg(folder.join("seeds").join(target))
+            .args(["--", "-verbosity=0", "-max_len=16384", "-timeout=10"])
+            .arg(format!("-max_total_time={seconds}"));
+        tally = tally + Tally::of_check(&mut command);
+    }
+    Ok(tally)
+}
+
+/// `cargo fuzz run TARGET`, to be followed by its corpora.
+fn fuzz_run(cargo_fuzz: &Path, folder: &Path, target: &str) -> Command {
+    let mut command = Command::new(cargo_fuzz);
+    command
+        .current_dir(folder)
+        // cargo-fuzz calls cargo, which must be nightly's.
+        .env("RUSTUP_TOOLCHAIN", "nightly")
+        .env_remove("CARGO")
+        .args(["fuzz", "run", "--fuzz-dir", ".", "--target-dir"])
+        .arg(workspace::target().join("fuzz"))
+        .arg(target);
+    command
+}
