@@ -1,10 +1,10 @@
-//! `cargo compare`: what a request costs, beside the other ways to do it on a stock Istio.
+//! `cargo compare`: the cost of a request, compared with the other ways to route it on a stock Istio.
 //!
-//! These machines are noisy and differ by a factor of four, so only ratios within one run count.
-//! An HTTP/1.1 closed loop hides a filter behind system calls; what shows it is HTTP/2 with many
-//! streams on few connections, a direct response instead of an upstream, CPU time from schedstat,
-//! and many short rounds in which all variants take their turn: what is printed is the median of
-//! the ratios within a round, and the quartiles beside it.
+//! Machines differ by a factor of four and are noisy, so only ratios within one run mean anything.
+//! A closed loop over HTTP/1.1 hides a filter behind system calls. Therefore the load is HTTP/2 with
+//! many streams on few connections, the response is direct instead of from an upstream, and the time
+//! is CPU time from schedstat. All variants take turns in many short rounds. The result is the median
+//! of the ratios within a round, with the quartiles.
 
 mod control_plane;
 mod http_routes;
@@ -24,30 +24,30 @@ pub use self::{
 use self::{load::Connections, variants::Variant};
 use crate::{envoy::Process, progress::Progress};
 
-/// One line of a result: its name, and what was measured, by column.
+/// One row of a result.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// The variant.
+    /// The first column: the variant.
     pub name: String,
-    /// The columns' values, as they are printed.
+    /// The other columns, as they are printed.
     pub values: Vec<String>,
 }
 
-/// A result: a title, the columns, the rows.
+/// A result, as a table.
 #[derive(Debug, Serialize)]
 pub struct Measured {
     /// What was measured, in a sentence.
     pub title: String,
-    /// The names of the columns; the first is the variant's.
+    /// The names of the columns. The first one is the variant's.
     pub columns: Vec<&'static str>,
-    /// One for each variant.
+    /// One row for each variant.
     pub rows: Vec<Row>,
 }
 
-/// CPU time a request of every variant, as a ratio to the null filter on the Rust SDK.
+/// The CPU time of a request in every variant, as a ratio to the null filter on the Rust SDK.
 ///
 /// # Errors
-/// When an Envoy does not start, or when a request is not answered as it must be.
+/// If an Envoy does not start, or if a response does not have status 200.
 pub async fn cpu(envoy: &Path, rounds: usize, folder: &Path) -> anyhow::Result<Measured> {
     let variants = variants::all(folder)?;
     let mut envoys: BTreeMap<String, (Process, Connections)> = BTreeMap::new();
@@ -70,8 +70,8 @@ pub async fn cpu(envoy: &Path, rounds: usize, folder: &Path) -> anyhow::Result<M
     for round in 0..rounds + WARM_UP {
         for (variant, times) in variants.iter().zip(&mut nanoseconds) {
             let (process, connections) =
-                envoys.get(&variant.envoy).context("each variant has its Envoy")?;
-            // Another Envoy ran before: the first requests find its code and data in the caches.
+                envoys.get(&variant.envoy).context("a variant has no Envoy")?;
+            // The caches hold another Envoy's code and data; these requests warm them up.
             let send = async |requests| {
                 connections.send(variant, requests).await.with_context(|| variant.name.clone())
             };
@@ -111,14 +111,14 @@ fn ratios(variants: &[Variant], nanoseconds: &[Vec<f64>]) -> Measured {
     }
 }
 
-/// The quartiles and the median between them.
+/// The lower quartile, the median and the upper quartile.
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     [1, 2, 3].map(|quarter| values.get(values.len() * quarter / 4).copied().unwrap_or(f64::NAN))
 }
 
 impl Measured {
-    /// The result as a table of Markdown, which reads as well on a terminal.
+    /// The result as a Markdown table, which is also readable on a terminal.
     #[must_use]
     pub fn markdown(&self) -> String {
         let header = self.columns.iter().map(|column| (*column).to_owned()).collect();
@@ -151,5 +151,5 @@ impl Measured {
 }
 
 const WARM_UP: usize = 2;
-/// Requests of one variant in one round: some tens of milliseconds.
+/// Requests of one variant in one round. They take some tens of milliseconds.
 const REQUESTS: usize = 5_000;

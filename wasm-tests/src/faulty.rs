@@ -1,12 +1,11 @@
-//! Modules that a roll-out must not let through: each runs and counts as the filter does, and
-//! has one fault.
+//! Modules that a rollout must reject: each one runs and counts as the filter does, with one fault.
 
 use anyhow::Context as _;
 
 /// What is wrong with a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It takes no table.
+    /// It rejects every table.
     RefusesTable,
     /// It traps at the thirtieth request.
     Traps,
@@ -14,40 +13,19 @@ pub enum Fault {
     IsSlow,
 }
 
-/// A module with this fault, which counts as `plugin`.
+/// A module with this fault. `plugin` is the label of its counters.
 ///
 /// # Errors
-/// None: the text is fixed.
+/// None in practice: the text is fixed.
 pub fn module(fault: Fault, plugin: &str) -> anyhow::Result<Vec<u8>> {
-    let (taken, request) = match fault {
+    let (accepted, request) = match fault {
         Fault::RefusesTable => (0, ""),
         Fault::Traps => {
             (1, "(if (i32.eq (global.get $requests) (i32.const 30)) (then unreachable))")
         }
         Fault::IsSlow => (1, SLOW),
     };
-    let labelled = |name: &str| format!("{name}.plugin=.={plugin};.;");
-    let names = [
-        labelled("skycap_vms_total"),
-        labelled("skycap_vm_milliseconds_total"),
-        "skycap_requests_total.outcome=.=no_key;.;".to_owned(),
-    ];
-    let data: Vec<_> = names
-        .iter()
-        .enumerate()
-        .map(|(n, name)| format!("(data (i32.const {}) \"{name}\")", n * 128))
-        .collect();
-    let define: Vec<_> = names
-        .iter()
-        .enumerate()
-        .map(|(n, name)| {
-            let (place, id) = (n * 128, 512 + n * 4);
-            let size = name.len();
-            format!(
-                "(drop (call $define (i32.const 0) (i32.const {place}) (i32.const {size}) (i32.const {id})))"
-            )
-        })
-        .collect();
+    let (data, define) = counters(plugin);
     let text = format!(
         r#"(module
   (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
@@ -66,7 +44,7 @@ pub fn module(fault: Fault, plugin: &str) -> anyhow::Result<Vec<u8>> {
   (func (export "proxy_on_configure") (param i32 i32) (result i32)
     {define}
     (drop (call $tick (i32.const 1000)))
-    (i32.const {taken}))
+    (i32.const {accepted}))
   (func (export "proxy_on_tick") (param i32)
     (if (i32.eqz (global.get $ticked)) (then (global.set $ticked (i32.const 1)) (call $count (i32.const 512) (i64.const 1))))
     (call $count (i32.const 516) (i64.const 1000)))
@@ -75,17 +53,35 @@ pub fn module(fault: Fault, plugin: &str) -> anyhow::Result<Vec<u8>> {
     (global.set $requests (i32.add (global.get $requests) (i32.const 1)))
     {request}
     (call $count (i32.const 520) (i64.const 1))
-    (i32.const 0)))"#,
-        data = data.join("\n  "),
-        define = define.join("\n    "),
+    (i32.const 0)))"#
     );
-    wat::parse_str(&text).with_context(|| format!("the module with {fault:?}"))
+    wat::parse_str(&text).with_context(|| format!("cannot assemble the module for {fault:?}"))
 }
 
-/// A module that does the same and is another one: with a section that nobody reads.
+/// The names of the counters as data, 128 bytes apart, and the calls that define them. Their ids are
+/// written from byte 512 on.
+fn counters(plugin: &str) -> (String, String) {
+    let labelled = |name: &str| format!("{name}.plugin=.={plugin};.;");
+    let names = [
+        labelled("skycap_vms_total"),
+        labelled("skycap_vm_milliseconds_total"),
+        "skycap_requests_total.outcome=.=no_key;.;".to_owned(),
+    ];
+    let (mut data, mut define) = (Vec::new(), Vec::new());
+    for (index, name) in names.iter().enumerate() {
+        let (place, size, id) = (index * 128, name.len(), 512 + index * 4);
+        data.push(format!("(data (i32.const {place}) \"{name}\")"));
+        define.push(format!(
+            "(drop (call $define (i32.const 0) (i32.const {place}) (i32.const {size}) (i32.const {id})))"
+        ));
+    }
+    (data.join("\n  "), define.join("\n    "))
+}
+
+/// The same module with another digest: it has a section that no reader uses.
 #[must_use]
 pub fn renamed(module: &[u8]) -> Vec<u8> {
-    // A custom section (0) of five bytes: a name of four.
+    // A custom section (0) of five bytes: the length of its name, and the name.
     [module, b"\x00\x05\x04next"].concat()
 }
 

@@ -1,4 +1,4 @@
-//! `cargo compare`: what a request costs, beside the other ways to do it.
+//! `cargo compare`: the cost of a request, compared with the other ways to route it.
 #![forbid(unsafe_code)]
 
 use clap::{Parser, ValueEnum};
@@ -7,32 +7,32 @@ use skycap_tests::{
     envoy, workspace,
 };
 
-/// Measure skycap beside the other ways to route a request by its key
+/// Compare skycap with the other ways to route a request by its key
 #[derive(Parser)]
 #[command(name = "cargo compare", version)]
 struct Args {
-    /// The comparisons to make, divided by commas [default: all]
+    /// The comparisons to make, separated by commas [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Comparison>,
-    /// What to write into target/, beside what is printed
+    /// The formats to write into target/, in addition to the output
     #[arg(long, value_enum, value_delimiter = ',', default_value = "markdown,json")]
     format: Vec<Format>,
-    /// How many rounds; the more, the closer the quartiles
+    /// The number of rounds; more rounds bring the quartiles closer
     #[arg(long, default_value_t = 15)]
     rounds: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Comparison {
-    /// CPU time a request
+    /// CPU time of a request
     Cpu,
     /// p50 and p99 at a fixed rate
     Latency,
-    /// What a table costs to compile, to configure and to keep
+    /// The cost of a table: to compile, to configure and to keep
     Tables,
-    /// What a table costs as HTTPRoutes
+    /// The cost of a table as HTTPRoutes
     HttpRoutes,
-    /// The controller and the command with 10,000 sandboxes on a real API server; wants Go
+    /// The controller and the command with 10,000 sandboxes on a real API server; needs Go
     ControlPlane,
 }
 
@@ -70,7 +70,7 @@ async fn main() -> anyhow::Result<()> {
         };
         let path = workspace::target().join(file);
         std::fs::write(&path, text)?;
-        anstream::eprintln!("written to {}", path.display());
+        anstream::eprintln!("wrote {}", path.display());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the control plane costs: 10,000 sandboxes of two routes on a real API server.
+//! The cost of the control plane: 10,000 sandboxes of two routes on a real API server.
 
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,11 @@ use crate::{
     progress::Progress,
 };
 
-/// Starts a controller on a full cluster, changes one fragment, and runs the command over the same.
+/// Starts a controller on a cluster with many sandboxes, changes one fragment at a time, and runs the
+/// command on the same input.
 ///
 /// # Errors
-/// When a part does not start, or the table is not what it must be.
+/// If a program does not start, or if the expected table does not appear.
 pub async fn control_plane() -> anyhow::Result<Measured> {
     build_program()?;
     let cluster = Cluster::start(PluginKind::WasmPlugin).await?;
@@ -59,17 +60,20 @@ pub async fn control_plane() -> anyhow::Result<Measured> {
         columns: vec!["what", "figure"],
         rows: vec![
             row("controller: from its start to the table in the mesh", milliseconds(applied)),
-            row("controller: memory in RAM", format!("{resident} MB")),
+            row("controller: resident memory", format!("{resident} MB")),
             row("the plugin, as JSON", format!("{} KiB", full / 1024)),
-            row("one fragment switched: until the mesh has it, median of 20", milliseconds(median)),
-            row("one fragment switched: the controller's CPU", milliseconds(change_cpu)),
-            row("skycap explain, from the mesh's table", milliseconds(explain)),
-            row("skycap compile, of as many ConfigMaps in a file", milliseconds(compile)),
+            row(
+                "one fragment toggled: until the mesh has the table, median of 20",
+                milliseconds(median),
+            ),
+            row("one fragment toggled: CPU time of the controller", milliseconds(change_cpu)),
+            row("skycap explain, from the table in the mesh", milliseconds(explain)),
+            row("skycap compile, the same ConfigMaps in one file", milliseconds(compile)),
         ],
     })
 }
 
-/// Switches one sandbox off and on; the time until the mesh has the first of it.
+/// Disables and enables one sandbox. Returns the time until the mesh has the table without it.
 async fn change_one(cluster: &Cluster, number: usize) -> anyhow::Result<Duration> {
     let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "shop");
     let name = format!("pr-{}", number * 37);
@@ -86,7 +90,7 @@ async fn change_one(cluster: &Cluster, number: usize) -> anyhow::Result<Duration
     Ok(took)
 }
 
-/// Waits for a table; gives its bytes.
+/// Waits for a table. Returns its size in bytes.
 async fn wait_for(
     cluster: &Cluster,
     holds: impl Fn(&PluginConfig) -> bool,
@@ -102,8 +106,8 @@ async fn wait_for(
                 return Ok(json.len());
             }
         }
-        ensure!(Instant::now() < deadline, "the table does not come");
-        // To look costs the API server as much as the change itself.
+        ensure!(Instant::now() < deadline, "the expected table did not appear within 60 s");
+        // A read costs the API server as much as the change itself.
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }
@@ -155,7 +159,7 @@ async fn fill(cluster: &Cluster) -> anyhow::Result<()> {
         services.iter().map(|name| {
             json!({
                 "metadata": {"name": name},
-                // Without an address: to allocate twenty thousand takes the API server minutes.
+                // Without an address: the API server takes minutes to allocate twenty thousand.
                 "spec": {"clusterIP": "None", "ports": [{"name": "http", "port": 80}]},
             })
         }),

@@ -1,4 +1,4 @@
-//! What HTTPRoutes cost: 2,000 sandboxes of three routes each, over 50 Services.
+//! The cost of HTTPRoutes: 2,000 sandboxes of three routes each, over 50 Services.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use skycap::{
 
 use super::{Measured, Row};
 
-/// Times and bytes of the whole, and what one more sandbox changes.
+/// Times and sizes of all HTTPRoutes, and what one more sandbox changes.
 ///
 /// # Errors
-/// When a generated ConfigMap is refused, or one more sandbox changes more than it may.
+/// If a generated ConfigMap is rejected, or if one more sandbox changes too many HTTPRoutes.
 pub fn http_routes() -> anyhow::Result<Measured> {
     let (before, compile, adapt) = adapted(SANDBOXES)?;
     let (after, ..) = adapted(SANDBOXES + 1)?;
@@ -45,14 +45,14 @@ pub fn http_routes() -> anyhow::Result<Measured> {
             row("the HTTPRoutes from the table", milliseconds(adapt)),
             row("HTTPRoutes", before.len().to_string()),
             row("all of them, as JSON", format!("{} KiB", total / 1024)),
-            row("one sandbox more: HTTPRoutes rewritten", rewritten.to_string()),
-            row("one sandbox more: HTTPRoutes created", created.to_string()),
-            row("one sandbox more: bytes written", bytes.to_string()),
+            row("one more sandbox: HTTPRoutes rewritten", rewritten.to_string()),
+            row("one more sandbox: HTTPRoutes created", created.to_string()),
+            row("one more sandbox: bytes written", bytes.to_string()),
         ],
     })
 }
 
-/// The HTTPRoutes of so many sandboxes; how long the table took, and how long they took.
+/// The HTTPRoutes of this many sandboxes, and the times for the table and for the HTTPRoutes.
 fn adapted(sandboxes: usize) -> anyhow::Result<(Vec<Object>, Duration, Duration)> {
     let mut manifests = Manifests::default();
     manifests.add(&yaml(sandboxes)?, "generated");
@@ -61,7 +61,7 @@ fn adapted(sandboxes: usize) -> anyhow::Result<(Vec<Object>, Duration, Duration)
     let begun = Instant::now();
     let compilation = compile(&input, now);
     let compiled = begun.elapsed();
-    ensure!(!compilation.report.refuses(), "a generated ConfigMap is refused");
+    ensure!(!compilation.report.refuses(), "a generated ConfigMap was rejected");
     let config = compilation.config.unwrap_or_default();
     let begun = Instant::now();
     let routes = HttpRoutes::new(&config, &input.cluster, &input.policies, &input.meshes());

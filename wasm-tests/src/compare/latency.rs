@@ -1,4 +1,4 @@
-//! Latency as a user would feel it: HTTP/1.1, through an upstream, at a fixed rate.
+//! Latency as a user notices it: HTTP/1.1, to an upstream, at a fixed rate.
 
 use std::{
     convert::Infallible,
@@ -20,46 +20,29 @@ use crate::{
     progress::Progress,
 };
 
+/// An Envoy under load, and what was measured on it.
+struct Subject {
+    name: &'static str,
+    envoy: Envoy,
+    baggage: String,
+    times: Vec<Duration>,
+}
+
 /// p50 and p99 of a request through Envoy to an upstream, at a fixed rate.
 ///
 /// # Errors
-/// When an Envoy does not start, or when a request is not answered.
+/// If an Envoy does not start, or if a request gets no response with status 200.
 pub async fn latencies(envoy: &Path, rounds: usize, folder: &Path) -> anyhow::Result<Measured> {
-    let upstream = upstream().await?;
-    let modules = [None, Some(module::build_null_sdk()?), Some(module::build()?)];
-    let foreign = variants::foreign_baggage();
-    let mut ways = Vec::new();
-    for (name, module, rows, baggage) in [
-        ("no filter", 0, 0, ""),
-        ("null filter, Rust SDK", 1, 0, ""),
-        ("skycap, no baggage", 2, 10, ""),
-        ("skycap, foreign baggage", 2, 10, &foreign),
-        ("skycap, 10 rows, routed", 2, 10, "sandbox=pr-9"),
-        ("skycap, 100000 rows, routed", 2, 100_000, "sandbox=pr-9"),
-    ] {
-        let service =
-            |name: &str| Service { name: name.into(), port: 80, endpoint: upstream, http2: false };
-        let bootstrap = Bootstrap {
-            node: "compare.shop".into(),
-            module: modules.get(module).cloned().flatten(),
-            services: vec![service("cart"), service("cart-pr-9")],
-            workers: 1,
-            dispatch_route: true,
-        };
-        let table = variants::table("cluster-header", rows);
-        let place = folder.join(format!("latency-{}", ways.len()));
-        let envoy = Envoy::start(envoy, bootstrap, &table, &place).await?;
-        ways.push((name, envoy, baggage, Vec::new()));
-    }
+    let mut subjects = start(envoy, folder).await?;
     let _progress = Progress::new(&format!("measuring latency in {rounds} rounds"));
     for _ in 0..rounds {
-        for (name, envoy, baggage, times) in &mut ways {
+        for Subject { name, envoy, baggage, times } in &mut subjects {
             let address = envoy.process.listener("80")?;
             let round = requests(address, baggage).await;
-            times.extend(round.with_context(|| name.to_owned())?);
+            times.extend(round.with_context(|| (*name).to_owned())?);
         }
     }
-    let rows = ways.into_iter().map(|(name, _, _, mut times)| {
+    let rows = subjects.into_iter().map(|Subject { name, mut times, .. }| {
         times.sort_unstable();
         let at = |percent: usize| {
             let time = times.get(times.len() * percent / 100).copied().unwrap_or_default();
@@ -78,7 +61,36 @@ pub async fn latencies(envoy: &Path, rounds: usize, folder: &Path) -> anyhow::Re
     })
 }
 
-/// Half a second of requests, each at its time.
+async fn start(envoy: &Path, folder: &Path) -> anyhow::Result<Vec<Subject>> {
+    let endpoint = upstream().await?;
+    let modules = [None, Some(module::build_null_sdk()?), Some(module::build()?)];
+    let foreign = variants::foreign_baggage();
+    let mut subjects = Vec::new();
+    for (name, module, rows, baggage) in [
+        ("no filter", 0, 0, ""),
+        ("null filter, Rust SDK", 1, 0, ""),
+        ("skycap, no baggage", 2, 10, ""),
+        ("skycap, foreign baggage", 2, 10, &foreign),
+        ("skycap, 10 rows, routed", 2, 10, "sandbox=pr-9"),
+        ("skycap, 100000 rows, routed", 2, 100_000, "sandbox=pr-9"),
+    ] {
+        let service = |name: &str| Service { name: name.into(), port: 80, endpoint, http2: false };
+        let bootstrap = Bootstrap {
+            node: "compare.shop".into(),
+            module: modules.get(module).cloned().flatten(),
+            services: vec![service("cart"), service("cart-pr-9")],
+            workers: 1,
+            dispatch_route: true,
+        };
+        let table = variants::table("cluster-header", rows);
+        let place = folder.join(format!("latency-{}", subjects.len()));
+        let envoy = Envoy::start(envoy, bootstrap, &table, &place).await?;
+        subjects.push(Subject { name, envoy, baggage: baggage.to_owned(), times: Vec::new() });
+    }
+    Ok(subjects)
+}
+
+/// Half a second of requests at the fixed rate. Returns how long each one took.
 async fn requests(address: SocketAddr, baggage: &str) -> anyhow::Result<Vec<Duration>> {
     let connections =
         (0..CONNECTIONS).map(|_| tokio::spawn(connection(address, baggage.to_owned())));
@@ -104,9 +116,9 @@ async fn connection(address: SocketAddr, baggage: String) -> anyhow::Result<Vec<
         }
         let start = Instant::now();
         let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-        ensure!(response.status() == 200, "answered with {}", response.status());
+        ensure!(response.status() == 200, "the status is {}", response.status());
         response.into_body().collect().await?;
-        // The first two find cold connections behind Envoy.
+        // The first two find no connection behind Envoy yet.
         if number >= 2 {
             times.push(start.elapsed());
         }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::variants::Variant;
 
-/// Connections to one Envoy, kept over all rounds.
+/// Connections to one Envoy, which stay open during all rounds.
 pub(super) struct Connections(Vec<SendRequest<Empty<Bytes>>>);
 
 impl Connections {
@@ -22,14 +22,14 @@ impl Connections {
             let handshake =
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
             let (sender, connection) = handshake.await?;
-            // It ends with its connection.
+            // The task ends with its connection.
             tokio::spawn(connection);
             senders.push(sender);
         }
         Ok(Self(senders))
     }
 
-    /// Sends so many requests of a variant, and checks every answer.
+    /// Sends this many requests of a variant, and checks every response.
     pub(super) async fn send(&self, variant: &Variant, requests: usize) -> anyhow::Result<()> {
         let request = variant.request()?;
         let streams = self.0.iter().flat_map(|sender| std::iter::repeat_n(sender, STREAMS));
@@ -54,8 +54,8 @@ async fn stream(
         let response = sender.send_request(request.clone()).await?;
         let status = response.status();
         response.into_body().collect().await?;
-        // Every way that a variant may take ends in 200: another status is a wrong way.
-        ensure!(status == 200, "answered with {status}");
+        // Every route of every variant ends in 200; anything else is a wrong route.
+        ensure!(status == 200, "the status is {status}");
     }
     Ok(())
 }

@@ -1,4 +1,7 @@
-//! The variants: ways to route a request by its key, and the cost of not doing it.
+//! The variants: ways to route a request by its key, and what Envoy costs without that.
+
+mod alternatives;
+mod config;
 
 use std::{fs, path::Path};
 
@@ -7,13 +10,17 @@ use hyper::{Request, body::Bytes};
 use serde_json::{Value, json};
 use skycap_core::dispatch::CLUSTER_HEADER;
 
+use self::{
+    alternatives::{lua_variants, matcher_variant, route_variants},
+    config::{CLUSTER, direct, hosts, ok, wasm},
+};
 use crate::module;
 
 /// One line of the comparison.
 #[derive(Debug, Clone)]
 pub(super) struct Variant {
     pub(super) name: String,
-    /// The Envoy that it runs on: variants with one name share one.
+    /// The Envoy that it runs on. Variants with the same name share one.
     pub(super) envoy: String,
     filter: Option<Value>,
     virtual_hosts: Value,
@@ -65,7 +72,7 @@ impl Variant {
     }
 }
 
-/// All of them; modules are built and written into `folder`.
+/// All variants. Builds the modules; writes those that are no files yet into `folder`.
 pub(super) fn all(folder: &Path) -> anyhow::Result<Vec<Variant>> {
     let null_sdk = module::build_null_sdk()?;
     let skycap = module::build()?;
@@ -132,7 +139,7 @@ fn skycap_variants(module: &Path, rows: usize) -> Vec<Variant> {
     ]
 }
 
-/// A table whose sandboxes all replace the cart.
+/// A table in which every sandbox replaces the cart.
 pub(super) fn table(dispatch: &str, rows: usize) -> String {
     let keys: Vec<_> = (0..rows).map(|row| format!("pr-{row}:0")).collect();
     format!(
@@ -142,167 +149,14 @@ pub(super) fn table(dispatch: &str, rows: usize) -> String {
     )
 }
 
-/// Lua that does the same look-up: the member `sandbox` of baggage, a table of keys, the header.
-fn lua_variants(rows: usize) -> Vec<Variant> {
-    let keys: Vec<_> = (0..rows).map(|row| format!("[\"pr-{row}\"]=\"cart-pr-{row}\"")).collect();
-    let code = format!(
-        "local targets = {{{}}}\n\
-         function envoy_on_request(handle)\n\
-           local headers = handle:headers()\n\
-           headers:remove(\"{CLUSTER_HEADER}\")\n\
-           local baggage = headers:get(\"baggage\")\n\
-           if baggage == nil then return end\n\
-           for name, value in string.gmatch(baggage, \"%s*([^=,;%s]+)%s*=%s*([^,;%s]*)\") do\n\
-             if name == \"sandbox\" and targets[value] then\n\
-               headers:add(\"{CLUSTER_HEADER}\", \"outbound|80||\" .. targets[value] .. \".shop.svc.cluster.local\")\n\
-             end\n\
-           end\n\
-         end",
-        keys.join(",")
-    );
-    let filter = json!({
-        "name": "lua",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
-            "default_source_code": {"inline_string": code},
-        },
-    });
-    let variant = |what: &str, headers: Vec<(&'static str, String)>| Variant {
-        name: format!("Lua, {rows} rows, {what}"),
-        envoy: format!("lua-{rows}"),
-        filter: Some(filter.clone()),
-        virtual_hosts: hosts(None, vec![direct("/direct")]),
-        matcher: None,
-        path: "/direct",
-        headers,
-    };
-    vec![
-        variant("no baggage", Vec::new()),
-        variant("routed", vec![("baggage", format!("sandbox=pr-{}", rows - 1))]),
-    ]
-}
-
-/// What a VirtualService with a match for each sandbox compiles to; the last one is asked for.
-fn route_variants(rows: usize) -> Vec<Variant> {
-    let variant = |what: &str, header: &'static str, value: String, exact: bool| {
-        let matches = |row: usize| {
-            let string = if exact {
-                json!({"exact": format!("pr-{row}")})
-            } else {
-                json!({"safe_regex": {"regex": format!(r"^(.*,)?\s*sandbox\s*=\s*pr-{row}\s*([,;].*)?$")}})
-            };
-            json!({
-                "match": {"prefix": "/", "headers": [{"name": header, "string_match": string}]},
-                "direct_response": ok(),
-            })
-        };
-        let routes: Vec<_> = (0..rows).map(matches).chain([direct("/direct")]).collect();
-        Variant {
-            name: format!("routes, {rows} rows, {what}"),
-            envoy: format!("routes-{exact}-{rows}"),
-            filter: None,
-            virtual_hosts: hosts(None, routes),
-            matcher: None,
-            path: "/direct",
-            headers: vec![(header, value)],
-        }
-    };
-    let last = rows - 1;
-    vec![
-        variant("exact header", "x-sandbox", format!("pr-{last}"), true),
-        variant("regex on baggage", "baggage", format!("sandbox=pr-{last}"), false),
-    ]
-}
-
-/// Envoy's own hash map over one header: no parsing, no filter, the physical limit.
-fn matcher_variant(rows: usize) -> Variant {
-    let action = json!({
-        "action": {
-            "name": "route",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.config.route.v3.Route",
-                "match": {"prefix": "/"},
-                "direct_response": ok(),
-            },
-        },
-    });
-    let map: serde_json::Map<_, _> =
-        (0..rows).map(|row| (format!("pr-{row}"), action.clone())).collect();
-    Variant {
-        name: format!("Envoy's matcher tree, {rows} rows, header"),
-        envoy: "matcher".into(),
-        filter: None,
-        virtual_hosts: json!([{"name": "*", "domains": ["*"]}]),
-        matcher: Some(json!({
-            "matcher_tree": {
-                "input": {
-                    "name": "header",
-                    "typed_config": {
-                        "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
-                        "header_name": "x-sandbox",
-                    },
-                },
-                "exact_match_map": {"map": map},
-            },
-            "on_no_match": action,
-        })),
-        path: "/",
-        headers: vec![("x-sandbox", format!("pr-{}", rows - 1))],
-    }
-}
-
-/// A Wasm filter as istiod configures it, but loaded at once.
-pub(super) fn wasm(module: &Path, configuration: &str) -> Value {
-    json!({
-        "name": "wasm",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": "wasm",
-                "vm_config": {
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": module}},
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": configuration,
-                },
-            },
-        },
-    })
-}
-
-/// The virtual hosts of every variant: a sidecar has them with and without skycap. Only the
-/// dispatch route is skycap's, and its cost counts.
-fn hosts(dispatch_route: Option<Value>, routes: Vec<Value>) -> Value {
-    let baseline = json!({"match": {"prefix": "/"}, "route": {"cluster": CLUSTER}});
-    let cart = dispatch_route.into_iter().chain(routes).chain([baseline]).collect();
-    json!([virtual_host("cart.shop", cart), virtual_host("*", vec![direct("/")])])
-}
-
-fn virtual_host(domain: &str, routes: Vec<Value>) -> Value {
-    let name = format!("{domain}.svc.cluster.local:80");
-    json!({"name": name, "domains": [domain], "routes": routes})
-}
-
-fn direct(prefix: &str) -> Value {
-    json!({"match": {"prefix": prefix}, "direct_response": ok()})
-}
-
-/// Eight members of other people's, 400 bytes.
+/// 400 bytes of baggage without a key: eight members.
 pub(super) fn foreign_baggage() -> String {
     let members: Vec<_> = (0..8).map(|n| format!("member-number-{n}={}", "v".repeat(34))).collect();
     members.join(",")
 }
 
-/// A direct response.
-fn ok() -> Value {
-    json!({"status": 200, "body": {"inline_string": "ok"}})
-}
-
-/// The name of the reference: every ratio is to it.
+/// The name of the variant that all ratios refer to.
 pub(super) const REFERENCE: &str = "null filter, Rust SDK";
-const CLUSTER: &str = "outbound|80||cart.shop.svc.cluster.local";
 const NULL_RAW: &str = r#"(module
     (memory (export "memory") 1)
     (func (export "proxy_abi_version_0_2_1"))
