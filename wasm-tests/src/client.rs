@@ -1,4 +1,4 @@
-//! Requests to ports of this machine, one connection each.
+//! Requests to ports of this machine, each on a connection of its own.
 
 use std::net::SocketAddr;
 
@@ -14,29 +14,29 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body, as text.
+    /// The body, as text.
     pub body: String,
 }
 
-/// Sends `GET /` for `host` to `address` in HTTP/1.1, with these headers.
+/// Sends `GET /` for `host` to `address` over HTTP/1.1, with these headers.
 ///
 /// # Errors
-/// When there is no whole answer.
+/// If the response is not complete.
 pub async fn send(address: SocketAddr, host: &str, headers: &HeaderMap) -> anyhow::Result<Answer> {
     send_to(address, host, "/", headers).await
 }
 
-/// The same to a path.
+/// As [`send`], for a path.
 ///
 /// # Errors
-/// When there is no whole answer.
+/// If the response is not complete.
 pub async fn send_to(
     address: SocketAddr,
     host: &str,
@@ -53,10 +53,10 @@ pub async fn send_to(
     answer
 }
 
-/// The same in HTTP/2, where the host is `:authority`.
+/// As [`send`], over HTTP/2, where the host is in `:authority`.
 ///
 /// # Errors
-/// When there is no whole answer.
+/// If the response is not complete.
 pub async fn send_http2(
     address: SocketAddr,
     host: &str,
@@ -73,10 +73,10 @@ pub async fn send_http2(
     answer
 }
 
-/// The body of `GET path`.
+/// The body of the response to `GET path`.
 ///
 /// # Errors
-/// When there is no whole answer.
+/// If the response is not complete.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let request = Request::get(path).header(HOST, "localhost").body(Empty::<Bytes>::new())?;
     let (mut sender, connection) = http1::handshake(connect(address).await?).await?;
@@ -86,10 +86,10 @@ pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     Ok(answer?.body)
 }
 
-/// The JSON that `POST path` answers with.
+/// The JSON in the response to `POST path`.
 ///
 /// # Errors
-/// When there is no whole answer, or it is no JSON.
+/// If the response is not complete or not JSON.
 pub async fn post(address: SocketAddr, path: &str, body: &Value) -> anyhow::Result<Value> {
     let body = Full::new(Bytes::from(body.to_string()));
     let request = Request::post(path).header(HOST, "localhost").body(body)?;

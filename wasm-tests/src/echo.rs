@@ -1,4 +1,4 @@
-//! A workload that answers with its own name and the Host that it saw.
+//! A workload that responds with its own name and the Host of the request.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -10,19 +10,19 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// It runs until it is dropped.
+/// A running workload. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Echo {
-    /// Its port, on all addresses of the machine.
+    /// The port, on all addresses of the machine.
     pub port: u16,
     task: JoinHandle<()>,
 }
 
 impl Echo {
-    /// Starts a workload of this name.
+    /// Starts a workload with this name.
     ///
     /// # Errors
-    /// When there is no free port.
+    /// If no port is free.
     pub async fn start(name: &str) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], 0))).await?;
         let port = listener.local_addr()?.port();
@@ -45,7 +45,7 @@ async fn serve(listener: TcpListener, name: String) {
             async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(answer))) }
         });
         tokio::spawn(async move {
-            // A client that goes away is no concern of the server's.
+            // An error here means that the client closed the connection.
             drop(
                 auto::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)

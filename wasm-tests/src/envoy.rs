@@ -1,4 +1,4 @@
-//! A real Envoy: where to get it, how to start it, how to push a table into it.
+//! A real Envoy: how to get it, start it, and push a table to it.
 
 pub mod bootstrap;
 mod obtain;
@@ -14,10 +14,10 @@ use anyhow::bail;
 
 pub use self::{bootstrap::Bootstrap, obtain::obtain, process::Process};
 
-/// An Envoy with skycap's filter, which comes by ECDS.
+/// An Envoy with skycap's filter, which it gets through ECDS.
 #[derive(Debug)]
 pub struct Envoy {
-    /// Its listeners, its stats, its log.
+    /// The process, with its listeners, stats and log.
     pub process: Process,
     folder: PathBuf,
     bootstrap: Bootstrap,
@@ -25,10 +25,10 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy in `folder`, which must be empty or new, and waits until it serves.
+    /// Starts Envoy in `folder`, which must be new or empty, and waits until it is ready.
     ///
     /// # Errors
-    /// When it does not start, with the end of its log.
+    /// If it does not start, with the end of its log.
     pub async fn start(
         binary: &Path,
         bootstrap: Bootstrap,
@@ -43,10 +43,10 @@ impl Envoy {
         Ok(Self { process, folder: folder.into(), bootstrap, version: 1 })
     }
 
-    /// Pushes a table as ECDS does, and waits for Envoy's answer: whether it was taken.
+    /// Pushes a table through ECDS. Returns whether Envoy accepted it.
     ///
     /// # Errors
-    /// When Envoy says neither yes nor no.
+    /// If Envoy neither accepts nor rejects it in time.
     pub async fn push(&mut self, plugin_config: &str) -> anyhow::Result<bool> {
         let before = (self.extension_stat("update_success").await?, self.rejected().await?);
         self.version += 1;
@@ -62,7 +62,7 @@ impl Envoy {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         bail!(
-            "Envoy took no notice of a new table within {PATIENCE:?}:\n{}",
+            "Envoy neither accepted nor rejected the table within {PATIENCE:?}:\n{}",
             self.process.log_tail()
         )
     }
@@ -77,7 +77,7 @@ impl Envoy {
     }
 }
 
-/// Writes the ECDS resource by renaming, so that Envoy never reads half of it.
+/// Replaces the file of the ECDS resource atomically: Envoy must not read half of it.
 fn write_extension(
     folder: &Path,
     bootstrap: &Bootstrap,
@@ -90,7 +90,7 @@ fn write_extension(
     Ok(())
 }
 
-/// The plugin's name, as istiod composes it from namespace and name.
+/// The name of the plugin. istiod composes it from namespace and name.
 pub const PLUGIN: &str = "istio-system.skycap";
 
 const EXTENSION_FILE: &str = "extension.json";

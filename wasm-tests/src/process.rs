@@ -35,3 +35,18 @@ fn has_setpriv() -> bool {
         status.is_ok_and(|status| status.success())
     })
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt as _, thread};
+
+    use super::{has_setpriv, killed_with_parent};
+
+    #[test]
+    fn a_process_ends_with_the_thread_that_started_it() {
+        assert!(has_setpriv(), "setpriv of util-linux is not installed");
+        let start = || killed_with_parent("sleep").arg("60").spawn();
+        let mut child = thread::spawn(start).join().unwrap().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+}

@@ -1,7 +1,7 @@
-//! A shop of three services, which knows nothing of skycap: frontend calls cart, cart calls pricing.
+//! A shop of three services that do not know skycap: frontend calls cart, and cart calls pricing.
 //!
-//! Each workload has an Envoy of its own for its calls; one more Envoy is the gateway through which
-//! requests come in.
+//! Each workload has an Envoy of its own for its calls. One more Envoy is the gateway, where requests
+//! enter.
 
 mod workload;
 
@@ -20,7 +20,7 @@ use crate::{
     envoy::{Bootstrap, Envoy, bootstrap::Service},
 };
 
-/// A shop that runs, until it is dropped.
+/// A running shop. It closes when it is dropped.
 #[derive(Debug)]
 pub struct Shop {
     servers: Vec<Workload>,
@@ -28,14 +28,14 @@ pub struct Shop {
     envoys: Vec<Envoy>,
 }
 
-/// What the shop answers.
+/// The response of the shop.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Visit {
-    /// The workloads that the request came by, in order.
+    /// The workloads on the path of the request, in order.
     pub path: Vec<String>,
-    /// The Host that each of them saw.
+    /// The Host that each of them received.
     pub hosts: Vec<String>,
-    /// The key in `x-skycap-sandbox` that each of them saw, empty for none.
+    /// The `x-skycap-sandbox` header that each of them received; empty if there was none.
     pub keys: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ impl Shop {
     /// `cart-pr-1` is a cart.
     ///
     /// # Errors
-    /// When a port or an Envoy is not to be had.
+    /// If no port is free, or if an Envoy does not start.
     pub async fn open(
         workloads: &[&str],
         envoy: &Path,
@@ -73,56 +73,56 @@ impl Shop {
             envoys.push(envoy?);
         }
         for (server, envoy) in servers.iter().zip(envoys.iter().skip(1)) {
-            server.call_by(envoy.process.listener(PORT_NAME)?);
+            server.set_sidecar(envoy.process.listener(PORT_NAME)?);
         }
         Ok(Self { servers, envoys })
     }
 
-    /// Where requests come in.
+    /// The address of the gateway.
     ///
     /// # Errors
-    /// When the gateway has no listener.
+    /// If the gateway has no listener.
     pub fn gateway(&self) -> anyhow::Result<SocketAddr> {
-        self.envoys.first().context("a shop has a gateway")?.process.listener(PORT_NAME)
+        self.envoys.first().context("the shop has no gateway")?.process.listener(PORT_NAME)
     }
 
-    /// Sends a request to the frontend, by the gateway.
+    /// Sends a request to the frontend, through the gateway.
     ///
     /// # Errors
-    /// When there is no answer, or none of status 200.
+    /// If there is no response with status 200.
     pub async fn visit(&self, headers: &HeaderMap) -> anyhow::Result<(Visit, HeaderMap)> {
         visit(self.gateway()?, headers).await
     }
 
-    /// Pushes a table to every Envoy, and waits until all have taken it.
+    /// Pushes a table to every Envoy, and waits until all of them have accepted it.
     ///
     /// # Errors
-    /// When one refuses it.
+    /// If one rejects it.
     pub async fn push(&mut self, plugin_config: &str) -> anyhow::Result<()> {
         let pushes = self.envoys.iter_mut().map(|envoy| envoy.push(plugin_config));
         for taken in futures_util::future::join_all(pushes).await {
-            anyhow::ensure!(taken?, "an Envoy refused the table: {plugin_config}");
+            anyhow::ensure!(taken?, "an Envoy rejected the table: {plugin_config}");
         }
         Ok(())
     }
 
-    /// The workloads as Services of port 80.
+    /// The workloads as Services with port 80.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
         self.servers.iter().map(service_of).collect()
     }
 
-    /// How many workloads there are.
+    /// The number of workloads.
     #[must_use]
     pub fn workloads(&self) -> usize {
         self.servers.len()
     }
 }
 
-/// Sends a request to the frontend, by the gateway at `address`.
+/// Sends a request to the frontend, through the gateway at `address`.
 ///
 /// # Errors
-/// When there is no answer, or none of status 200.
+/// If there is no response with status 200.
 pub async fn visit(address: SocketAddr, headers: &HeaderMap) -> anyhow::Result<(Visit, HeaderMap)> {
     let answer = client::send(address, "frontend.shop", headers).await?;
     anyhow::ensure!(answer.status == StatusCode::OK, "{}: {}", answer.status, answer.body);
@@ -133,5 +133,5 @@ fn service_of(workload: &Workload) -> Service {
     Service { name: workload.name.clone(), port: 80, endpoint: workload.address, http2: false }
 }
 
-/// Listeners are named by their port.
+/// The name of the listener for port 80: listeners are named by their port.
 const PORT_NAME: &str = "80";

@@ -1,4 +1,4 @@
-//! Where things lie: the checkout, its target folder, and the cache outside both.
+//! The folders: the checkout, cargo's target folder, and the cache outside both.
 
 use std::path::{Path, PathBuf};
 
@@ -17,15 +17,16 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The folder for what is slow to build and the same for every checkout: `SKYCAP_CACHE`, else
-/// `skycap` in the user's cache folder. What lies in it is named by version and never changed.
+/// The folder for what takes long to build and is the same for every checkout: `SKYCAP_CACHE`, or by
+/// default `skycap` in the user's cache folder. Its entries have versions in their names, and never
+/// change.
 ///
 /// # Errors
-/// When no home folder is known.
+/// If none of `SKYCAP_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.
 pub fn cache() -> anyhow::Result<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     variable("SKYCAP_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("skycap")))
         .or_else(|| variable("HOME").map(|home| home.join(".cache/skycap")))
-        .context("no folder for the cache: set SKYCAP_CACHE to one")
+        .context("no cache folder: set `SKYCAP_CACHE` to a folder")
 }

@@ -1,6 +1,9 @@
-//! A filter that does nothing, on the Rust SDK: what `cargo compare` measures against.
+//! A filter that does nothing, on the Rust SDK: the reference of `cargo compare`.
 
-#![expect(missing_docs, reason = "the SDK's macro makes a public function without one")]
+#![expect(
+    missing_docs,
+    reason = "the SDK's macro generates a public function without documentation"
+)]
 
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},

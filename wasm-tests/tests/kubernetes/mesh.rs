@@ -141,7 +141,7 @@ async fn open_shop(fixture: &Fixture) -> anyhow::Result<Vec<Workload>> {
     for name in WORKLOADS {
         let workload = Workload::start(name, local_address()?).await?;
         // A sandbox's calls take the sidecar of its service: their configuration is the same.
-        workload.call_by(SocketAddr::from((outbound(name), 80)));
+        workload.set_sidecar(SocketAddr::from((outbound(name), 80)));
         fixture.apply(&service(name)).await?;
         fixture.apply(&super::shop::endpoints(name, workload.address.port(), true)?).await?;
         workloads.push(workload);
