@@ -26,28 +26,35 @@ struct Args {
     /// Run the long form of the tests that have one (also SKYCAP_LONG=1)
     #[arg(long)]
     long: bool,
-    /// Print the tiers that would run, and exit
+    /// Print all tiers, and exit
     #[arg(long)]
     list: bool,
 }
 
 fn main() -> ExitCode {
     let Args { all, only, long, list } = Args::parse();
-    let by_default = !all && only.is_empty();
-    let tiers = match (all, by_default) {
+    if list {
+        print_tiers();
+        return ExitCode::SUCCESS;
+    }
+    let tiers = match (all, only.is_empty()) {
         (true, _) => Tier::value_variants().to_vec(),
-        (false, true) => Tier::without_control_plane(),
-        (false, false) => only,
+        (false, true) => Tier::by_default(),
+        (false, false) => only.clone(),
     };
-    let left_out = by_default.then(|| suite::left_out(&tiers)).flatten();
     let is_set = |name, value| std::env::var(name).is_ok_and(|set| set == value);
-    let passed = if list {
-        tiers.iter().for_each(|tier| anstream::println!("{tier:<12} {}", tier.about()));
-        true
-    } else {
-        let long = long || is_set("SKYCAP_LONG", "1");
-        suite::run(&tiers, Options { ci: is_set("CI", "true"), long })
-    };
-    left_out.iter().for_each(|line| anstream::println!("{line}"));
+    let long = long || is_set("SKYCAP_LONG", "1");
+    let passed = suite::run(&tiers, Options { ci: is_set("CI", "true"), long });
+    if only.is_empty() {
+        suite::left_out(&tiers).iter().for_each(|line| anstream::println!("{line}"));
+    }
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_tiers() {
+    let by_default = Tier::by_default();
+    for tier in Tier::value_variants() {
+        let note = if by_default.contains(tier) { "" } else { " (only with --all or --only)" };
+        anstream::println!("{tier:<12} {}{note}", tier.about());
+    }
 }

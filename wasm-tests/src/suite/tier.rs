@@ -43,7 +43,7 @@ pub(super) struct Skip(pub(super) String);
 impl Tier {
     /// The tiers that `cargo suite` runs by default: no etcd, API server or istiod.
     #[must_use]
-    pub fn without_control_plane() -> Vec<Self> {
+    pub fn by_default() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
         all.filter(|tier| !matches!(tier, Self::Cluster | Self::Istio)).collect()
     }
