@@ -1,4 +1,4 @@
-//! The case table: requests and what must become of them, as YAML that is easy to read.
+//! The case table: requests and their expected results, as YAML that is easy to read.
 //!
 //! Every case runs three ways: through the core natively, through the built module, and through
 //! the HTTPRoutes of the same table.
@@ -18,8 +18,8 @@
 //! ```
 //! - In a header, `\xNN` is one byte.
 //! - `cluster` and `virtualHost` set what Envoy picked, if it is not what `to` implies.
-//! - `baseline` means that the request does not change, except that a dispatch header from the client
-//!   is removed. `expectHeaders` lists further lines that the request must have.
+//! - `baseline` means that the request does not change, except that a dispatch header from the
+//!   client is removed. `expectHeaders` lists further lines that the request must have.
 //! - `httpRouteModel` sets what a mesh does with the HTTPRoutes, if it differs, and why.
 
 mod http_route_model;

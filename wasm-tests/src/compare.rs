@@ -1,10 +1,11 @@
-//! `cargo compare`: the cost of a request, compared with the other ways to route it on a stock Istio.
+//! `cargo compare`: the cost of a request, compared with the other ways to route it on a stock
+//! Istio.
 //!
 //! Machines differ by a factor of four and are noisy, so only ratios within one run mean anything.
-//! A closed loop over HTTP/1.1 hides a filter behind system calls. Therefore the load is HTTP/2 with
-//! many streams on few connections, the response is direct instead of from an upstream, and the time
-//! is CPU time from schedstat. All variants take turns in many short rounds. The result is the median
-//! of the ratios within a round, with the quartiles.
+//! A closed loop over HTTP/1.1 hides a filter behind system calls. Therefore the load is HTTP/2
+//! with many streams on few connections, the response is direct instead of from an upstream, and
+//! the time is CPU time from schedstat. All variants take turns in many short rounds. The result is
+//! the median of the ratios within a round, with the quartiles.
 
 mod control_plane;
 mod http_routes;

@@ -61,7 +61,7 @@ pub async fn run(programs: &Programs, keep: bool) -> anyhow::Result<()> {
     if keep { keep_open(&mut shop, &config_maps).await } else { Ok(()) }
 }
 
-/// Applies every change to the ConfigMaps, for ever.
+/// Applies every change to the ConfigMaps. Returns only on an error.
 async fn keep_open(shop: &mut Shop, config_maps: &ConfigMaps) -> anyhow::Result<()> {
     let gateway = shop.gateway()?;
     anstream::println!("\nThe shop stays open until Ctrl-C. Try:");

@@ -46,10 +46,10 @@ pub struct View {
     pub virtual_host_name: Option<Vec<u8>>,
 }
 
-/// What became of a request, and its cost.
+/// The result of a request, and its cost.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The headers of the request that goes on.
+    /// The headers that are sent on.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The response by the filter itself.
     pub response: Option<LocalResponse>,

@@ -39,7 +39,7 @@ pub struct Route {
     pub rules: Vec<Value>,
 }
 
-/// What becomes of a request.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// The Service has no route: the request goes to the Service itself.
@@ -57,7 +57,7 @@ pub enum Answer {
 }
 
 impl HttpRouteModel {
-    /// What becomes of a request to the Service that has these routes.
+    /// The result of a request to the Service that has these routes.
     ///
     /// # Errors
     /// If a rule has an invalid regular expression.

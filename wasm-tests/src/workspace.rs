@@ -17,9 +17,9 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The folder for what takes long to build and is the same for every checkout: `SKYCAP_CACHE`, or by
-/// default `skycap` in the user's cache folder. Its entries have versions in their names, and never
-/// change.
+/// The folder for programs that take long to build and are the same for every checkout:
+/// `SKYCAP_CACHE`, or by default `skycap` in the user's cache folder. Its entries have versions in
+/// their names, and never change.
 ///
 /// # Errors
 /// If none of `SKYCAP_CACHE`, `XDG_CACHE_HOME` and `HOME` is set.

@@ -1,4 +1,4 @@
-//! One scenario: its YAML, its table, and what must become of its requests.
+//! One scenario: its YAML, its table, and the expected result of each request.
 
 use std::fmt;
 
@@ -59,10 +59,10 @@ pub(super) struct Difference {
     _because: String,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(PartialEq, Eq)]
 pub(super) struct Observed {
-    /// The headers of the request that goes on, sorted.
+    /// The headers that are sent on, sorted.
     pub(super) headers: Vec<(String, Vec<u8>)>,
     /// The status of a response by the filter itself.
     pub(super) status: Option<u32>,

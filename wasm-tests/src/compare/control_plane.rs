@@ -23,8 +23,8 @@ use crate::{
     progress::Progress,
 };
 
-/// Starts a controller on a cluster with many sandboxes, changes one fragment at a time, and runs the
-/// command on the same input.
+/// Starts a controller on a cluster with many sandboxes, changes one fragment at a time, and runs
+/// the command on the same input.
 ///
 /// # Errors
 /// If a program does not start, or if the expected table does not appear.

@@ -72,7 +72,7 @@ impl Variant {
     }
 }
 
-/// All variants. Builds the modules; writes those that are no files yet into `folder`.
+/// All variants. Builds their modules; the one from text is written into `folder`.
 pub(super) fn all(folder: &Path) -> anyhow::Result<Vec<Variant>> {
     let null_sdk = module::build_null_sdk()?;
     let skycap = module::build()?;

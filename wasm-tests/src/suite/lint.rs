@@ -1,4 +1,4 @@
-//! The tier `lint`: the rules that hold for every file, crate and dependency.
+//! The tier `lint`: rules for all files, crates and dependencies.
 
 mod msrv;
 mod tracked;

@@ -97,9 +97,9 @@ impl Tier {
         }
     }
 
-    /// Whether the tier compiles for wasm32.
+    /// Whether the tier cannot run without a toolchain for wasm32.
     const fn needs_wasm(self) -> bool {
-        !matches!(self, Self::Unit | Self::Instructions | Self::Fuzz)
+        !matches!(self, Self::Lint | Self::Unit | Self::Instructions | Self::Fuzz)
     }
 }
 

@@ -8,7 +8,8 @@ use super::{
     config::{direct, hosts, ok},
 };
 
-/// Lua that does the same: reads the member `sandbox` of baggage, looks the key up, sets the header.
+/// Lua that does the same: reads the member `sandbox` of baggage, looks the key up, sets the
+/// header.
 pub(super) fn lua_variants(rows: usize) -> Vec<Variant> {
     let keys: Vec<_> = (0..rows).map(|row| format!("[\"pr-{row}\"]=\"cart-pr-{row}\"")).collect();
     let code = format!(

@@ -1,5 +1,5 @@
-//! The check of `rust-version`: it is the highest one among the dependencies, neither lower (the
-//! claim would be false) nor higher (it would shut out compilers without need).
+//! The check of `rust-version`: it must be the highest one among the dependencies. A lower one would
+//! be false, and a higher one would exclude compilers without need.
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
