@@ -17,7 +17,7 @@ pub(super) fn run_targets(options: Options) -> Result<Tally, Skip> {
     // cargo-fuzz has no `--locked`: this fails if the lock file is out of date.
     run(Command::new("cargo").current_dir(&folder).args(["+nightly", "fetch", "--locked"]))?;
     let seconds = if options.long { 60 } else { 10 };
-    let mut tally = Tally::default();
+    let mut commands = Vec::new();
     for target in ["baggage", "config", "decide"] {
         let corpus = workspace::target().join("fuzz-corpus").join(target);
         std::fs::create_dir_all(&corpus)?;
@@ -27,9 +27,10 @@ pub(super) fn run_targets(options: Options) -> Result<Tally, Skip> {
             .arg(folder.join("seeds").join(target))
             .args(["--", "-verbosity=0", "-max_len=16384", "-timeout=10"])
             .arg(format!("-max_total_time={seconds}"));
-        tally = tally + Tally::of_check(&mut command);
+        commands.push(command);
     }
-    Ok(tally)
+    // Each target runs on one thread. The first one to start builds all three.
+    Ok(Tally::of_parallel_checks(&mut commands))
 }
 
 /// `cargo fuzz run TARGET`, to be followed by its corpora.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::Context as _;
@@ -43,6 +43,29 @@ impl Tally {
                 Self::of_one(false)
             }
         }
+    }
+
+    /// Runs commands at the same time. Each one counts as one test; its output is shown at its end.
+    pub(super) fn of_parallel_checks(commands: &mut [Command]) -> Self {
+        let start = |command: &mut Command| {
+            anstream::println!("{}", command_line(command));
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+        };
+        let children: Vec<_> = commands.iter_mut().map(start).collect();
+        children.into_iter().fold(Self::default(), |tally, child| {
+            let passed = match child.and_then(Child::wait_with_output) {
+                Ok(output) => {
+                    anstream::print!("{}", String::from_utf8_lossy(&output.stdout));
+                    anstream::print!("{}", String::from_utf8_lossy(&output.stderr));
+                    output.status.success()
+                }
+                Err(error) => {
+                    anstream::println!("cannot run the command: {error}");
+                    false
+                }
+            };
+            tally + Self::of_one(passed)
+        })
     }
 
     /// A check of the suite itself, which counts as one test.
