@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use skycap_core::{decision::decide, plan::HeaderEdit, request::Request, table::Table};
+use skycap_core::{decision::decide, effect::HeaderEdit, request::Request, table::Table};
 
 use super::scenario::{Observed, Scenario, set};
 use crate::host::View;
@@ -20,18 +20,18 @@ impl Scenario {
 
 fn observe(table: &Table, view: &View) -> Observed {
     let decision = decide(table, view);
-    let plan = decision.plan();
+    let effect = decision.effect();
     let mut headers = view.headers.clone();
-    if let Some(baggage) = plan.baggage {
+    if let Some(baggage) = effect.baggage {
         set(&mut headers, "baggage", baggage);
     }
-    match plan.dispatch {
+    match effect.dispatch {
         Some(HeaderEdit::Remove(name)) => headers.retain(|(other, _)| other != name),
         Some(HeaderEdit::Set(name, value)) => set(&mut headers, name, value.into_bytes()),
         None => {}
     }
     headers.sort();
-    let status = plan.response.map(|response| u32::from(response.status));
+    let status = effect.response.map(|response| u32::from(response.status));
     Observed { headers, status, reason: decision.reason.label().into() }
 }
 
