@@ -95,25 +95,26 @@ fn invalid_settings_compile_to_no_table() {
         ("namespaces: 'a,b c'", "data.namespaces"),
         ("colour: blue", "data.colour"),
     ] {
-        let settings = format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: skycap, namespace: skycap-system}}\n\
-             data:\n  {data}\n---\n{GOOD}"
-        );
-        let Compilation { config, report, .. } = compiled(&settings);
-        assert!(config.is_none() && !report.compiled, "{data}");
-        let problem = only_problem(data, &report.problems);
-        assert_eq!(
-            (problem.severity, problem.field.as_str()),
-            (Severity::Refused, field),
-            "{data}"
-        );
+        // The label does not matter, not even a wrong one.
+        for label in ["", ", labels: {skycap.dev/kind: sandbox}"] {
+            let settings = format!(
+                "kind: ConfigMap\nmetadata: {{name: skycap, namespace: skycap-system{label}}}\n\
+                 data:\n  {data}\n---\n{GOOD}"
+            );
+            let Compilation { config, report, .. } = compiled(&settings);
+            assert!(config.is_none() && !report.compiled, "{data}");
+            let problem = only_problem(data, &report.problems);
+            let found = (problem.severity, problem.field.as_str());
+            assert_eq!(found, (Severity::Refused, field), "{data}");
+        }
     }
 }
 
 #[test]
 fn other_objects_are_ignored() {
-    let others =
-        "kind: ConfigMap\nmetadata: {name: a}\ndata: {colour: blue}\n---\nkind: Pod\n---\n\n---\n";
+    let others = "kind: ConfigMap\nmetadata: {name: a}\ndata: {colour: blue}\n---\nkind: Pod\n---\n\n---\n\
+         kind: ConfigMap\nmetadata: {name: skycap, namespace: shop, labels: {skycap.dev/kind: \
+         settings}}\ndata: {colour: blue}\n---\n";
     let Compilation { config, report, .. } = compiled(&format!("{others}{GOOD}"));
     assert_eq!(config.map(|config| config.keys.len()), Some(1));
     assert_eq!(report.problems, []);
@@ -140,8 +141,8 @@ fn of_two_settings_neither_counts() {
 
 /// The only problem of `input`.
 fn only_problem<'a>(input: &str, problems: &'a [Problem]) -> &'a Problem {
-    let [problem] = problems else { panic!("{input}: {problems:?}") };
-    problem
+    assert_eq!(problems.len(), 1, "{input}: {problems:?}");
+    &problems[0]
 }
 
 /// Fragments that are rejected: the kind, the data, the field of the problem, a part of its text.

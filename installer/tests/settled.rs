@@ -161,7 +161,7 @@ fn the_warning_about_an_unavailable_target_says_where_requests_go() {
     for (data, expected, goes_to) in [
         ("routes: 'cart: cart-k'", "go to the baseline", "baseline"),
         ("routes: 'cart: cart-k', onUnavailable: fail", "get a 503", "503"),
-        ("routes: 'cart: cart-k', extends: base", "another key", "cart:80"),
+        ("routes: 'cart: cart-k', extends: base", "fall back to the next key", "cart:80"),
     ] {
         let yaml = sandbox("k", 1, data) + &base + &services;
         assert_eq!(destination(&yaml, "k", "cart", 80), goes_to, "{data}");

@@ -21,7 +21,7 @@ pub(crate) enum InvalidCarriers {
     #[error("{0}; expected a list such as `- baggage: sandbox`")]
     Yaml(#[from] InvalidYaml),
     /// No carrier, or too many.
-    #[error("{0} carriers: expected 1 to {CARRIERS}")]
+    #[error("found {0} carriers: expected 1 to {CARRIERS}")]
     Count(usize),
     /// A carrier with a field that does not exist.
     #[error(

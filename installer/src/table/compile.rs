@@ -227,8 +227,8 @@ impl<'a> Compiler<'a> {
     fn warn_of_older(&mut self, set: Result<(), usize>, fragment: &Fragment, field: &str) {
         let Some(older) = set.err().and_then(|index| self.fragments.get(index)) else { return };
         let text = format!(
-            "no effect: the older ConfigMap {} sets another value for key `{}`; set the same value \
-             in both",
+            "this value has no effect: the older ConfigMap {} sets another one for key `{}`; set \
+             the same value in both",
             older.origin.id(),
             fragment.key,
         );

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     names::KIND_LABEL,
-    problem::{InvalidField, InvalidValue, Problem, Severity},
+    problem::{InvalidField, InvalidValue, Problem},
 };
 
 /// One fragment that is well formed.
@@ -73,9 +73,7 @@ impl Fragment {
                 InvalidValue::new("kind", other, "`sandbox`, `group` or `settings`"),
             )),
         };
-        Some(parsed.map_err(|InvalidField { field, text }| {
-            origin.problem(Severity::Refused, &field, text)
-        }))
+        Some(parsed.map_err(|field| origin.refusal(field)))
     }
 }
 

@@ -89,7 +89,7 @@ impl FromStr for MeshKind {
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
-            let expected = "`istio`, `linkerd` or `gateway-api`, or several with commas between";
+            let expected = "`istio`, `linkerd` or `gateway-api`, or several, separated by commas";
             InvalidValue::new("mesh", text, expected)
         })
     }

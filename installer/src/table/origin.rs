@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use super::cluster::name_of;
 use crate::{
     objects::ObjectRef,
-    problem::{Problem, Severity},
+    problem::{InvalidField, Problem, Severity},
 };
 
 /// Which ConfigMap, and how old it is.
@@ -44,6 +44,11 @@ impl Origin {
     /// fragment without a creation time is younger than all that have one.
     pub(crate) fn age(&self) -> impl Ord + '_ {
         (self.created.is_none(), self.created, &self.namespace, &self.name)
+    }
+
+    /// The rejection of this ConfigMap for one of its fields.
+    pub(crate) fn refusal(&self, InvalidField { field, text }: InvalidField) -> Problem {
+        self.problem(Severity::Refused, &field, text)
     }
 
     /// A problem of this ConfigMap.

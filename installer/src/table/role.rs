@@ -25,7 +25,7 @@ impl<'a> Role<'a> {
         let (namespace, name) = name_of(&map.metadata);
         Self::named(&namespace, &name).or_else(|| {
             match map.metadata.labels.as_ref()?.get(KIND_LABEL)?.as_str() {
-                // The label of the settings, on a ConfigMap that has not their name.
+                // The label of the settings, on a ConfigMap with another name.
                 "settings" => None,
                 kind => Some(Self::Fragment(kind)),
             }

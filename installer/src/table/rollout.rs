@@ -22,7 +22,7 @@ use super::{data::Data, expiry, origin::Origin};
 use crate::{
     names::{KIND_LABEL, NAMESPACE, ROLLOUT},
     objects::object,
-    problem::{InvalidField, InvalidValue, Problem, Severity},
+    problem::{InvalidField, InvalidValue, Problem},
 };
 
 /// Which module serves which workloads.
@@ -44,9 +44,7 @@ impl Rollout {
     /// The problem for which it is rejected. Then there is no canary, and the module is the one
     /// that skycap was installed with.
     pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, Problem> {
-        parse(Data::of(map)).map_err(|InvalidField { field, text }| {
-            Origin::of(map, source).problem(Severity::Refused, &field, text)
-        })
+        parse(Data::of(map)).map_err(|field| Origin::of(map, source).refusal(field))
     }
 
     /// The canary, unless its time is over at `now`.

@@ -42,6 +42,6 @@ fn expression(term: &str) -> Result<Expression, InvalidValue> {
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     let is_label = !name.is_empty() && name.bytes().all(is_valid);
     is_label.then_some(expression).ok_or_else(|| {
-        InvalidValue::new("label selector", term, "one such as `skycap.dev/enabled=true`")
+        InvalidValue::new("label selector", term, "a label such as `skycap.dev/enabled=true`")
     })
 }

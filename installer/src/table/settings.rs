@@ -12,7 +12,7 @@ use super::{
     role::Role,
     selector::NamespaceSelector,
 };
-use crate::problem::{InvalidField, Problem, Severity};
+use crate::problem::{InvalidField, Problem};
 
 /// What applies to all sandboxes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,9 +40,7 @@ impl Settings {
     /// The problem for which they are rejected. The caller must not compile then, so that a
     /// mistyped kill switch never means "on".
     pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, Problem> {
-        parse(Data::of(map)).map_err(|InvalidField { field, text }| {
-            Origin::of(map, source).problem(Severity::Refused, &field, text)
-        })
+        parse(Data::of(map)).map_err(|field| Origin::of(map, source).refusal(field))
     }
 }
 

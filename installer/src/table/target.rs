@@ -70,7 +70,7 @@ impl Target {
             (OnUnavailable::Fail, _) => "get a 503",
             (OnUnavailable::Baseline, false) => "go to the baseline",
             (OnUnavailable::Baseline, true) => {
-                "go to another key that this key extends or joins, or to the baseline"
+                "fall back to the next key (`extends`, `members`), then to the baseline"
             }
         };
         let service = service.name();
