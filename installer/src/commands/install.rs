@@ -68,6 +68,8 @@ pub struct InstallArgs {
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
     /// Controller's image
+    ///
+    /// Required, unless this build is a release.
     #[arg(long, env = "SKYCAP_IMAGE", value_name = "IMAGE")]
     image: Option<String>,
 }

@@ -25,6 +25,8 @@ pub(crate) struct MeshArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModuleArgs {
     /// Where Istio gets the module: oci://…, https://… or file:///…
+    ///
+    /// Required on Istio, unless this build is a release or, for `sync`, the mesh has a module.
     #[arg(long, env = "SKYCAP_MODULE_URL", value_name = "URL")]
     module_url: Option<String>,
     /// Secret in Istio's root namespace with the credentials for the module's registry

@@ -8,7 +8,8 @@
 //! | `SKYCAP_RELEASE_IMAGE` | `--image` | `registry.example.com/skycap/controller:0.1.0` |
 //! | `SKYCAP_RELEASE_MODULE_URL` | `--module-url` | `oci://registry.example.com/skycap/filter@sha256:…` |
 //!
-//! Both should be pinned by digest. The module has to be pushed before the command is built.
+//! Both should be pinned by digest. The module has to be pushed before the command is built. The tests
+//! expect a build without them.
 
 /// The controller's image of this release; `None` in other builds.
 pub const IMAGE: Option<&str> = non_empty(option_env!("SKYCAP_RELEASE_IMAGE"));
