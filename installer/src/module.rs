@@ -1,5 +1,5 @@
-//! The module's way: into a registry ([`oci`], [`registry`]), and to some workloads before it goes
-//! to all of them ([`trial`], [`verdict`]).
+//! How the filter's module gets to the sidecars: into a registry ([`oci`], [`registry`]), and first
+//! to some workloads before it goes to all ([`trial`], [`verdict`]).
 
 pub mod oci;
 pub mod registry;

@@ -1,5 +1,5 @@
-//! What a cluster holds, and how a plan is applied to it: the only room that calls the API server
-//! for the commands and the controller alike.
+//! The current state of a cluster, and how a plan is applied to it. For the commands and the
+//! controller, this is the only module that calls the API server about objects of the mesh.
 
 pub mod acceptance;
 pub mod api;

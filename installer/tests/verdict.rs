@@ -1,138 +1,154 @@
-//! A canary's verdict is a function of what its sidecar and another one report, look by look.
+//! The verdict on a canary depends only on the metrics of its sidecar and of another one.
 
 use std::time::Duration;
 
 use skycap::{
-    module::verdict::{Limits, Trial, Verdict},
+    module::verdict::{Defect, Limits, StartFailure, Trial, Verdict},
     observed::sidecars::{ProxyMetrics, Sidecars},
 };
 
-/// A sidecar of two VMs, `second` seconds into a trial, that was asked ten times a second.
+/// The metrics of a sidecar with two VMs, `second` seconds into a trial, at ten requests a second.
 fn healthy(second: u32) -> ProxyMetrics {
     let second = f64::from(second);
     ProxyMetrics {
         generation: Some(7),
         vms: 2.0,
-        threads: 1.0,
-        lived: second * 2.0,
+        workers: 1.0,
+        vm_seconds: second * 2.0,
         decided: PAST + second * 10.0,
         requests: PAST + second * 10.0,
-        milliseconds: (PAST + second * 10.0, PAST + second * 10.0),
+        latency_ms_sum: PAST + second * 10.0,
+        latency_ms_count: PAST + second * 10.0,
         ..ProxyMetrics::default()
     }
 }
 
-/// Before the trial, the module that it replaces.
+/// The metrics before the trial: the canary's module has not started.
 fn before() -> ProxyMetrics {
-    ProxyMetrics { vms: 0.0, lived: 0.0, ..healthy(0) }
+    ProxyMetrics { vms: 0.0, vm_seconds: 0.0, ..healthy(0) }
 }
 
-fn sidecars(report: ProxyMetrics) -> Sidecars {
-    Sidecars { reports: [("shop/cart-1".to_owned(), Ok(report))].into(), total: 1 }
+fn without_requests(second: u32) -> ProxyMetrics {
+    ProxyMetrics { requests: PAST, decided: PAST, ..healthy(second) }
 }
 
-/// The verdict on a sidecar that is looked at every two seconds, for a minute.
-fn verdict(report: impl Fn(u32) -> ProxyMetrics, other: impl Fn(u32) -> ProxyMetrics) -> Verdict {
+/// A fraction of the requests gets a 5xx.
+fn failing(second: u32, share: f64) -> ProxyMetrics {
+    ProxyMetrics { errors: f64::from(second) * 10.0 * share, ..healthy(second) }
+}
+
+/// Requests take `more` milliseconds longer than before.
+fn slow(second: u32, more: f64) -> ProxyMetrics {
+    let metrics = healthy(second);
+    let added = f64::from(second) * 10.0 * more;
+    ProxyMetrics { latency_ms_sum: metrics.latency_ms_sum + added, ..metrics }
+}
+
+fn sidecars(metrics: ProxyMetrics) -> Sidecars {
+    Sidecars { reports: [("shop/cart-1".to_owned(), Ok(metrics))].into(), total: 1 }
+}
+
+type Metrics = fn(u32) -> ProxyMetrics;
+
+/// The verdict on a sidecar whose metrics are read every two seconds, for a minute.
+fn verdict(canary: Metrics, other: Metrics) -> Option<Verdict> {
     let limits = Limits {
         start: Duration::from_secs(10),
         window: Duration::from_secs(40),
         ..Limits::default()
     };
     let mut trial = Trial::new(limits, &sidecars(before()), &sidecars(other(0)));
-    let mut verdict = Verdict::Wait(String::new());
-    for second in (2..60).step_by(2) {
+    (2..60).step_by(2).find_map(|second| {
         let elapsed = Duration::from_secs(second.into());
-        verdict = trial.observe(elapsed, &sidecars(report(second)), &sidecars(other(second)));
-        if !matches!(verdict, Verdict::Wait(_)) {
-            break;
-        }
-    }
-    verdict
+        let verdict = trial.observe(elapsed, &sidecars(canary(second)), &sidecars(other(second)));
+        (!matches!(verdict, Verdict::Wait(..))).then_some(verdict)
+    })
 }
 
 #[test]
-fn each_fault_is_seen_and_nothing_else() {
-    let slow = |second: u32, by: f64| {
-        let report = healthy(second);
-        let (sum, count) = report.milliseconds;
-        ProxyMetrics { milliseconds: (sum + f64::from(second) * 10.0 * by, count), ..report }
-    };
-    let failing = |second: u32, share: f64| ProxyMetrics {
-        errors: f64::from(second) * 10.0 * share,
-        ..healthy(second)
-    };
-    type Reports = Box<dyn Fn(u32) -> ProxyMetrics>;
-    let cases: [(&str, Reports, Reports, &str); 13] = [
-        ("all is well", Box::new(healthy), Box::new(healthy), ""),
+fn a_healthy_canary_is_promoted() {
+    let cases: [(&str, Metrics, Metrics); 5] = [
+        ("healthy", healthy, healthy),
         (
-            "its proxy is restarted in the middle",
-            Box::new(|second| healthy(if second < 20 { second } else { second - 20 })),
-            Box::new(healthy),
-            "",
+            "its proxy restarts during the trial",
+            |second| healthy(if second < 20 { second } else { second - 20 }),
+            healthy,
         ),
         (
-            "it is silent for a moment",
-            Box::new(|second| if (20..26).contains(&second) { before() } else { healthy(second) }),
-            Box::new(healthy),
-            "",
+            "the module does not run for six seconds",
+            |second| if (20..26).contains(&second) { before() } else { healthy(second) },
+            healthy,
         ),
-        ("it never runs", Box::new(|_| before()), Box::new(healthy), "runs in 0 of 1"),
-        (
-            "it cannot be fetched",
-            Box::new(|_| ProxyMetrics { fetch_failures: 1.0, ..before() }),
-            Box::new(healthy),
-            "cannot get it",
-        ),
-        (
-            "it refuses the table",
-            Box::new(|second| ProxyMetrics { refused: 1.0, ..healthy(second) }),
-            Box::new(healthy),
-            "refuses the table",
-        ),
-        (
-            "one of two VMs traps after ten seconds, and nobody asks",
-            Box::new(|second| {
-                let lived = f64::from(second + second.min(10));
-                ProxyMetrics { lived, requests: PAST, decided: PAST, ..healthy(second) }
-            }),
-            Box::new(healthy),
-            "a VM of the module has stopped",
-        ),
-        (
-            "it decides nothing any more",
-            Box::new(|second| ProxyMetrics { decided: PAST + 20.0, ..healthy(second) }),
-            Box::new(healthy),
-            "and the module saw",
-        ),
-        ("failures", Box::new(move |s| failing(s, 0.05)), Box::new(healthy), "got a 5xx"),
-        (
-            "failures, as everywhere",
-            Box::new(move |s| failing(s, 0.05)),
-            Box::new(move |s| failing(s, 0.05)),
-            "",
-        ),
-        ("slow", Box::new(move |s| slow(s, 10.0)), Box::new(healthy), "ms in the mean"),
-        (
-            "slow, as everywhere",
-            Box::new(move |s| slow(s, 10.0)),
-            Box::new(move |s| slow(s, 10.0)),
-            "",
-        ),
-        (
-            "nobody asks",
-            Box::new(|second| ProxyMetrics { requests: PAST, decided: PAST, ..healthy(second) }),
-            Box::new(healthy),
-            "nothing was judged",
-        ),
+        ("as many failures as elsewhere", |s| failing(s, 0.05), |s| failing(s, 0.05)),
+        ("as slow as elsewhere", |s| slow(s, 10.0), |s| slow(s, 10.0)),
     ];
-    for (about, report, other, wanted) in cases {
-        let is_right = match verdict(report, other) {
-            Verdict::Promote(_) => wanted.is_empty(),
-            Verdict::BackOut(why) => !wanted.is_empty() && why.contains(wanted),
-            Verdict::Wait(_) => false,
-        };
-        assert!(is_right, "{about}: expected `{wanted}`");
+    for (about, canary, other) in cases {
+        let verdict = verdict(canary, other);
+        assert!(matches!(verdict, Some(Verdict::Promote(_))), "{about}: {verdict:?}");
     }
 }
 
+#[test]
+fn a_bad_canary_is_backed_out_with_its_defect() {
+    let cases: [(&str, Metrics, fn(&Defect) -> bool); 8] = [
+        (
+            "it never runs",
+            |_| before(),
+            |defect| matches!(defect, Defect::NotRunning { failure: StartFailure::NotLoaded, .. }),
+        ),
+        (
+            "it cannot be fetched",
+            |_| ProxyMetrics { fetch_failures: 1.0, ..before() },
+            |defect| matches!(defect, Defect::NotRunning { failure: StartFailure::NotFetched, .. }),
+        ),
+        (
+            "it rejects the table",
+            |second| ProxyMetrics { rejected_tables: 1.0, ..healthy(second) },
+            |defect| matches!(defect, Defect::TableRejected { .. }),
+        ),
+        (
+            "one of two VMs traps after ten seconds, without any requests",
+            |second| {
+                let vm_seconds = f64::from(second + second.min(10));
+                ProxyMetrics { vm_seconds, ..without_requests(second) }
+            },
+            |defect| matches!(defect, Defect::VmStopped { .. }),
+        ),
+        (
+            "it stops deciding requests",
+            |second| ProxyMetrics { decided: PAST + 20.0, ..healthy(second) },
+            |defect| matches!(defect, Defect::Bypassed { .. }),
+        ),
+        (
+            "5 % of its requests fail",
+            |second| failing(second, 0.05),
+            |defect| matches!(defect, Defect::Errors { rate, before: 0.0, others: 0.0 } if (0.045..0.055).contains(rate)),
+        ),
+        (
+            "it is slow",
+            |second| slow(second, 10.0),
+            |defect| matches!(defect, Defect::Latency { mean, before: 1.0 } if (10.9..11.1).contains(mean)),
+        ),
+        ("it has no requests", without_requests, |defect| *defect == Defect::NoTraffic),
+    ];
+    for (about, canary, is_expected) in cases {
+        let verdict = verdict(canary, healthy);
+        let is_right = matches!(&verdict, Some(Verdict::BackOut(d, _)) if is_expected(d));
+        assert!(is_right, "{about}: {verdict:?}");
+    }
+}
+
+#[test]
+fn texts_show_the_figures() {
+    let defect = Defect::Errors { rate: 0.872, before: 0.0, others: 0.0 };
+    assert_eq!(defect.to_string(), "5xx rate 87.2 % (before: 0.0 %, other sidecars: 0.0 %)");
+    let Some(Verdict::Promote(evidence)) = verdict(healthy, healthy) else {
+        panic!("a healthy canary is promoted");
+    };
+    let text = evidence.to_string();
+    assert!(text.contains("runs in 1 of 1 sidecars; 420 requests, 0 with a 5xx"), "{text}");
+    assert!(text.contains("mean latency 1.0 ms"), "{text}");
+}
+
+/// The number of requests before the trial.
 const PAST: f64 = 1_000.0;

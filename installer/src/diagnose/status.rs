@@ -59,7 +59,7 @@ impl RouteCounts {
             match Acceptance::of(object) {
                 Acceptance::Accepted => counts.accepted += 1,
                 Acceptance::Pending => counts.pending += 1,
-                Acceptance::Refused(text) => counts.refused.push(Problem::of(
+                Acceptance::Rejected(rejection) => counts.refused.push(Problem::of(
                     reference.clone(),
                     Severity::Warning,
                     "status.parents",
@@ -136,7 +136,7 @@ impl Status {
             rows.push(("in the mesh", self.in_the_mesh(plugin)));
             rows.push(("plugin", plugin.name.clone()));
         }
-        rows.extend(self.sidecars.as_ref().map(|uptake| ("sidecars", uptake.told())));
+        rows.extend(self.sidecars.as_ref().map(|uptake| ("sidecars", uptake.summary())));
         rows.extend(self.http_routes.as_ref().map(|routes| ("HTTPRoutes", routes.text())));
         let leaderless = "NO LEADER: routing continues, but changes have no effect";
         let controller = self.controller.as_ref();

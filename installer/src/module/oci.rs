@@ -1,13 +1,13 @@
-//! The module as an artifact in an OCI registry, in the layouts that Istio's agent takes
+//! The module as an artifact in an OCI registry, in the layouts that Istio's agent accepts
 //! (istio: `pkg/wasm/imagefetcher.go`).
 //!
-//! | layout | what |
+//! | layout | contents |
 //! |---|---|
-//! | [`Layout::Artifact`] | exactly two layers: the module as it is, and what runs it (solo-io/wasm: `spec/spec.md`) |
-//! | [`Layout::Compat`] | an image whose last layer is a tar+gzip with `plugin.wasm` (`spec/spec-compat.md`), for registries that take images only |
+//! | [`Layout::Artifact`] | exactly two layers: the module, and its runtime configuration (solo-io/wasm: `spec/spec.md`) |
+//! | [`Layout::Compat`] | an image whose last layer is a tar+gzip with `plugin.wasm` (`spec/spec-compat.md`), for registries that accept only images |
 //!
-//! Nothing in them depends on the time or the machine: the same module has the same digest. It is
-//! the digest of the manifest by which an object pins a module; Istio's agent compares that one.
+//! An artifact contains no time and nothing about the machine, so the same module has the same
+//! digest. The digest of the manifest pins a module; Istio's agent compares it.
 
 use std::io::{Read as _, Write as _};
 
@@ -18,20 +18,20 @@ use oci_client::{
 };
 use serde_json::json;
 
-/// How a module lies in a registry.
+/// The layout of a module in a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// Two layers: the module, and what runs it
+    /// Two layers: the module, and its runtime configuration
     Artifact,
-    /// An image with plugin.wasm, for registries that take images only
+    /// An image with plugin.wasm, for registries that accept only images
     Compat,
 }
 
-/// A module with all that a registry is to hold of it.
+/// A module in the form in which a registry holds it.
 #[derive(Clone)]
 pub struct Artifact {
-    /// The layers, in the manifest's order.
+    /// The layers, in the order of the manifest.
     pub layers: Vec<ImageLayer>,
     /// The config blob.
     pub config: Config,
@@ -40,10 +40,10 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// Lays out a module.
+    /// An artifact of a module.
     ///
     /// # Errors
-    /// When it is no Proxy-Wasm module of the ABI that Envoy takes.
+    /// If it is not a Proxy-Wasm module with an ABI that Envoy supports.
     pub fn new(module: &[u8], layout: Layout) -> anyhow::Result<Self> {
         check_module(module)?;
         let (layers, config) = match layout {
@@ -70,10 +70,10 @@ impl Artifact {
 }
 
 impl Layout {
-    /// The layout of a manifest and the layer with the module, as Istio's agent would take it.
+    /// The layout of a manifest, and its layer with the module.
     ///
     /// # Errors
-    /// When it would not, with what it expects.
+    /// If Istio's agent would reject the manifest, with what the agent expects.
     pub fn of(manifest: &OciImageManifest) -> anyhow::Result<(Self, &OciDescriptor)> {
         let layers = &manifest.layers;
         if let Some(last) = layers.last().filter(|last| COMPAT_LAYERS.contains(&&*last.media_type))
@@ -86,9 +86,9 @@ impl Layout {
             _ => {
                 let types: Vec<_> = layers.iter().map(|layer| &*layer.media_type).collect();
                 bail!(
-                    "Istio's agent takes no artifact with the layers `{}`, expected two of which one is \
-                     `{WASM_LAYER}`, or a last one of tar+gzip; push the module anew with `skycap plugin \
-                     push`",
+                    "Istio's agent rejects the layers `{}`: expected two layers of which one is \
+                     `{WASM_LAYER}`, or a last layer of tar+gzip; push the module again with `skycap \
+                     plugin push`",
                     types.join("`, `")
                 )
             }
@@ -98,7 +98,7 @@ impl Layout {
     /// The module in a layer of this layout.
     ///
     /// # Errors
-    /// When there is none in it.
+    /// If the layer does not contain a module.
     pub fn module(self, layer: Vec<u8>) -> anyhow::Result<Vec<u8>> {
         let module = match self {
             Self::Artifact => layer,
@@ -109,19 +109,22 @@ impl Layout {
     }
 }
 
-/// Of bytes, as `sha256:` and hexadecimal digits.
+/// The digest of bytes, as `sha256:` and hexadecimal digits.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     ImageLayer::new(bytes.to_vec(), String::new(), None).sha256_digest()
 }
 
 fn check_module(module: &[u8]) -> anyhow::Result<()> {
-    ensure!(module.starts_with(b"\0asm"), "it is no wasm module: its first bytes are not `\\0asm`");
-    let speaks = |abi: &[u8]| module.windows(abi.len()).any(|window| window == abi);
     ensure!(
-        speaks(ABI.as_bytes()),
-        "it is no Proxy-Wasm filter that Envoy takes: it does not export `{ABI}`; build it with `cargo \
-         module`"
+        module.starts_with(b"\0asm"),
+        "not a Wasm module: expected `\\0asm` as the first bytes; build the module with `cargo module`"
+    );
+    let exports = |abi: &[u8]| module.windows(abi.len()).any(|window| window == abi);
+    ensure!(
+        exports(ABI.as_bytes()),
+        "not a Proxy-Wasm module that Envoy supports: expected the export `{ABI}`; build the module with \
+         `cargo module`"
     );
     Ok(())
 }
@@ -160,28 +163,31 @@ fn compress(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 fn unpack(layer: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(layer));
-    for entry in archive.entries().context("the layer is no tar+gzip")? {
-        let entry = entry.context("the layer is no tar+gzip")?;
+    for entry in archive.entries().context(INVALID_ARCHIVE)? {
+        let entry = entry.context(INVALID_ARCHIVE)?;
         if entry.path()?.file_name().is_some_and(|name| name == PLUGIN_FILE) {
             let mut module = Vec::new();
             entry.take(MODULE_LIMIT).read_to_end(&mut module)?;
             return Ok(module);
         }
     }
-    bail!("there is no `{PLUGIN_FILE}` in its last layer")
+    bail!("no `{PLUGIN_FILE}` in the last layer; push the module again with `skycap plugin push`")
 }
 
-/// What Envoy looks for (proxy-wasm-cpp-host: `AbiVersion`).
+/// The export by which Envoy recognizes the ABI (proxy-wasm-cpp-host: `AbiVersion`).
 const ABI: &str = "proxy_abi_version_0_2_1";
 const WASM_LAYER: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 const WASM_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
-/// Of images, as OCI and as Docker call them.
+/// The layers of images, in OCI's and in Docker's terms.
 const COMPAT_LAYERS: [&str; 2] = [
     "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
 ];
 const PLUGIN_FILE: &str = "plugin.wasm";
-/// Bytes: as much as Istio's agent reads (istio: `ISTIO_WASM_MAX_BINARY_SIZE_BYTES`).
+const INVALID_ARCHIVE: &str =
+    "the last layer is not a tar+gzip; push the module again with `skycap plugin push`";
+/// The size up to which a module is read, in bytes; Istio's agent reads as much (istio:
+/// `ISTIO_WASM_MAX_BINARY_SIZE_BYTES`).
 const MODULE_LIMIT: u64 = 256 << 20;
 
 #[cfg(test)]
@@ -193,25 +199,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_laid_out_is_found_again() -> anyhow::Result<()> {
+    fn a_module_is_found_in_its_artifact() -> anyhow::Result<()> {
         for layout in [Layout::Artifact, Layout::Compat] {
             let artifact = Artifact::new(&module(), layout)?;
             let (seen, layer) = Layout::of(&artifact.manifest)?;
             assert_eq!(seen, layout);
             let data = artifact.layers.iter().find(|known| known.sha256_digest() == layer.digest);
-            let data = data.context("the manifest names a layer that is not there")?;
+            let data =
+                data.context("the manifest names a layer that the artifact does not have")?;
             assert_eq!(layout.module(data.data.to_vec())?, module());
             let again = Artifact::new(&module(), layout)?;
             let text = |artifact: &Artifact| artifact.manifest.to_string();
-            assert_eq!(text(&again), text(&artifact), "it depends on nothing but the module");
+            assert_eq!(text(&again), text(&artifact), "the manifest depends only on the module");
         }
         Ok(())
     }
 
     #[test]
-    fn what_istio_does_not_take_is_refused() -> anyhow::Result<()> {
-        assert!(Artifact::new(b"\0asm\x01\0\0\0", Layout::Artifact).is_err(), "another module");
-        assert!(Artifact::new(ABI.as_bytes(), Layout::Artifact).is_err(), "no module");
+    fn a_module_or_manifest_that_istio_rejects_is_an_error() -> anyhow::Result<()> {
+        assert!(
+            Artifact::new(b"\0asm\x01\0\0\0", Layout::Artifact).is_err(),
+            "a module of another ABI"
+        );
+        assert!(Artifact::new(ABI.as_bytes(), Layout::Artifact).is_err(), "not a module");
         let mut manifest = Artifact::new(&module(), Layout::Artifact)?.manifest;
         manifest.layers.truncate(1);
         assert!(Layout::of(&manifest).is_err(), "one layer");

@@ -1,5 +1,5 @@
-//! A module on trial: what its sidecars report is read until there is a verdict, and the record of it
-//! is the ConfigMap that the controller carries out.
+//! A module on trial: the metrics of its sidecars are read until there is a verdict. A ConfigMap
+//! records the trial, and the controller acts on it.
 
 use std::{
     collections::BTreeMap,
@@ -18,31 +18,54 @@ use crate::{
     table::rollout::Rollout,
 };
 
-/// Looks until there is a verdict; gives whether the module is good, and what was seen. `None` where
-/// somebody else has decided.
+/// The end of a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the module is promoted; otherwise, it is backed out.
+    pub promote: bool,
+    /// Why, for users.
+    pub reason: String,
+}
+
+/// Watches a canary until there is a decision; `None` if another user has ended the trial. Calls
+/// `say` with the progress.
+///
+/// # Errors
+/// If the record of the rollout or the metrics of sidecars cannot be read.
 pub async fn watch(
     client: &Client,
     selector: &BTreeMap<String, String>,
     plugin: &str,
     mut trial: Trial,
     say: impl Fn(&str),
-) -> anyhow::Result<Option<(bool, String)>> {
-    let begun = Instant::now();
+) -> anyhow::Result<Option<Decision>> {
+    let start = Instant::now();
     loop {
         tokio::time::sleep(INTERVAL).await;
         if read(client).await?.canary_at(Timestamp::now()).is_none() {
             return Ok(None);
         }
-        let (now, others) = look(client, selector, plugin).await?;
-        match trial.observe(begun.elapsed(), &now, &others) {
-            Verdict::Wait(seen) => say(&seen),
-            Verdict::Promote(seen) => return Ok(Some((true, seen))),
-            Verdict::BackOut(why) => return Ok(Some((false, why))),
+        let (canary, others) = look(client, selector, plugin).await?;
+        match trial.observe(start.elapsed(), &canary, &others) {
+            Verdict::Wait(evidence, None) => say(&evidence.running()),
+            Verdict::Wait(evidence, Some(left)) => {
+                say(&format!("{evidence}; {} s left", left.as_secs()));
+            }
+            Verdict::Promote(evidence) => {
+                return Ok(Some(Decision { promote: true, reason: evidence.to_string() }));
+            }
+            Verdict::BackOut(defect, evidence) => {
+                let reason = format!("{defect}; {}", evidence.running());
+                return Ok(Some(Decision { promote: false, reason }));
+            }
         }
     }
 }
 
-/// What the canary's sidecars report, and what some of the others do.
+/// The metrics of the canary's sidecars, and those of a sample of the others.
+///
+/// # Errors
+/// Those of [`Sidecars::read`].
 pub async fn look(
     client: &Client,
     selector: &BTreeMap<String, String>,
@@ -54,30 +77,38 @@ pub async fn look(
     Ok((canary, others))
 }
 
-/// Which module serves whom, as it is written in the cluster.
+/// The record of the rollout; empty if there is none.
+///
+/// # Errors
+/// The API server's error, or the problem of a malformed record.
 pub async fn read(client: &Client) -> anyhow::Result<Rollout> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let map = maps.get_opt(ROLLOUT).await.context("cannot read the rollout")?;
-    let state = map.map(|map| Rollout::parse(&map, None)).transpose();
-    state.map(Option::unwrap_or_default).map_err(|problem| anyhow::anyhow!("{problem}"))
+    let map = maps.get_opt(ROLLOUT).await.context("cannot read the record of the rollout")?;
+    let rollout = map.map(|map| Rollout::parse(&map, None)).transpose();
+    rollout.map(Option::unwrap_or_default).map_err(|problem| anyhow::anyhow!("{problem}"))
 }
 
-/// Writes it as a whole: what another has put into it must go too, which a server-side apply leaves.
-pub async fn write(client: &Client, state: &Rollout) -> anyhow::Result<()> {
+/// Writes the record of the rollout. It replaces the whole ConfigMap, because a server-side apply
+/// would keep keys that other field managers added, and these would make the record malformed.
+///
+/// # Errors
+/// The API server's error.
+pub async fn write(client: &Client, rollout: &Rollout) -> anyhow::Result<()> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let mut map: ConfigMap = serde_json::from_value(state.manifest())?;
+    let mut map: ConfigMap = serde_json::from_value(rollout.manifest())?;
     let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-    let written = match maps.get_opt(ROLLOUT).await.context("cannot read the rollout")? {
+    let live = maps.get_opt(ROLLOUT).await.context("cannot read the record of the rollout")?;
+    let written = match live {
         Some(live) => {
             map.metadata.resource_version = live.metadata.resource_version;
             maps.replace(ROLLOUT, &params, &map).await
         }
         None => maps.create(&params, &map).await,
     };
-    written.map(drop).context("cannot write the rollout")
+    written.map(drop).context("cannot write the record of the rollout")
 }
 
-/// How often the sidecars are asked.
+/// How often the metrics are read.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// So many of the other sidecars say enough of all.
+/// How many other sidecars are read at most; more would not change the comparison.
 const SAMPLE: usize = 50;

@@ -1,32 +1,39 @@
-//! Whether a canary is good, by what its sidecars report: a function of what was seen, and of
-//! nothing else.
+//! Whether a canary's module is good: a pure function of the metrics of its sidecars.
 //!
-//! | a canary is backed out when | because |
+//! | the canary is backed out if | because |
 //! |---|---|
-//! | the module does not run in one of its sidecars for [`Limits::start`] | it cannot be fetched or compiled, or refuses to start |
-//! | it refuses the table | the sidecar would serve the baseline only |
-//! | its VMs live fewer seconds than have passed | one has trapped, and requests pass it unseen |
-//! | requests are answered and not decided | the same, where the VM still lives |
-//! | the share of 5xx has grown | against the sidecar's own past, and against the others now |
-//! | requests take longer | against the sidecar's own past, and against how the others changed |
+//! | the module does not run in one of its sidecars within [`Limits::start`] | it cannot be fetched or compiled, or it does not start |
+//! | the module rejects the table | the sidecar would serve only the baseline |
+//! | the VMs together run for less time than has passed | one of them has trapped, and its requests bypass the module |
+//! | requests are answered and not decided | the same, if the VM still runs |
+//! | the 5xx rate rises | compared with the sidecar before the trial, and with other sidecars now |
+//! | the latency rises | compared with the sidecar before the trial, and with the change in other sidecars |
+
+mod defect;
+mod evidence;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use self::{
+    defect::{Defect, StartFailure},
+    evidence::{Evidence, Traffic},
+};
 use crate::observed::sidecars::{ProxyMetrics, Sidecars};
 
-/// What is taken as bad, and how long is looked.
+/// When a canary counts as bad, and how long it is watched.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// How long the module may take to run.
+    /// How long the module may take to start.
     pub start: Duration,
-    /// How long it is looked at from then on.
+    /// How long it is watched after it has started.
     pub window: Duration,
-    /// How much the share of 5xx may grow, as a fraction.
+    /// By how much the 5xx rate may rise, as a fraction of the requests.
     pub errors: f64,
-    /// By how many milliseconds requests may become slower in the mean, …
+    /// By how many milliseconds the mean latency may rise. The larger of this and
+    /// [`Self::factor`] applies.
     pub slower: f64,
-    /// … or by which factor, after that by which the others became slower in the same time; the
-    /// larger of the two counts.
+    /// By which factor the mean latency may rise, beyond the factor by which it rose in other
+    /// sidecars.
     pub factor: f64,
 }
 
@@ -42,232 +49,166 @@ impl Default for Limits {
     }
 }
 
-/// What is to be done with a canary.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What to do with a canary.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Look on; with what is seen now.
-    Wait(String),
-    /// It is good; with what was seen.
-    Promote(String),
-    /// It is not; with why.
-    BackOut(String),
+    /// Keep watching; with the remaining part of the window, if the module runs everywhere.
+    Wait(Evidence, Option<Duration>),
+    /// Give the module to all workloads.
+    Promote(Evidence),
+    /// Remove the canary.
+    BackOut(Defect, Evidence),
 }
 
 /// A canary that is watched.
 #[derive(Debug, Clone)]
 pub struct Trial {
     limits: Limits,
-    /// What the canary's sidecars reported before.
+    /// The metrics of the canary's sidecars before the trial, by Pod.
     before: BTreeMap<String, ProxyMetrics>,
-    /// What the others reported before.
+    /// The metrics of other sidecars before the trial, by Pod.
     others_before: BTreeMap<String, ProxyMetrics>,
-    /// For each sidecar since when its VMs are the same, and its report of then.
-    settled: BTreeMap<String, (Duration, ProxyMetrics)>,
-    /// Of each sidecar in which the module does not run, since when.
-    silent: BTreeMap<String, Duration>,
-    /// When it first ran in all of them.
-    running: Option<Duration>,
+    /// For each sidecar, the time since which its VMs are the same, and its metrics at that time.
+    stable: BTreeMap<String, (Duration, ProxyMetrics)>,
+    /// The sidecars in which the module does not run, with the time since then.
+    not_running: BTreeMap<String, Duration>,
+    /// When the module first ran in all sidecars.
+    all_running: Option<Duration>,
 }
 
 impl Trial {
-    /// Begins with what was reported before the canary.
+    /// Starts a trial with the metrics from before it.
     #[must_use]
     pub fn new(limits: Limits, before: &Sidecars, others: &Sidecars) -> Self {
-        let reports = |sidecars: &Sidecars| {
-            sidecars.answers().map(|(pod, report)| (pod.to_owned(), report.clone())).collect()
+        let metrics = |sidecars: &Sidecars| {
+            sidecars.answers().map(|(pod, metrics)| (pod.to_owned(), metrics.clone())).collect()
         };
         Self {
             limits,
-            before: reports(before),
-            others_before: reports(others),
-            settled: BTreeMap::new(),
-            silent: BTreeMap::new(),
-            running: None,
+            before: metrics(before),
+            others_before: metrics(others),
+            stable: BTreeMap::new(),
+            not_running: BTreeMap::new(),
+            all_running: None,
         }
     }
 
-    /// Takes what is reported at `elapsed` since the start.
+    /// Judges the metrics at `elapsed` since the start of the trial.
     pub fn observe(&mut self, elapsed: Duration, now: &Sidecars, others: &Sidecars) -> Verdict {
-        let mut seen = Seen::default();
-        for (pod, report) in now.answers() {
-            let since = report.since(self.before.get(pod));
-            if let Some(why) = self.fault(pod, elapsed, &since) {
-                return Verdict::BackOut(format!("{pod}: {why}"));
+        let mut evidence = Evidence { running: 0, total: now.total, traffic: Traffic::default() };
+        for (pod, metrics) in now.answers() {
+            let since = metrics.since(self.before.get(pod));
+            evidence.running += usize::from(since.vm_seconds > 0.0);
+            evidence.traffic.add(self.before.get(pod), &since);
+            if let Some(defect) = self.sidecar_defect(pod, elapsed, &since) {
+                return Verdict::BackOut(defect, evidence);
             }
-            seen.add(self.before.get(pod), &since);
         }
-        let mut elsewhere = Seen::default();
-        for (pod, report) in others.answers() {
+        let mut elsewhere = Traffic::default();
+        for (pod, metrics) in others.answers() {
             let before = self.others_before.get(pod);
-            elsewhere.add(before, &report.since(before));
+            elsewhere.add(before, &metrics.since(before));
         }
-        let runs = format!("the module runs in {} of {} sidecars", seen.running, now.total);
-        // Also while it does not run: Envoy answers 500 for a filter that it could not load.
-        if let Some(why) = self.compare(&seen, &elsewhere) {
-            return Verdict::BackOut(format!("{why}; {runs}"));
+        // Also while the module does not run: Envoy answers 500 for a filter that it cannot load.
+        let defect = self.traffic_defect(&evidence.traffic, &elsewhere);
+        if let Some(defect) = defect.or_else(|| self.start_defect(elapsed, now)) {
+            return Verdict::BackOut(defect, evidence);
         }
-        if let Some(why) = self.overdue(elapsed, now) {
-            return Verdict::BackOut(format!("{runs}: {why}"));
+        if self.not_running.is_empty() && now.total > 0 {
+            self.all_running.get_or_insert(elapsed);
         }
-        if self.silent.is_empty() && now.total > 0 {
-            self.running.get_or_insert(elapsed);
-        }
-        let told = format!("{runs}, {}", seen.told());
-        let end = self.running.map(|running| running + self.limits.window);
-        match end.map(|end| end.saturating_sub(elapsed)) {
-            Some(left) if left.is_zero() && self.silent.is_empty() => conclude(&seen, told),
-            Some(left) => Verdict::Wait(format!("{told}; {} s to go", left.as_secs())),
-            None => Verdict::Wait(runs),
+        let end = self.all_running.map(|start| start + self.limits.window);
+        let left = end.map(|end| end.saturating_sub(elapsed));
+        let is_over = left.is_some_and(|left| left.is_zero()) && self.not_running.is_empty();
+        match is_over {
+            false => Verdict::Wait(evidence, left),
+            true if evidence.traffic.decided > 0.0 => Verdict::Promote(evidence),
+            true => Verdict::BackOut(Defect::NoTraffic, evidence),
         }
     }
 
-    /// Why it has not run somewhere for longer than it may take to start. A Pod that is replaced in
-    /// the meantime has that long as well.
-    fn overdue(&mut self, elapsed: Duration, now: &Sidecars) -> Option<String> {
+    /// A sidecar in which the module has not run for longer than it may take to start. A Pod that
+    /// starts during the trial has the same time.
+    fn start_defect(&mut self, elapsed: Duration, now: &Sidecars) -> Option<Defect> {
         if now.total == 0 && elapsed >= self.limits.start {
-            return Some("no sidecar has these labels any more".into());
+            return Some(Defect::NoSidecars);
         }
-        self.silent.retain(|pod, _| now.reports.contains_key(pod));
+        self.not_running.retain(|pod, _| now.reports.contains_key(pod));
         for (pod, report) in &now.reports {
-            let report = report.as_ref().map(|report| report.since(self.before.get(pod)));
-            let why = match report {
-                Ok(report) if report.lived > 0.0 => {
-                    self.silent.remove(pod);
+            let metrics = report.as_ref().map(|metrics| metrics.since(self.before.get(pod)));
+            let failure = match metrics {
+                Ok(metrics) if metrics.vm_seconds > 0.0 => {
+                    self.not_running.remove(pod);
                     continue;
                 }
-                Ok(report) if report.fetch_failures > 0.0 => {
-                    "Istio's agent cannot get it; `kubectl logs` of its istio-proxy says why".into()
-                }
-                Ok(_) => {
-                    "Envoy does not take it; `kubectl logs` of its istio-proxy says why".into()
-                }
-                Err(error) => format!("it does not answer: {error}"),
+                Ok(metrics) if metrics.fetch_failures > 0.0 => StartFailure::NotFetched,
+                Ok(_) => StartFailure::NotLoaded,
+                Err(error) => StartFailure::Unknown(error.to_string()),
             };
-            let first = self.running.map_or(Duration::ZERO, |_| elapsed);
-            let since = *self.silent.entry(pod.clone()).or_insert(first);
+            let first = self.all_running.map_or(Duration::ZERO, |_| elapsed);
+            let since = *self.not_running.entry(pod.clone()).or_insert(first);
             if elapsed - since >= self.limits.start {
-                return Some(format!("{pod}: {why}"));
+                return Some(Defect::NotRunning { pod: pod.clone(), failure });
             }
         }
         None
     }
 
-    /// What is wrong with one sidecar.
-    fn fault(&mut self, pod: &str, elapsed: Duration, since: &ProxyMetrics) -> Option<String> {
-        if since.refused > 0.0 {
-            return Some("the module refuses the table".into());
+    /// A defect in one sidecar.
+    fn sidecar_defect(
+        &mut self,
+        pod: &str,
+        elapsed: Duration,
+        since: &ProxyMetrics,
+    ) -> Option<Defect> {
+        let pod = pod.to_owned();
+        if since.rejected_tables > 0.0 {
+            return Some(Defect::TableRejected { pod });
         }
-        // Counters begin anew with a proxy that is restarted.
-        let is_same =
-            |report: &ProxyMetrics| report.vms == since.vms && report.lived <= since.lived;
-        let known = self.settled.get(pod).filter(|(_, report)| is_same(report));
-        let Some((at, settled)) = known else {
-            self.settled.insert(pod.to_owned(), (elapsed, since.clone()));
+        // The counters of a proxy start at 0 again when it restarts.
+        let is_same = |metrics: &ProxyMetrics| {
+            metrics.vms == since.vms && metrics.vm_seconds <= since.vm_seconds
+        };
+        let known = self.stable.get(&pod).filter(|(_, metrics)| is_same(metrics));
+        let Some((start, stable)) = known else {
+            self.stable.insert(pod, (elapsed, since.clone()));
             return None;
         };
-        // Envoy has a VM for each worker and one for its main thread. Where they were replaced more
-        // of them have begun than live (as with `file:`, whose VMs end with their table).
-        let vms = since.vms.min(since.threads + 1.0);
-        let passed = (elapsed - *at).as_secs_f64();
-        let lived = since.lived - settled.lived;
-        // A VM counts its life once a second, and the look itself takes a moment.
-        if passed * vms - lived > vms * 1.5 + 2.0 {
-            return Some(format!(
-                "a VM of the module has stopped, most likely by a trap: in {passed:.0} s its {vms} VMs \
-                 have lived {lived:.0} s together"
-            ));
+        // Envoy has one VM for each worker and one for its main thread. If VMs were replaced, more
+        // have started than run (with a `file:` URL, each table gets new VMs).
+        let vms = since.vms.min(since.workers + 1.0);
+        let passed = (elapsed - *start).as_secs_f64();
+        let ran = since.vm_seconds - stable.vm_seconds;
+        // A VM counts its time once a second, and reading the metrics takes a moment too.
+        if passed * vms - ran > vms * 1.5 + 2.0 {
+            return Some(Defect::VmStopped { pod, passed, vms, ran });
         }
-        let (asked, decided) = (since.requests - settled.requests, since.decided - settled.decided);
-        (asked >= ENOUGH && decided < asked / 2.0).then(|| {
-            format!("{asked} requests were answered, and the module saw {decided} of them")
+        let requests = since.requests - stable.requests;
+        let decided = since.decided - stable.decided;
+        (requests >= ENOUGH && decided < requests / 2.0).then_some(Defect::Bypassed {
+            pod,
+            requests,
+            decided,
         })
     }
 
-    /// What is wrong with all of them together.
-    fn compare(&self, seen: &Seen, others: &Seen) -> Option<String> {
+    /// A defect in the requests of all sidecars together.
+    fn traffic_defect(&self, traffic: &Traffic, others: &Traffic) -> Option<Defect> {
         let Limits { errors, slower, factor, .. } = self.limits;
-        let (share, allowed) = (seen.share(), seen.past_share().max(others.share()) + errors);
-        if seen.errors >= FEW && share > allowed {
-            return Some(format!(
-                "{:.1} % of its requests got a 5xx, before it were {:.1} % and elsewhere are {:.1} %",
-                share * 100.0,
-                seen.past_share() * 100.0,
-                others.share() * 100.0
-            ));
+        let (rate, before) = (traffic.error_rate(), traffic.past_error_rate());
+        let elsewhere = others.error_rate();
+        if traffic.errors >= FEW && rate > before.max(elsewhere) + errors {
+            return Some(Defect::Errors { rate, before, others: elsewhere });
         }
-        let (mean, past) = (seen.mean()?, seen.past_mean()?);
-        let of_others = others.mean().zip(others.past_mean()).map_or(1.0, |(now, past)| now / past);
-        (mean > (past * factor * of_others.max(1.0)).max(past + slower)).then(|| {
-            format!("its requests take {mean:.1} ms in the mean, before it they took {past:.1} ms")
-        })
+        let (mean, before) = (traffic.mean_latency()?, traffic.past_mean_latency()?);
+        let elsewhere = others.mean_latency().zip(others.past_mean_latency());
+        let change = elsewhere.map_or(1.0, |(now, before)| now / before).max(1.0);
+        let limit = (before * factor * change).max(before + slower);
+        (mean > limit).then_some(Defect::Latency { mean, before })
     }
 }
 
-/// Sums over sidecars.
-#[derive(Debug, Default)]
-struct Seen {
-    running: usize,
-    requests: f64,
-    errors: f64,
-    decided: f64,
-    milliseconds: (f64, f64),
-    past: ProxyMetrics,
-}
-
-impl Seen {
-    fn add(&mut self, before: Option<&ProxyMetrics>, since: &ProxyMetrics) {
-        self.running += usize::from(since.lived > 0.0);
-        self.requests += since.requests;
-        self.errors += since.errors;
-        self.decided += since.decided;
-        self.milliseconds.0 += since.milliseconds.0;
-        self.milliseconds.1 += since.milliseconds.1;
-        if let Some(before) = before {
-            self.past.requests += before.requests;
-            self.past.errors += before.errors;
-            self.past.milliseconds.0 += before.milliseconds.0;
-            self.past.milliseconds.1 += before.milliseconds.1;
-        }
-    }
-
-    fn share(&self) -> f64 {
-        self.errors / self.requests.max(1.0)
-    }
-
-    fn past_share(&self) -> f64 {
-        self.past.errors / self.past.requests.max(1.0)
-    }
-
-    /// Milliseconds; `None` of too few.
-    fn mean(&self) -> Option<f64> {
-        (self.milliseconds.1 >= ENOUGH).then(|| self.milliseconds.0 / self.milliseconds.1)
-    }
-
-    fn past_mean(&self) -> Option<f64> {
-        let (sum, count) = self.past.milliseconds;
-        (count >= ENOUGH).then(|| sum / count)
-    }
-
-    fn told(&self) -> String {
-        let mean = self.mean().map(|mean| format!(", {mean:.1} ms in the mean"));
-        let (decided, errors) = (self.decided, self.errors);
-        format!("decided {decided} requests, {errors} got a 5xx{}", mean.unwrap_or_default())
-    }
-}
-
-/// At the end of the window, with nothing against it.
-fn conclude(seen: &Seen, told: String) -> Verdict {
-    if seen.decided > 0.0 {
-        return Verdict::Promote(told);
-    }
-    Verdict::BackOut(
-        "it was asked nothing in all that time, so nothing was judged; choose workloads with traffic, or \
-         a longer --window"
-            .into(),
-    )
-}
-
-/// So many requests say something of all.
+/// The number of requests from which on a mean or a share says something.
 const ENOUGH: f64 = 20.0;
-/// Fewer failures than this happen.
+/// The number of failures below which they may be accidental.
 const FEW: f64 = 3.0;

@@ -21,10 +21,10 @@ use crate::{
     table::policies::PolicyKind,
 };
 
-/// The objects of `references` that are there.
+/// The objects of `references` that exist.
 ///
 /// # Errors
-/// As the API server says; a kind that it does not serve counts as not there.
+/// The API server's error. If it does not serve a kind, the objects of that kind do not exist.
 pub async fn read(client: &Client, references: &[ObjectRef]) -> anyhow::Result<Live> {
     let mut live = Live::new();
     for reference in references {
@@ -35,10 +35,10 @@ pub async fn read(client: &Client, references: &[ObjectRef]) -> anyhow::Result<L
     Ok(live)
 }
 
-/// Which of Istio's kinds of plugin the cluster serves, the newer one first.
+/// The kind of Istio's plugins that the cluster serves; the newer one if it serves both.
 ///
 /// # Errors
-/// When it serves neither, or does not answer.
+/// If it serves neither, or if the API server is unreachable.
 pub async fn plugin_kind(client: &Client) -> anyhow::Result<PluginKind> {
     for kind in [PluginKind::TrafficExtension, PluginKind::WasmPlugin] {
         let (api_version, name) = kind.kind();
@@ -46,69 +46,71 @@ pub async fn plugin_kind(client: &Client) -> anyhow::Result<PluginKind> {
             return Ok(kind);
         }
     }
-    anyhow::bail!("the cluster serves no WasmPlugin and no TrafficExtension: install Istio first")
+    anyhow::bail!("the cluster serves neither WasmPlugin nor TrafficExtension; install Istio first")
 }
 
 /// Whether the cluster serves a kind.
 ///
 /// # Errors
-/// When it does not answer.
+/// If the API server is unreachable or rejects the request.
 pub async fn serves(client: &Client, api_version: &str, kind: &str) -> anyhow::Result<bool> {
     let (group, version) = api_version.split_once('/').unwrap_or_default();
-    let kind = kube::core::GroupVersionKind::gvk(group, version, kind);
-    match discovery::pinned_kind(client, &kind).await {
+    let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);
+    match discovery::pinned_kind(client, &gvk).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Discovery(_)) => Ok(false),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-        Err(error) => Err(error).context("cannot ask the API server for its kinds"),
+        Err(error) => Err(error).with_context(|| format!("cannot find out if {kind} is served")),
     }
 }
 
 impl Plan {
     /// Executes the steps in order, and calls `before` ahead of each.
     ///
-    /// A mesh is given time to take each new HTTPRoute: Linkerd's controller goes through all that
-    /// are pending at each change, and 80 at once took it five times as long as one by one.
+    /// After each new HTTPRoute it waits for a mesh to accept or reject it, because a burst of new
+    /// routes takes Linkerd several times as long as one by one (see
+    /// [`gateway_api`](crate::desired::gateway_api#linkerd)).
     ///
     /// # Errors
-    /// The first step that fails; the ones before it are done, and a new plan goes on from there.
+    /// The error of the first step that fails. The steps before it are done, and a new plan
+    /// continues from there.
     pub async fn execute(&self, client: &Client, before: impl Fn(&Step)) -> anyhow::Result<()> {
-        let mut somebody_answers = true;
+        let mut has_mesh = true;
         for step in &self.steps {
             before(step);
             let reference = step.reference();
             let context = || format!("cannot write {reference}");
-            execute(client, step).await.with_context(context)?;
+            write(client, step).await.with_context(context)?;
             let is_route = reference.kind == PolicyKind::HttpRoute.names().1;
-            if is_route && somebody_answers && matches!(step, Step::Create(_)) {
-                somebody_answers = is_answered(client, &reference).await.with_context(context)?;
+            if is_route && has_mesh && matches!(step, Step::Create(_)) {
+                has_mesh = wait_for_acceptance(client, &reference).await.with_context(context)?;
             }
         }
         Ok(())
     }
 }
 
-/// Waits until a mesh says something of an HTTPRoute; `false` where none does in time.
-async fn is_answered(client: &Client, route: &ObjectRef) -> Result<bool, kube::Error> {
-    // By `list`, which is a right that the controller has anyway.
-    let this = ListParams::default().fields(&format!("metadata.name={}", route.name));
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
+/// Waits until a mesh accepts or rejects an HTTPRoute; `false` if none does in time.
+async fn wait_for_acceptance(client: &Client, route: &ObjectRef) -> Result<bool, kube::Error> {
+    // The controller has the permission to list HTTPRoutes, but not to get one.
+    let by_name = ListParams::default().fields(&format!("metadata.name={}", route.name));
+    let deadline = Instant::now() + ACCEPTANCE_TIMEOUT;
     while Instant::now() < deadline {
-        let found = api(client, route).list(&this).await?;
+        let found = api(client, route).list(&by_name).await?;
         if found.iter().any(|route| Acceptance::of(route) != Acceptance::Pending) {
             return Ok(true);
         }
-        tokio::time::sleep(ANSWER_POLL).await;
+        tokio::time::sleep(ACCEPTANCE_INTERVAL).await;
     }
     Ok(false)
 }
 
-async fn execute(client: &Client, step: &Step) -> Result<(), kube::Error> {
+async fn write(client: &Client, step: &Step) -> Result<(), kube::Error> {
     let reference = step.reference();
     let api = api(client, &reference);
     match step {
         Step::Create(object) | Step::Update(object, _) => {
-            // By force: skycap's objects are skycap's alone.
+            // With force, because no other field manager may own fields that skycap sets.
             let params = PatchParams::apply(MANAGER).force();
             let written = api.patch(&reference.name, &params, &Patch::Apply(object)).await?;
             if let Some(patch) = object.cleaning(&written) {
@@ -124,7 +126,7 @@ async fn execute(client: &Client, step: &Step) -> Result<(), kube::Error> {
     Ok(())
 }
 
-/// The API of an object's kind, in its namespace.
+/// The API of an object's kind, in the object's namespace.
 #[must_use]
 pub fn api(client: &Client, reference: &ObjectRef) -> Api<DynamicObject> {
     let resource = reference.resource();
@@ -134,7 +136,8 @@ pub fn api(client: &Client, reference: &ObjectRef) -> Api<DynamicObject> {
     }
 }
 
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-const ANSWER_POLL: Duration = Duration::from_millis(50);
-/// How long a request to the API server may take.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for a mesh to accept or reject an HTTPRoute. Without a mesh, the first route
+/// takes this long.
+const ACCEPTANCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often to look for it.
+const ACCEPTANCE_INTERVAL: Duration = Duration::from_millis(50);

@@ -1,10 +1,11 @@
-//! What the sidecars report: read where Prometheus reads it, at each Pod's own port, by way of the
-//! API server's proxy to Pods, so that who asks needs no way into the cluster's network.
+//! The metrics of sidecars: read from each Pod's own metrics port, as Prometheus does, through the
+//! API server's proxy to Pods. So a user needs no access to the cluster's network.
 //!
-//! Istio says nowhere whether a proxy has loaded a plugin (istio: WasmPlugin's status is about its
-//! analysis), so this is how `status`, `install` and `rollout` know it.
+//! Istio does not report whether a proxy has loaded a plugin (istio: the status of a WasmPlugin is
+//! about its analysis), so `status`, `install` and `rollout` find it out here.
 
 mod metrics;
+mod scrape;
 pub mod uptake;
 
 use std::collections::BTreeMap;
@@ -12,25 +13,28 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, ensure};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, ResourceExt as _, api::ListParams};
+use kube::{Api, Client, api::ListParams};
 
-pub use self::metrics::ProxyMetrics;
+use self::scrape::{has_proxy, scrape};
+pub use self::{metrics::ProxyMetrics, scrape::ScrapeError};
 
-/// The proxies of a mesh, or those of them that were asked.
-#[derive(Debug, Clone, Default)]
+/// The metrics of a mesh's proxies, or of a sample of them.
+#[derive(Debug, Default)]
 pub struct Sidecars {
-    /// By `namespace/name` of the Pod, what it reports, or why nothing is known of it.
-    pub reports: BTreeMap<String, Result<ProxyMetrics, String>>,
-    /// How many there are.
+    /// The metrics of each proxy, or why they are unknown, by `namespace/name` of the Pod.
+    pub reports: BTreeMap<String, Result<ProxyMetrics, ScrapeError>>,
+    /// The number of proxies in the mesh, whether in the sample or not.
     pub total: usize,
 }
 
 impl Sidecars {
-    /// Asks the proxies with these labels, no more than `limit`, of the plugin `plugin` (as Istio
-    /// calls it in Envoy: `namespace.name`).
+    /// Reads the metrics of the proxies whose Pods have these labels, for the plugin `plugin` (its
+    /// name in Envoy, `namespace.name`). If there are more than `limit` proxies, reads at most
+    /// `limit` of them, spread evenly.
     ///
     /// # Errors
-    /// When Pods cannot be listed; a proxy that does not answer is among the reports.
+    /// If Pods cannot be listed, or if the permission to read their metrics is missing. A single
+    /// proxy that does not answer is not an error: its report is one.
     pub async fn read(
         client: &Client,
         labels: &BTreeMap<String, String>,
@@ -43,58 +47,29 @@ impl Sidecars {
             .labels(&selector.join(","))
             .fields("status.phase!=Succeeded,status.phase!=Failed");
         let pods = Api::<Pod>::all(client.clone()).list(&params).await;
-        let pods = pods.context("cannot list Pods, to ask their sidecars")?;
-        let meshed: Vec<_> = pods.into_iter().filter(has_proxy).collect();
-        let total = meshed.len();
-        // Some of many, spread over all.
-        let step = total.div_ceil(limit.max(1)).max(1);
-        let asked = meshed.into_iter().step_by(step).map(|pod| ask(client, pod, plugin));
+        let pods = pods.context("cannot list Pods to find sidecars")?;
+        let proxies: Vec<_> = pods.into_iter().filter(has_proxy).collect();
+        let total = proxies.len();
+        let stride = total.div_ceil(limit.max(1)).max(1);
+        let sample = proxies.into_iter().step_by(stride).map(|pod| scrape(client, pod, plugin));
         let reports: BTreeMap<_, _> =
-            futures_util::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
-        let is_forbidden = |report: &Result<_, String>| {
-            report.as_ref().is_err_and(|why| why.contains("forbidden"))
-        };
+            futures_util::stream::iter(sample).buffer_unordered(CONCURRENCY).collect().await;
+        let is_forbidden =
+            |report: &Result<_, ScrapeError>| matches!(report, Err(error) if error.is_forbidden());
         ensure!(
             reports.is_empty() || !reports.values().all(is_forbidden),
-            "you may not `get pods/proxy`, by which the sidecars are asked"
+            "missing permission: skycap reads the metrics of sidecars with `get pods/proxy`; ask for \
+             this permission"
         );
         Ok(Self { reports, total })
     }
 
-    /// What those that answer report.
+    /// The metrics of the proxies that answered, with `namespace/name` of the Pod.
     pub fn answers(&self) -> impl Iterator<Item = (&str, &ProxyMetrics)> {
         let answer = |(pod, report)| Some((String::as_str(pod), Result::as_ref(report).ok()?));
         self.reports.iter().filter_map(answer)
     }
 }
 
-async fn ask(client: &Client, pod: Pod, plugin: &str) -> (String, Result<ProxyMetrics, String>) {
-    let namespace = pod.namespace().unwrap_or_default();
-    let name = pod.name_any();
-    // Istio's injector says here where the agent serves its own metrics and Envoy's.
-    let port = pod.annotations().get("prometheus.io/port").map_or(AGENT_PORT, String::as_str);
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{METRICS}");
-    let answer = async {
-        let request = hyper::Request::get(path).header("accept", "text/plain").body(Vec::new())?;
-        let text = tokio::time::timeout(PATIENCE, client.request_text(request)).await;
-        anyhow::Ok(text.context("it does not answer")??)
-    };
-    let report = answer.await.map(|text| ProxyMetrics::parse(&text, plugin));
-    (format!("{namespace}/{name}"), report.map_err(|error| format!("{error:#}")))
-}
-
-fn has_proxy(pod: &Pod) -> bool {
-    let spec = pod.spec.clone().unwrap_or_default();
-    let mut containers =
-        spec.containers.into_iter().chain(spec.init_containers.unwrap_or_default());
-    containers.any(|container| container.name == PROXY)
-}
-
-/// The name of Istio's container, in sidecars and gateways.
-const PROXY: &str = "istio-proxy";
-/// Of Istio's agent (istio: `statusPort`).
-const AGENT_PORT: &str = "15020";
-const METRICS: &str = "/stats/prometheus";
-/// So many are asked at once.
-const AT_ONCE: usize = 32;
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// How many proxies are read at the same time.
+const CONCURRENCY: usize = 32;

@@ -1,4 +1,4 @@
-//! What a cluster holds at one moment, for the commands; the controller watches instead.
+//! The contents of a cluster at one moment, for the commands; the controller watches instead.
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -24,10 +24,11 @@ use crate::{
     },
 };
 
-/// All that a table is made of, from the cluster.
+/// The input of a compile: fragments, settings, namespaces, Services and EndpointSlices. It has no
+/// policies; see [`read_policies`].
 ///
 /// # Errors
-/// As the API server says.
+/// The API server's error.
 pub async fn read(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
     let fragments = ListParams::default().labels(KIND_LABEL);
     let all = ListParams::default();
@@ -44,7 +45,8 @@ pub async fn read(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
         services.list(&all),
         slices.list(&all),
         settings.get_opt(SETTINGS)
-    )?;
+    )
+    .context("cannot read the ConfigMaps, namespaces, Services and EndpointSlices")?;
     let mut cluster = Cluster::empty();
     for namespace in &namespaces {
         cluster.put_namespace(namespace);
@@ -62,10 +64,10 @@ pub async fn read(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
     Ok(input)
 }
 
-/// What others say of Services, and skycap's own HTTPRoutes.
+/// The user's policies (HTTPRoutes, GRPCRoutes, ServiceProfiles), and skycap's own HTTPRoutes.
 ///
 /// # Errors
-/// As the API server says; a kind that it does not serve has no objects.
+/// The API server's error. If it does not serve a kind, there are no objects of that kind.
 pub async fn read_policies(client: &Client) -> anyhow::Result<(Policies, Live)> {
     let (mut policies, mut live) = (Policies::default(), Live::new());
     for kind in PolicyKind::ALL {
@@ -86,10 +88,10 @@ pub async fn read_policies(client: &Client) -> anyhow::Result<(Policies, Live)> 
     Ok((policies, live))
 }
 
-/// The cluster's settings, if there are good ones.
+/// The cluster's settings; `None` if there are none or they are malformed.
 ///
 /// # Errors
-/// As the API server says.
+/// The API server's error.
 pub async fn read_settings(client: &Client) -> anyhow::Result<Option<Settings>> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let map = maps.get_opt(SETTINGS).await.context("cannot read the settings")?;

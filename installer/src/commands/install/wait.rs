@@ -51,12 +51,12 @@ pub(super) async fn wait_for_sidecars(
             Ok(Ok(generation)) => {
                 let uptake = Uptake::read(client, plugin, Some(generation)).await?;
                 if uptake.behind.is_empty() {
-                    anstream::eprintln!("{}", uptake.told());
+                    anstream::eprintln!("{}", uptake.summary());
                     return Ok(());
                 }
                 let first = uptake.behind.iter().next();
                 let first = first.map(|(pod, why)| format!("; {pod}: {why}"));
-                uptake.told() + &first.unwrap_or_default()
+                uptake.summary() + &first.unwrap_or_default()
             }
             _ => "the controller has no table yet".to_owned(),
         };

@@ -12,7 +12,7 @@ use crate::{
     commands::{duration::parse_duration, mesh::MeshArgs, print, progress::Progress},
     module::{
         registry::pin,
-        trial::{look, read, watch, write},
+        trial::{Decision, look, read, watch, write},
         verdict::{Limits, Trial},
     },
     observed::sidecars::Sidecars,
@@ -92,7 +92,7 @@ async fn judge(
     let progress = Progress::new("watching the canary");
     let trial = Trial::new(limits, canary, others);
     match watch(client, selector, plugin, trial, |seen| progress.say(seen)).await {
-        Ok(verdict) => verdict,
+        Ok(decision) => decision.map(|Decision { promote, reason }| (promote, reason)),
         // A module that cannot be watched must not be promoted.
         Err(error) => Some((false, format!("the canary cannot be watched: {error:#}"))),
     }

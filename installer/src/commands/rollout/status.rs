@@ -68,7 +68,7 @@ impl OnTrial {
     async fn read(client: &Client, canary: &Canary, plugin: &str) -> anyhow::Result<Self> {
         let Canary { module, selector, until } = canary;
         let (sidecars, _) = look(client, selector, plugin).await?;
-        let running = sidecars.answers().filter(|(_, report)| report.lived > 0.0).count();
+        let running = sidecars.answers().filter(|(_, report)| report.vm_seconds > 0.0).count();
         Ok(Self {
             module: module.clone(),
             workloads: selector_text(selector),

@@ -1,7 +1,7 @@
-//! Istio: its version, its root namespace, which namespaces it sees, and whether its CRDs are new
-//! enough.
+//! The checks of Istio: its version, its root namespace, the namespaces that it discovers, and its
+//! CRDs.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ConfigMap},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -11,88 +11,96 @@ use serde_json::Value;
 
 use crate::desired::istio::{IstioMesh, PluginKind};
 
-/// Gives what it found, a line each.
+/// Checks Istio, and returns what it found, one line each.
 ///
 /// # Errors
-/// When there is no Istio, it is too old, or its root namespace is another one.
-pub(super) async fn look(client: &Client, mesh: &IstioMesh) -> anyhow::Result<Vec<String>> {
+/// If Istio is missing, is too old, or has another root namespace than `mesh`.
+pub(super) async fn check(client: &Client, mesh: &IstioMesh) -> anyhow::Result<Vec<String>> {
     let params = ListParams::default().labels(ISTIOD);
     let deployments = Api::<Deployment>::all(client.clone()).list(&params).await;
-    let deployments = deployments.context("cannot list Deployments, to find istiod")?.items;
-    let Some(istiod) = deployments.first() else {
-        bail!("there is no istiod (a Deployment with {ISTIOD}): install Istio first");
-    };
-    let home = istiod.namespace().unwrap_or_default();
+    let deployments = deployments.context("cannot list Deployments to find istiod")?.items;
+    let istiod = deployments.first().with_context(|| {
+        format!("istiod not found (a Deployment with the label {ISTIOD}): install Istio first")
+    })?;
+    let namespace = istiod.namespace().unwrap_or_default();
     check_crds(client, mesh.plugin).await?;
-    let config = mesh_config(client, &home, istiod).await?;
-    let root = config["rootNamespace"].as_str().unwrap_or(&home);
+    let config = mesh_config(client, &namespace, istiod).await?;
+    let root = config["rootNamespace"].as_str().unwrap_or(&namespace);
     ensure!(
         root == mesh.root_namespace,
-        "Istio's root namespace is `{root}`, where plugins hold for all workloads, and not `{}`; run \
-         this again with `--istio-namespace {root}`",
+        "wrong root namespace `{}`: Istio's root namespace is `{root}`; run this command again with \
+         `--istio-namespace {root}`",
         mesh.root_namespace
     );
-    let others = match deployments.len() {
+    let revisions = match deployments.len() {
         1 => String::new(),
-        n => format!(", and {} revisions more", n - 1),
+        count => format!(" ({count} revisions)"),
     };
-    let mut found = vec![format!("Istio {} in {home}{others}", version(istiod))];
-    found.extend(selectors(&config));
+    let mut found = vec![format!("Istio {} in {namespace}{revisions}", version(istiod))];
+    found.extend(discovery_selectors(&config));
     Ok(found)
 }
 
-/// The plugin must be able to say that it is for outbound requests, and the dispatch route to be one.
+/// Plugins must have the field `match`, which limits them to outbound requests.
 async fn check_crds(client: &Client, plugin: PluginKind) -> anyhow::Result<()> {
     let crds = Api::<CustomResourceDefinition>::all(client.clone());
     for name in [plugin.crd(), ENVOY_FILTERS] {
-        let crd = crds.get_opt(name).await.with_context(|| format!("cannot read CRD {name}"))?;
-        let crd = crd.with_context(|| format!("the cluster has no CRD {name}: install Istio's"))?;
+        let crd = crds.get_opt(name).await;
+        let crd = crd
+            .with_context(|| format!("cannot read CustomResourceDefinition {name}"))?
+            .with_context(|| {
+                format!("CustomResourceDefinition {name} not found: install Istio's CRDs")
+            })?;
         let fields =
             crd.spec.versions.iter().filter(|version| version.served).find_map(|version| {
                 let schema = version.schema.as_ref()?.open_api_v3_schema.as_ref()?;
-                schema.properties.as_ref()?.get("spec")?.properties.clone()
+                schema.properties.as_ref()?.get("spec")?.properties.as_ref()
             });
-        let is_old = |fields: &std::collections::BTreeMap<_, _>| !fields.contains_key("match");
+        let has_match = fields.is_none_or(|fields| fields.contains_key("match"));
         ensure!(
-            name == ENVOY_FILTERS || !fields.as_ref().is_some_and(is_old),
-            "this Istio is too old: its {name} have no `match`, so a plugin cannot be for outbound \
-             requests; upgrade Istio, and its CRDs with it"
+            name == ENVOY_FILTERS || has_match,
+            "this Istio is too old: its {name} have no field `match`, so a plugin cannot be limited to \
+             outbound requests; upgrade Istio and its CRDs"
         );
     }
     Ok(())
 }
 
-/// Istio's mesh configuration; a mesh may have none.
-async fn mesh_config(client: &Client, home: &str, istiod: &Deployment) -> anyhow::Result<Value> {
+/// Istio's mesh configuration; null if there is none.
+async fn mesh_config(
+    client: &Client,
+    namespace: &str,
+    istiod: &Deployment,
+) -> anyhow::Result<Value> {
     let revision = istiod.labels().get("istio.io/rev").filter(|revision| *revision != "default");
     let name = revision.map_or_else(|| "istio".to_owned(), |revision| format!("istio-{revision}"));
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), home);
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let map = maps.get_opt(&name).await;
-    let map = map.with_context(|| format!("cannot read Istio's ConfigMap {home}/{name}"))?;
+    let map = map.with_context(|| format!("cannot read Istio's ConfigMap {namespace}/{name}"))?;
     let text = map.and_then(|map| map.data?.remove("mesh")).unwrap_or_default();
     serde_saphyr::from_str::<Option<Value>>(&text)
         .map(Option::unwrap_or_default)
-        .with_context(|| format!("Istio's ConfigMap {home}/{name}, `mesh`, is no YAML"))
+        .with_context(|| format!("invalid YAML in Istio's ConfigMap {namespace}/{name}, data.mesh"))
 }
 
 fn version(istiod: &Deployment) -> String {
     let label = istiod.labels().get("app.kubernetes.io/version").cloned();
-    let image = || {
+    let image_tag = || {
         let spec = istiod.spec.template.spec.as_ref()?;
         let (_, tag) = spec.containers.first()?.image.as_deref()?.rsplit_once(':')?;
         Some(tag.to_owned())
     };
-    label.or_else(image).unwrap_or_else(|| "of an unknown version".into())
+    label.or_else(image_tag).unwrap_or_else(|| "(unknown version)".into())
 }
 
-/// What to say of `discoverySelectors`: Istio knows no Services of other namespaces.
-fn selectors(config: &Value) -> Option<String> {
+/// A note about `discoverySelectors`: Istio ignores Services in namespaces that they do not select.
+fn discovery_selectors(config: &Value) -> Option<String> {
     let selectors = config["discoverySelectors"].as_array().filter(|list| !list.is_empty())?;
-    let texts: Vec<_> = selectors.iter().map(ToString::to_string).collect();
+    let selectors: Vec<_> = selectors.iter().map(ToString::to_string).collect();
     Some(format!(
-        "Istio sees only namespaces that discoverySelectors choose, and sandboxes elsewhere route \
+        "Istio's discoverySelectors limit it to some namespaces; sandboxes in other namespaces route \
          nothing: {}",
-        texts.join(" or ")
+        selectors.join(" or ")
     ))
 }
 

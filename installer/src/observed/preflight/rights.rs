@@ -1,5 +1,5 @@
-//! Whether who runs this may write all of a plan: asked before the first write, so that nothing is
-//! half applied.
+//! Whether the user has the permissions for all steps of a plan: checked before the first write, so
+//! that no plan is applied in part.
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::authorization::v1::{
@@ -9,40 +9,40 @@ use kube::{Api, Client, api::PostParams};
 
 use crate::desired::plan::{Plan, Step};
 
-/// Asks the API server for each step.
+/// Asks the API server for the permissions of each step.
 ///
 /// # Errors
-/// What may not be written, all of it.
+/// All permissions that are missing.
 pub async fn check(client: &Client, plan: &Plan) -> anyhow::Result<()> {
     let mut missing = Vec::new();
     for step in &plan.steps {
         let verbs: &[&str] = match step {
-            // Server-side apply of what is not there is both to the API server.
+            // The API server requires both for a server-side apply that creates an object.
             Step::Create(_) => &["create", "patch"],
             Step::Update(..) => &["patch"],
             Step::Delete(_) => &["delete"],
         };
         for verb in verbs {
-            if !may(client, step, verb).await? {
+            if !is_allowed(client, step, verb).await? {
                 missing.push(format!("{verb} {}", step.reference()));
             }
         }
     }
     ensure!(
         missing.is_empty(),
-        "you may not do all that this takes, and nothing is written; ask for the rights to: {}",
+        "missing permissions; nothing was changed; ask an administrator for: {}",
         missing.join(", ")
     );
     Ok(())
 }
 
-async fn may(client: &Client, step: &Step, verb: &str) -> anyhow::Result<bool> {
+async fn is_allowed(client: &Client, step: &Step, verb: &str) -> anyhow::Result<bool> {
     let reference = step.reference();
     let resource = reference.resource();
     let attributes = ResourceAttributes {
         group: Some(resource.group),
         resource: Some(resource.plural),
-        // A name cannot restrict `create`.
+        // `resourceNames` cannot restrict `create`, so the name must not be in the question.
         name: (verb != "create").then_some(reference.name),
         namespace: reference.namespace,
         verb: Some(verb.into()),
@@ -55,7 +55,7 @@ async fn may(client: &Client, step: &Step, verb: &str) -> anyhow::Result<bool> {
         },
         ..SelfSubjectAccessReview::default()
     };
-    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await;
-    let answer = answer.context("cannot ask the API server for one's rights")?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+    let review = Api::all(client.clone()).create(&PostParams::default(), &review).await;
+    let review = review.context("cannot check permissions (create SelfSubjectAccessReview)")?;
+    Ok(review.status.is_some_and(|status| status.allowed))
 }

@@ -1,64 +1,68 @@
-//! What one proxy says, read from the text that Prometheus would get.
+//! The metrics of one proxy, in the text format of Prometheus.
 
 use serde::Serialize;
 
-/// What one proxy reports of a plugin and of its requests.
+/// The metrics of one proxy that concern a plugin and its requests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyMetrics {
-    /// The generation of the table that serves, as a number; `None` where the module does not run.
+    /// The generation of the module's table as a number; `None` if the module never had one. The
+    /// gauge outlives the module, so [`Self::vm_seconds`] must grow too.
     pub generation: Option<u64>,
-    /// VMs that have begun to run the module, since the proxy's start.
+    /// The number of VMs that have started since the proxy started.
     pub vms: f64,
-    /// The proxy's worker threads.
-    pub threads: f64,
-    /// Seconds that the VMs have lived together.
-    pub lived: f64,
-    /// Tables that the module refused.
-    pub refused: f64,
-    /// Modules that Istio's agent could not get.
+    /// The number of the proxy's worker threads.
+    pub workers: f64,
+    /// The time for which the VMs have run, in seconds, summed over the VMs.
+    pub vm_seconds: f64,
+    /// The number of tables that the module rejected.
+    pub rejected_tables: f64,
+    /// The number of times that Istio's agent could not fetch a module.
     pub fetch_failures: f64,
-    /// Requests that the module decided.
+    /// The number of requests that the module decided.
     pub decided: f64,
-    /// Requests that the proxy sent on for its workload, and how many of them got a 5xx.
+    /// The number of outbound requests.
     pub requests: f64,
-    /// Of those with an answer of 5xx.
+    /// The number of outbound requests with a 5xx response.
     pub errors: f64,
-    /// Milliseconds that they took together, and the number that this is the sum of.
-    pub milliseconds: (f64, f64),
+    /// The latencies of outbound requests in milliseconds, summed.
+    pub latency_ms_sum: f64,
+    /// The number of latencies in the sum.
+    pub latency_ms_count: f64,
 }
 
 impl ProxyMetrics {
-    /// Reads it from the text that Prometheus would get.
+    /// Reads the metrics for `plugin` (its name in Envoy) from the text format of Prometheus. A
+    /// metric that is missing is 0.
     #[must_use]
     pub fn parse(text: &str, plugin: &str) -> Self {
-        let mut report = Self::default();
+        let mut metrics = Self::default();
         for (name, labels, value) in text.lines().filter_map(series) {
-            let has = |label: &str| labels.contains(label);
-            let of_plugin = |metric: &str| is_of_plugin(metric, plugin, name, labels);
-            if of_plugin("skycap_table_generation") {
-                report.generation = Some(value as u64);
-            } else if of_plugin("skycap_vms_total") {
-                report.vms += value;
-            } else if of_plugin("skycap_vm_milliseconds_total") {
-                report.lived += value / 1000.0;
-            } else if of_plugin("skycap_tables_refused_total") {
-                report.refused += value;
+            let is = |metric: &str| is_of_plugin(metric, plugin, name, labels);
+            if is("skycap_table_generation") {
+                metrics.generation = Some(value as u64);
+            } else if is("skycap_vms_total") {
+                metrics.vms += value;
+            } else if is("skycap_vm_milliseconds_total") {
+                metrics.vm_seconds += value / 1000.0;
+            } else if is("skycap_tables_refused_total") {
+                metrics.rejected_tables += value;
             } else if name == "envoy_server_concurrency" {
-                report.threads = value;
+                metrics.workers = value;
             } else if name.starts_with("skycap_requests_total") {
-                report.decided += value;
+                metrics.decided += value;
             } else if name == "istio_agent_wasm_config_conversion_count"
-                && has("result=\"fetch_failure\"")
+                && labels.contains("result=\"fetch_failure\"")
             {
-                report.fetch_failures += value;
+                metrics.fetch_failures += value;
             }
         }
-        report.read_requests(text);
-        report
+        metrics.read_requests(text);
+        metrics
     }
 
-    /// What was added since `before`; counters begin anew with their proxy.
+    /// The increase since `before`. If the proxy has restarted in between, its counters started at
+    /// 0 again, and so they are the increase.
     #[must_use]
     pub fn since(&self, before: Option<&Self>) -> Self {
         let Some(before) = before.filter(|before| before.requests <= self.requests) else {
@@ -67,42 +71,41 @@ impl ProxyMetrics {
         Self {
             generation: self.generation,
             vms: self.vms - before.vms,
-            threads: self.threads,
-            lived: self.lived - before.lived,
-            refused: self.refused - before.refused,
+            workers: self.workers,
+            vm_seconds: self.vm_seconds - before.vm_seconds,
+            rejected_tables: self.rejected_tables - before.rejected_tables,
             fetch_failures: self.fetch_failures - before.fetch_failures,
             decided: self.decided - before.decided,
             requests: self.requests - before.requests,
             errors: self.errors - before.errors,
-            milliseconds: (
-                self.milliseconds.0 - before.milliseconds.0,
-                self.milliseconds.1 - before.milliseconds.1,
-            ),
+            latency_ms_sum: self.latency_ms_sum - before.latency_ms_sum,
+            latency_ms_count: self.latency_ms_count - before.latency_ms_count,
         }
     }
 
-    /// Istio's own metrics, or where the proxy has none Envoy's.
+    /// Reads the outbound requests from Istio's metrics, or from Envoy's if the proxy does not have
+    /// Istio's.
     fn read_requests(&mut self, text: &str) {
         let sources = [
             ("istio_requests_total", "istio_request_duration_milliseconds", "reporter=\"source\""),
             (
-                // Istio's bootstrap makes a label of `_5xx`, and leaves nothing of `_xx`.
+                // Istio's bootstrap turns the suffix `_5xx` of Envoy's counter into a label.
                 "envoy_http_downstream_rq",
                 "envoy_http_downstream_rq_time",
                 "http_conn_manager_prefix=\"outbound_",
             ),
         ];
-        for (requests, duration, outbound) in sources {
-            let (sum, count) = (format!("{duration}_sum"), format!("{duration}_count"));
+        for (requests, latency, outbound) in sources {
+            let (sum, count) = (format!("{latency}_sum"), format!("{latency}_count"));
             let series = text.lines().filter_map(series);
             for (name, labels, value) in series.filter(|(_, labels, _)| labels.contains(outbound)) {
                 if name == requests {
                     self.requests += value;
                     self.errors += if is_failure(labels) { value } else { 0.0 };
                 } else if name == sum {
-                    self.milliseconds.0 += value;
+                    self.latency_ms_sum += value;
                 } else if name == count {
-                    self.milliseconds.1 += value;
+                    self.latency_ms_count += value;
                 }
             }
             if self.requests > 0.0 {
@@ -112,8 +115,9 @@ impl ProxyMetrics {
     }
 }
 
-/// Whether a series is of this metric and plugin. A WasmPlugin has a longer name from Istio 1.30 on,
-/// and without `extraStatTags` a label stands in the name, with `_` for all but letters and digits.
+/// Whether a series belongs to this metric and plugin. From Istio 1.30 on, the name of a WasmPlugin
+/// has a suffix. Without `extraStatTags` the label is a part of the metric's name, with `_` for every
+/// character that is not a letter or digit.
 fn is_of_plugin(metric: &str, plugin: &str, name: &str, labels: &str) -> bool {
     let Some(rest) = name.strip_prefix(metric) else { return false };
     ["", "~istio-translated-wasmplugin"].iter().any(|suffix| {
@@ -129,7 +133,7 @@ fn is_failure(labels: &str) -> bool {
     classes.iter().any(|label| labels.contains(label))
 }
 
-/// Name, labels and value of one line of Prometheus' text.
+/// The name, the labels and the value in one line.
 fn series(line: &str) -> Option<(&str, &str, f64)> {
     let (series, value) = line.rsplit_once(' ').filter(|_| !line.starts_with('#'))?;
     let (name, labels) = series.split_once('{').unwrap_or((series, ""));
@@ -140,7 +144,7 @@ fn series(line: &str) -> Option<(&str, &str, f64)> {
 mod tests {
     use super::*;
 
-    /// As a real agent wrote it, with Istio's labels and without.
+    /// From a real agent, with and without Istio's labels.
     const TEXT: &str = r#"
 # TYPE skycap_vm_milliseconds_total counter
 envoy_server_concurrency{} 2
@@ -160,26 +164,27 @@ envoy_http_downstream_rq_time_count{http_conn_manager_prefix="outbound_0.0.0.0_8
 "#;
 
     #[test]
-    fn a_report_is_of_one_plugin_and_of_requests_that_go_out() {
-        let report = ProxyMetrics::parse(TEXT, "istio-system.skycap");
-        let wanted = ProxyMetrics {
+    fn one_plugin_and_outbound_requests_are_read() {
+        let metrics = ProxyMetrics::parse(TEXT, "istio-system.skycap");
+        let expected = ProxyMetrics {
             generation: Some(68_994_431_856_480),
             vms: 3.0,
-            threads: 2.0,
-            lived: 40.0,
-            refused: 0.0,
+            workers: 2.0,
+            vm_seconds: 40.0,
+            rejected_tables: 0.0,
             fetch_failures: 1.0,
             decided: 7.0,
             requests: 7.0,
             errors: 1.0,
-            milliseconds: (21.0, 7.0),
+            latency_ms_sum: 21.0,
+            latency_ms_count: 7.0,
         };
-        assert_eq!(report, wanted);
-        assert_eq!(ProxyMetrics::parse(TEXT, "istio-system.skycap-canary").lived, 7.0);
+        assert_eq!(metrics, expected);
+        assert_eq!(ProxyMetrics::parse(TEXT, "istio-system.skycap-canary").vm_seconds, 7.0);
     }
 
     #[test]
-    fn istios_own_metrics_come_first() {
+    fn istios_metrics_take_precedence_over_envoys() {
         let istio = r#"
 istio_requests_total{reporter="source",response_code="200"} 90
 istio_requests_total{reporter="source",response_code="503"} 10
@@ -187,8 +192,8 @@ istio_requests_total{reporter="destination",response_code="500"} 70
 istio_request_duration_milliseconds_sum{reporter="source"} 300
 istio_request_duration_milliseconds_count{reporter="source"} 100
 "#;
-        let report = ProxyMetrics::parse(&[TEXT, istio].concat(), "istio-system.skycap");
-        assert_eq!((report.requests, report.errors), (100.0, 10.0));
-        assert_eq!(report.milliseconds, (300.0, 100.0));
+        let metrics = ProxyMetrics::parse(&[TEXT, istio].concat(), "istio-system.skycap");
+        assert_eq!((metrics.requests, metrics.errors), (100.0, 10.0));
+        assert_eq!((metrics.latency_ms_sum, metrics.latency_ms_count), (300.0, 100.0));
     }
 }

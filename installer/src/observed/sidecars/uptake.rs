@@ -1,9 +1,9 @@
-//! Which sidecars serve the table that is compiled, and what keeps the others.
+//! Which sidecars serve the current table, and why the others do not.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use kube::Client;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use skycap_core::config::Generation;
 
 use super::{ProxyMetrics, Sidecars};
@@ -12,169 +12,228 @@ use crate::{
     problem::{Problem, Severity},
 };
 
-/// How far the sidecars are.
+/// How many sidecars serve the current table.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Uptake {
-    /// Proxies in the mesh.
+    /// The number of proxies in the mesh.
     pub total: usize,
-    /// Those that were asked.
+    /// The number of proxies in the sample.
     pub asked: usize,
-    /// Of these, those that serve the table.
+    /// The number of proxies in the sample that serve the current table.
     pub current: usize,
-    /// By Pod, what is wrong with the others.
-    pub behind: BTreeMap<String, String>,
+    /// Why the others do not, by `namespace/name` of the Pod.
+    pub behind: BTreeMap<String, Lag>,
+}
+
+/// Why a sidecar does not serve the current table. Serializes as its text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lag {
+    /// Its metrics cannot be read, for this reason.
+    #[error("cannot read the sidecar's metrics: {0}")]
+    Unknown(String),
+    /// Istio's agent cannot fetch the module.
+    #[error(
+        "Istio's agent cannot fetch the module, so the sidecar's requests go to the baseline; see the \
+         log of its istio-proxy container, and check the module with `skycap plugin inspect`"
+    )]
+    NotFetched,
+    /// The module ran before, but does not run now.
+    #[error(
+        "the module has stopped, so the sidecar's requests go to the baseline; see the log of its \
+         istio-proxy container, then restart the Pod"
+    )]
+    Stopped,
+    /// The module has not run yet.
+    #[error(
+        "the module has no table yet; if this persists, see the log of the istio-proxy container"
+    )]
+    NoTable,
+    /// The module rejected the table.
+    #[error(
+        "the module rejects the table and serves an older one, because the module is older than the \
+         controller; roll out the module of the same version"
+    )]
+    Rejected,
+    /// The module serves an older table.
+    #[error("the module still serves an older table")]
+    Outdated,
+}
+
+impl Serialize for Lag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl Uptake {
-    /// Asks up to a hundred sidecars.
+    /// Reads the metrics of up to [`SAMPLE`] sidecars, for the plugin `plugin` (its name in Envoy).
+    /// Without a `current` generation, every sidecar with a table is up to date.
     ///
     /// # Errors
-    /// When Pods cannot be listed.
+    /// Those of [`Sidecars::read`].
     pub async fn read(
         client: &Client,
         plugin: &str,
-        wanted: Option<Generation>,
+        current: Option<Generation>,
     ) -> anyhow::Result<Self> {
         let all = BTreeMap::new();
-        let first = Sidecars::read(client, &all, plugin, SAMPLE).await?;
-        // A gauge outlives its module: whether that still runs is seen by its life.
-        let is_doubtful = first.answers().any(|(_, report)| report.fetch_failures > 0.0);
-        let second = match is_doubtful {
-            true => {
-                tokio::time::sleep(LIFE).await;
-                Sidecars::read(client, &all, plugin, SAMPLE).await?
-            }
-            false => first.clone(),
-        };
-        Ok(Self::of(&first, &second, wanted))
+        let sidecars = Sidecars::read(client, &all, plugin, SAMPLE).await?;
+        // The gauge of the generation outlives its module. Only a second look shows whether the
+        // module still runs.
+        if sidecars.answers().any(|(_, metrics)| metrics.fetch_failures > 0.0) {
+            tokio::time::sleep(VM_TICK).await;
+            let later = Sidecars::read(client, &all, plugin, SAMPLE).await?;
+            return Ok(Self::of(&sidecars, &later, current));
+        }
+        Ok(Self::of(&sidecars, &sidecars, current))
     }
 
-    /// Compares two looks, which may be the same one.
+    /// Compares two samples, which may be the same one.
     #[must_use]
-    pub fn of(first: &Sidecars, second: &Sidecars, wanted: Option<Generation>) -> Self {
-        let wanted = wanted.map(Generation::as_u64);
+    pub fn of(first: &Sidecars, second: &Sidecars, current: Option<Generation>) -> Self {
+        let current = current.map(Generation::as_u64);
         let mut uptake =
             Self { total: second.total, asked: second.reports.len(), ..Self::default() };
         for (pod, report) in &second.reports {
             let before = first.reports.get(pod).and_then(|report| report.as_ref().ok());
-            let trouble = match report {
-                Err(error) => Some(format!("it does not answer: {error}")),
-                Ok(report) => trouble(before, report, wanted),
+            let lag = match report {
+                Err(error) => Some(Lag::Unknown(error.to_string())),
+                Ok(metrics) => lag(before, metrics, current),
             };
-            match trouble {
+            match lag {
                 None => uptake.current += 1,
-                Some(why) => drop(uptake.behind.insert(pod.clone(), why)),
+                Some(lag) => drop(uptake.behind.insert(pod.clone(), lag)),
             }
         }
         uptake
     }
 
-    /// In a line.
+    /// One line: "12 of 12 sidecars are up to date", or with a sample "100 of 100 sampled sidecars
+    /// are up to date (5,000 in total)".
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn summary(&self) -> String {
         let Self { total, asked, current, .. } = self;
-        let of = if asked < total { format!(", asked of {total}") } else { String::new() };
-        format!("{current} of {asked} serve the table{of}")
+        if asked < total {
+            let total = with_separators(*total);
+            return format!(
+                "{current} of {asked} sampled sidecars are up to date ({total} in total)"
+            );
+        }
+        format!("{current} of {asked} sidecars are up to date")
     }
 
-    /// What is wrong, a row for each sidecar, no more than a few.
+    /// A warning for each sidecar that is behind, at most [`PROBLEMS`].
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        let problem = |(pod, why): (&String, &String)| {
+        let problem = |(pod, lag): (&String, &Lag)| {
             let (namespace, name) = pod.split_once('/').unwrap_or(("", pod));
             let pod = ObjectRef::new("v1", "Pod", namespace, name);
-            Problem::of(pod, Severity::Warning, "istio-proxy", why)
+            Problem::of(pod, Severity::Warning, "istio-proxy", lag.to_string())
         };
-        self.behind.iter().take(SHOWN).map(problem).collect()
+        self.behind.iter().take(PROBLEMS).map(problem).collect()
     }
 }
 
-/// What keeps a sidecar from the table.
-fn trouble(
-    before: Option<&ProxyMetrics>,
-    report: &ProxyMetrics,
-    wanted: Option<u64>,
-) -> Option<String> {
-    let lives = before.is_none_or(|before| before == report || before.lived < report.lived);
-    let fetches = report.fetch_failures > 0.0;
-    match report.generation {
-        Some(_) if lives && report.lived > 0.0 => {}
-        _ if fetches => {
-            return Some(
-                "Istio's agent cannot get the module, and its requests go to the baseline; the \
-                 agent's log says why: look at the module with `skycap plugin inspect`"
-                    .into(),
-            );
-        }
-        Some(_) => {
-            return Some(
-                "the module has stopped, and its requests go to the baseline; see its istio-proxy's \
-                 log for what happened, and restart the Pod"
-                    .into(),
-            );
-        }
-        None => return Some("it has no table yet; its istio-proxy's log may say why".into()),
+/// Why a sidecar with these metrics does not serve the current table; `None` if it does.
+fn lag(before: Option<&ProxyMetrics>, metrics: &ProxyMetrics, current: Option<u64>) -> Option<Lag> {
+    let is_alive =
+        before.is_none_or(|before| before == metrics || before.vm_seconds < metrics.vm_seconds);
+    let is_running = metrics.generation.is_some() && is_alive && metrics.vm_seconds > 0.0;
+    if !is_running {
+        return Some(match metrics.generation {
+            _ if metrics.fetch_failures > 0.0 => Lag::NotFetched,
+            Some(_) => Lag::Stopped,
+            None => Lag::NoTable,
+        });
     }
-    (wanted.is_some() && report.generation != wanted).then(|| {
-        if report.refused > 0.0 {
-            "it refuses the table and serves an older one: its module is older than the controller"
-                .into()
-        } else {
-            "it serves an older table still".into()
-        }
-    })
+    let is_current = current.is_none() || metrics.generation == current;
+    let lag = if metrics.rejected_tables > 0.0 { Lag::Rejected } else { Lag::Outdated };
+    (!is_current).then_some(lag)
 }
 
-/// So many sidecars say enough of all.
+/// `5,000`.
+fn with_separators(number: usize) -> String {
+    let digits = number.to_string();
+    let is_start = |index: usize| index > 0 && (digits.len() - index) % 3 == 0;
+    let group = |(index, digit)| [is_start(index).then_some(','), Some(digit)];
+    digits.chars().enumerate().flat_map(group).flatten().collect()
+}
+
+/// How many sidecars are read at most. More would not change the picture, but cost time.
 const SAMPLE: usize = 100;
-/// So many are shown.
-const SHOWN: usize = 5;
-/// A module counts its life once a second.
-const LIFE: Duration = Duration::from_millis(2_200);
+/// How many sidecars are named at most.
+const PROBLEMS: usize = 5;
+/// The time after which a running module has increased its `vm_seconds`. It does so every second.
+const VM_TICK: Duration = Duration::from_millis(2_200);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sidecars(generation: Option<u64>, lived: f64, fetch_failures: f64) -> Sidecars {
-        let report = ProxyMetrics { generation, lived, fetch_failures, ..ProxyMetrics::default() };
-        Sidecars { reports: [("shop/cart-1".to_owned(), Ok(report))].into(), total: 1 }
+    fn sidecars(generation: Option<u64>, vm_seconds: f64, fetch_failures: f64) -> Sidecars {
+        let metrics =
+            ProxyMetrics { generation, vm_seconds, fetch_failures, ..ProxyMetrics::default() };
+        Sidecars { reports: [("shop/cart-1".to_owned(), Ok(metrics))].into(), total: 1 }
     }
 
     #[test]
-    fn a_gauge_that_outlives_its_module_deceives_nobody() {
-        let wanted = Some(Generation::of(b"table"));
-        let serves = wanted.map(Generation::as_u64);
-        for (about, first, second, behind) in [
-            ("serves", sidecars(serves, 5.0, 0.0), sidecars(serves, 5.0, 0.0), None),
-            ("had trouble once", sidecars(serves, 5.0, 1.0), sidecars(serves, 7.0, 1.0), None),
+    fn a_gauge_that_outlives_its_module_is_not_taken_for_a_running_module() {
+        let table = Generation::of(b"table");
+        let current = Some(table.as_u64());
+        for (about, first, second, expected) in [
+            ("up to date", sidecars(current, 5.0, 0.0), sidecars(current, 5.0, 0.0), None),
+            (
+                "up to date after a failed fetch",
+                sidecars(current, 5.0, 1.0),
+                sidecars(current, 7.0, 1.0),
+                None,
+            ),
             (
                 "an older table",
                 sidecars(Some(1), 5.0, 0.0),
                 sidecars(Some(1), 5.0, 0.0),
-                Some("older table"),
+                Some(Lag::Outdated),
             ),
             (
-                "never loaded",
+                "never fetched",
                 sidecars(None, 0.0, 1.0),
                 sidecars(None, 0.0, 2.0),
-                Some("cannot get"),
+                Some(Lag::NotFetched),
             ),
             (
-                "replaced by nothing",
-                sidecars(serves, 5.0, 1.0),
-                sidecars(serves, 5.0, 2.0),
-                Some("cannot get"),
+                "replaced by a module that cannot be fetched",
+                sidecars(current, 5.0, 1.0),
+                sidecars(current, 5.0, 2.0),
+                Some(Lag::NotFetched),
+            ),
+            (
+                "no table yet",
+                sidecars(None, 0.0, 0.0),
+                sidecars(None, 0.0, 0.0),
+                Some(Lag::NoTable),
+            ),
+            (
+                "stopped",
+                sidecars(current, 0.0, 0.0),
+                sidecars(current, 0.0, 0.0),
+                Some(Lag::Stopped),
             ),
         ] {
-            let uptake = Uptake::of(&first, &second, wanted);
-            let seen = uptake.behind.values().next().cloned();
-            let is_right = match behind {
-                None => seen.is_none(),
-                Some(word) => seen.as_ref().is_some_and(|why| why.contains(word)),
-            };
-            assert!(is_right, "{about}: {seen:?}");
+            let uptake = Uptake::of(&first, &second, Some(table));
+            assert_eq!(uptake.behind.values().next(), expected.as_ref(), "{about}");
+        }
+    }
+
+    #[test]
+    fn the_summary_tells_a_sample_from_the_whole() {
+        let all = Uptake { total: 12, asked: 12, current: 11, ..Uptake::default() };
+        assert_eq!(all.summary(), "11 of 12 sidecars are up to date");
+        let sample = Uptake { total: 5_000, asked: 100, current: 100, ..Uptake::default() };
+        assert_eq!(sample.summary(), "100 of 100 sampled sidecars are up to date (5,000 in total)");
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(with_separators(number), text);
         }
     }
 }

@@ -1,0 +1,89 @@
+//! How the metrics of one proxy are read.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, ResourceExt as _};
+
+use super::ProxyMetrics;
+
+/// Why the metrics of a proxy are unknown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScrapeError {
+    /// The Pod did not answer in time.
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    /// The API server rejected the request, or could not reach the Pod.
+    #[error("{}", .0.message)]
+    Rejected(Box<kube::core::Status>),
+    /// The API server is unreachable.
+    #[error("{}", root_cause(.0))]
+    Failed(kube::Error),
+    /// The Pod has no valid metrics path.
+    #[error("invalid metrics path `{0}`: expected a port number in annotation `{PORT_ANNOTATION}`")]
+    InvalidPath(String),
+}
+
+impl ScrapeError {
+    /// Whether the permission `get pods/proxy` is missing.
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Rejected(status) if status.is_forbidden())
+    }
+}
+
+impl From<kube::Error> for ScrapeError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Rejected(status),
+            error => Self::Failed(error),
+        }
+    }
+}
+
+/// Whether a Pod has a proxy of Istio, as a sidecar or as a gateway.
+pub(super) fn has_proxy(pod: &Pod) -> bool {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let mut containers =
+        spec.containers.into_iter().chain(spec.init_containers.unwrap_or_default());
+    containers.any(|container| container.name == PROXY_CONTAINER)
+}
+
+/// Reads the metrics of a Pod's proxy, with `namespace/name` of the Pod.
+pub(super) async fn scrape(
+    client: &Client,
+    pod: Pod,
+    plugin: &str,
+) -> (String, Result<ProxyMetrics, ScrapeError>) {
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    let port = pod.annotations().get(PORT_ANNOTATION).map_or(AGENT_PORT, String::as_str);
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{METRICS_PATH}");
+    let text = request(client, path).await;
+    (format!("{namespace}/{name}"), text.map(|text| ProxyMetrics::parse(&text, plugin)))
+}
+
+/// The last cause of an error. The texts of [`kube::Error`] and of its sources repeat each other.
+fn root_cause(error: &kube::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+async fn request(client: &Client, path: String) -> Result<String, ScrapeError> {
+    let request = hyper::Request::get(&path).header("accept", "text/plain").body(Vec::new());
+    let request = request.map_err(|_| ScrapeError::InvalidPath(path))?;
+    let answer = tokio::time::timeout(TIMEOUT, client.request_text(request)).await;
+    Ok(answer.map_err(|_| ScrapeError::Timeout)??)
+}
+
+/// The name of the proxy's container, in sidecars and gateways.
+const PROXY_CONTAINER: &str = "istio-proxy";
+/// The annotation in which Istio's injector writes the port with the metrics of the agent and Envoy.
+const PORT_ANNOTATION: &str = "prometheus.io/port";
+/// The default port of these metrics (istio: `statusPort`).
+const AGENT_PORT: &str = "15020";
+const METRICS_PATH: &str = "/stats/prometheus";
+/// How long one proxy may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
