@@ -147,7 +147,7 @@ fn warning(
     (api_version, kind): (&str, &str),
     (namespace, name): &Name,
     field: &str,
-    text: impl Into<String>,
+    text: impl std::fmt::Display,
 ) -> Problem {
     let object = ObjectRef::new(api_version, kind, namespace, name);
     Problem::of(object, Severity::Warning, field, text)

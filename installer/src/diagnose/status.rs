@@ -63,7 +63,7 @@ impl RouteCounts {
                     reference.clone(),
                     Severity::Warning,
                     "status.parents",
-                    format!("{text}; see `skycap check -A`"),
+                    format!("{rejection}; see `skycap check -A`"),
                 )),
             }
         }
