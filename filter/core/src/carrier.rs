@@ -1,8 +1,8 @@
 //! Carriers: the parts of a request that may contain the key, and the grammar of each.
 //!
 //! [`baggage`] has its own module. The other carriers have these rules in common: names are
-//! compared as a whole, the first of several well-formed values wins, and if that value is not a routing key,
-//! the carrier contains no key.
+//! compared as a whole, the first of several well-formed values wins, and if that value is not a
+//! routing key, the carrier contains no key.
 
 mod fields;
 mod host;

@@ -119,6 +119,20 @@ fn without_a_sandbox_the_effect_is_empty() {
 }
 
 #[test]
+fn a_route_for_the_port_precedes_one_for_all_ports() {
+    let json = br#"{"version":"1.0","routes":[{"service":"cart.shop","to":"all"},
+        {"service":"cart.shop","port":81,"to":"other"},{"service":"cart.shop","port":80,"to":"own"}],
+        "keys":"pr-1:0,1,2 pr-2:0,1 pr-3:1"}"#;
+    let table = Table::from_json(json).unwrap();
+    for (key, target) in [("pr-1", Some("own")), ("pr-2", Some("all")), ("pr-3", None)] {
+        let baggage = format!("sandbox={key}").leak().as_bytes();
+        let decision = decide(&table, &Recorder::new(&[("baggage", baggage)])).target();
+        let expected = target.map(|target| (format!("{target}.shop"), 80));
+        assert_eq!(decision, expected, "{key}");
+    }
+}
+
+#[test]
 fn the_explanation_contains_what_is_known() {
     let table = table(2, "\"generation\":\"0123456789ab\",");
     let explain = |headers: &[(&'static str, &'static [u8])]| {
