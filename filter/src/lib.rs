@@ -1,8 +1,8 @@
 //! The Proxy-Wasm filter: it shows each request to `skycap-core` and applies the effect in Envoy.
 //!
-//! Envoy calls [`proxy_on_request_headers`] for each request. [`http`] then passes the request,
-//! read through [`host`], to `skycap_core::decision::decide`, and applies the effect of the
-//! decision. Envoy calls [`proxy_on_configure`] for each new routing table, and [`root`] accepts or
+//! Envoy calls [`proxy_on_request_headers`] for each request. `http` then passes the request,
+//! read through `host`, to `skycap_core::decision::decide`, and applies the effect of the
+//! decision. Envoy calls [`proxy_on_configure`] for each new routing table, and `root` accepts or
 //! rejects the table.
 //!
 //! # Why not the Rust SDK
@@ -10,7 +10,7 @@
 //! that worker. It also exports every callback of the ABI, and Envoy calls each exported callback
 //! for every request. Therefore this crate implements ABI 0.2.1 itself
 //! (<https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>). This file contains the
-//! exported callbacks, and [`host`] contains the host calls. Only these two use `unsafe`.
+//! exported callbacks, and `host` contains the host calls. Only these two use `unsafe`.
 //!
 //! A Wasm module has one thread. While a callback runs, Envoy calls no other callback except
 //! [`proxy_on_memory_allocate`], which does not use the state. Therefore borrowing the `RefCell`
@@ -36,7 +36,7 @@ thread_local! {
 #[unsafe(no_mangle)]
 pub const extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// Allocates memory for the bytes that a host call returns; [`host`] takes ownership of it.
+/// Allocates memory for the bytes that a host call returns; `host` takes ownership of it.
 #[expect(unsafe_code, reason = "an exported function of the ABI needs its exact name")]
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
