@@ -53,7 +53,7 @@ pub struct PluginConfig {
     /// The parts of a request that may contain the key, in the order in which they are tried.
     #[serde(default = "default_carriers")]
     pub carriers: Vec<Carrier>,
-    /// Who may ask for the decision header.
+    /// Which requests may ask for the decision header.
     #[serde(default, skip_serializing_if = "Explain::is_off")]
     pub explain: Explain,
     /// The DNS domain of the cluster's Services.

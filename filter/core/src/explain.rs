@@ -1,10 +1,10 @@
-//! The decision header: who may ask for it, and what it contains.
+//! The decision header: which requests may ask for it, and what it contains.
 
 use core::{error::Error, fmt, str::FromStr};
 
 use crate::{decision::Decision, reason::Reason, serde_as_text::serde_as_text};
 
-/// Who may ask for the decision header.
+/// Which requests may ask for the decision header.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Explain {
     /// No request. The filter does not read [`EXPLAIN_HEADER`] at all.
