@@ -1,40 +1,72 @@
 //! Programs that the suite builds from the registry: once, into the cache that all checkouts share.
 
 use std::{
+    borrow::Cow,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
-use crate::{module::run, progress::Progress, workspace};
+use super::{Tier, wasm};
+use crate::{module::run, process::killed_with_parent, progress::Progress, workspace};
 
 /// A program, at a version.
-pub(super) struct Tool<'a> {
+#[derive(Debug)]
+pub(super) struct Tool {
     /// The crate.
-    package: &'a str,
-    version: &'a str,
+    package: &'static str,
+    version: Cow<'static, str>,
     /// The program, of those that the crate installs.
-    program: &'a str,
+    program: &'static str,
     /// Whether the crate's own lock file is used.
     locked: bool,
 }
 
-pub(super) const CARGO_DENY: Tool<'_> =
-    Tool { package: "cargo-deny", version: "0.20.2", program: "cargo-deny", locked: true };
+pub(super) const CARGO_DENY: Tool = Tool {
+    package: "cargo-deny",
+    version: Cow::Borrowed("0.20.2"),
+    program: "cargo-deny",
+    locked: true,
+};
 
-pub(super) const CARGO_FUZZ: Tool<'_> =
-    Tool { package: "cargo-fuzz", version: "0.13.2", program: "cargo-fuzz", locked: true };
+pub(super) const CARGO_FUZZ: Tool = Tool {
+    package: "cargo-fuzz",
+    version: Cow::Borrowed("0.13.2"),
+    program: "cargo-fuzz",
+    locked: true,
+};
 
-impl<'a> Tool<'a> {
+/// Builds the programs that these tiers need and the cache does not have. That happens in the
+/// background, because tests often leave a core idle. The tier that needs a program reports an error.
+pub(super) fn build_in_background(tiers: &[Tier]) {
+    let tools: Vec<_> = tiers.iter().filter_map(|tier| tool_of(*tier)).collect();
+    thread::spawn(move || tools.iter().for_each(|tool| drop(tool.path())));
+}
+
+fn tool_of(tier: Tier) -> Option<Tool> {
+    match tier {
+        Tier::Lint => Some(CARGO_DENY),
+        Tier::Wasm => wasm::test_runner().ok(),
+        Tier::Fuzz => Some(CARGO_FUZZ),
+        _ => None,
+    }
+}
+
+impl Tool {
     /// wasm-bindgen's test runner. It works only with tests that were built with the same version.
     ///
-    /// Its lock file names a prerelease of `webpki-roots`, which not every mirror of the registry has.
-    pub(super) const fn wasm_bindgen_test_runner(version: &'a str) -> Self {
+    /// Its lock file names a prerelease of `webpki-roots`, which not every mirror of the registry
+    /// has.
+    pub(super) const fn wasm_bindgen_test_runner(version: String) -> Self {
         let (package, program) = ("wasm-bindgen-cli", "wasm-bindgen-test-runner");
-        Self { package, version, program, locked: false }
+        Self { package, version: Cow::Owned(version), program, locked: false }
     }
 
     /// The path of the program, which is built if it is not in the cache.
     pub(super) fn path(&self) -> anyhow::Result<PathBuf> {
+        static ONE_BUILD_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _lock = ONE_BUILD_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let Self { package, version, program, locked: _ } = self;
         let folder = workspace::cache()?.join(format!("{package}-{version}"));
         // Cargo writes this file after the programs.
@@ -46,20 +78,22 @@ impl<'a> Tool<'a> {
     }
 
     /// Each program runs for seconds, so what counts is the time that the compiler takes: no
-    /// optimisation, no debug information, no optional features, and one folder for what the
-    /// programs have in common.
+    /// optimisation, no debug information, and no optional features.
     fn build(&self, folder: &Path) -> anyhow::Result<()> {
-        let mut command = Command::new("cargo");
+        // A folder of its own: another cargo that runs now would hold the lock of the usual one.
+        let target = workspace::target().join("tools");
+        let mut command = killed_with_parent("cargo");
         command
-            .args(["install", "--quiet", self.package, "--version", self.version])
+            .args(["install", "--quiet", self.package, "--version", &self.version])
             .args(["--bin", self.program, "--debug", "--no-default-features", "--root"])
             .arg(folder)
             .arg("--target-dir")
-            .arg(workspace::target().join("tools"))
+            .arg(&target)
             .env("CARGO_PROFILE_DEV_DEBUG", "0");
         if self.locked {
             command.arg("--locked");
         }
-        run(&mut command)
+        run(&mut command)?;
+        Ok(fs::remove_dir_all(target)?)
     }
 }

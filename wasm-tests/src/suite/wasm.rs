@@ -12,14 +12,18 @@ pub(super) fn run() -> Result<Tally, Skip> {
         return Err(Skip("Node.js is not installed; install version 20 or newer".into()));
     }
     let toolchain = Toolchain::find()?;
-    let version = locked_version("wasm-bindgen")?;
-    let runner = Tool::wasm_bindgen_test_runner(&version).path()?;
+    let runner = test_runner()?.path()?;
     // No --quiet: cargo passes it on to the runner, which does not have it.
     let mut command = toolchain.cargo("test", "std,panic_abort,test");
     command
         .args(["--package", "skycap-core", "--lib", "--tests"])
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     Ok(Tally::of_runner(&mut command))
+}
+
+/// The test runner, of the version that Cargo.lock has.
+pub(super) fn test_runner() -> anyhow::Result<Tool> {
+    Ok(Tool::wasm_bindgen_test_runner(locked_version("wasm-bindgen")?))
 }
 
 /// The version of a package in Cargo.lock.
