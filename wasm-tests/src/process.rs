@@ -38,15 +38,30 @@ fn has_setpriv() -> bool {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::{os::unix::process::ExitStatusExt as _, thread};
+    use std::{
+        io::{BufRead as _, BufReader},
+        os::unix::process::ExitStatusExt as _,
+        process::{Child, Stdio},
+        thread,
+    };
 
     use super::{has_setpriv, killed_with_parent};
+
+    /// Starts a process that runs for a minute, and waits until it runs.
+    fn start() -> Child {
+        let mut command = killed_with_parent("sh");
+        command.args(["-c", "echo running; exec sleep 60"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "running\n");
+        child
+    }
 
     #[test]
     fn a_process_ends_with_the_thread_that_started_it() {
         assert!(has_setpriv(), "setpriv of util-linux is not installed");
-        let start = || killed_with_parent("sleep").arg("60").spawn();
-        let mut child = thread::spawn(start).join().unwrap().unwrap();
+        let mut child = thread::spawn(start).join().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
     }
 }
