@@ -1,8 +1,10 @@
-//! A cluster without nodes: a real etcd and a real kube-apiserver, with Istio's and the Gateway
-//! API's CRDs. There is no kubelet: what it would write (endpoints, the status of a Deployment) a
-//! test writes itself.
+//! A cluster without nodes: a real etcd and a real kube-apiserver, with the CRDs of Istio and of the
+//! Gateway API. There is no kubelet: a test writes itself what a kubelet would write (endpoints, the
+//! status of a Deployment).
 
+mod access;
 mod agent;
+mod audit;
 mod controller;
 mod istiod;
 mod obtain;
@@ -18,17 +20,10 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use k8s_openapi::{
-    api::{
-        authentication::v1::{TokenRequest, TokenRequestSpec},
-        core::v1::ServiceAccount,
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Config,
-    api::{Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use skycap::{
@@ -36,17 +31,16 @@ use skycap::{
         installation::Installation,
         istio::{IstioMesh, PluginKind},
     },
-    names::{CONTROLLER, NAMESPACE},
     objects::Object,
     observed::api,
     table::meshes::Meshes,
 };
-use tokio::process::Child;
 
-use self::processes::{free_port, write_keys};
+use self::processes::{Running, free_port, write_keys};
 
 pub use self::{
     agent::{Agent, Pod},
+    audit::Denial,
     controller::{Controller, build_program, program},
     istiod::local_address,
     obtain::{Parts, agent, faketime, istiod, obtain, prometheus, registry},
@@ -54,81 +48,74 @@ pub use self::{
     registry::{Registry, USER},
 };
 
-/// A running cluster; it ends when it is dropped.
+/// A running cluster. Dropping it ends its processes and deletes its folder.
 pub struct Cluster {
-    /// Speaks as cluster-admin.
+    /// A client with the permissions of cluster-admin.
     pub client: Client,
     /// Which of Istio's kinds skycap writes.
     pub plugin: PluginKind,
     /// Where the sidecars get the module.
     pub module_url: String,
-    /// Which meshes skycap is installed for.
+    /// The meshes that skycap is installed for.
     pub meshes: Meshes,
-    /// What Istio's mesh configuration has beside what the tests need.
+    /// Further fields of Istio's mesh configuration, beside the ones that every test needs.
     pub mesh_config: serde_json::Map<String, Value>,
     parts: Parts,
-    folder: tempfile::TempDir,
     etcd_port: u16,
     port: u16,
-    etcd: Option<Child>,
-    apiserver: Option<Child>,
-    controller_manager: Option<Child>,
-    istiod: Option<Child>,
-    /// Of istiod's xDS: the same after a restart, as sidecars know it.
+    /// The port of istiod's xDS. It stays the same after a restart, because sidecars know it.
     istiod_port: u16,
+    istiod: Option<Running>,
+    controller_manager: Option<Running>,
+    apiserver: Option<Running>,
+    etcd: Option<Running>,
+    /// The last field, so that it is dropped last: the processes write to it until they end.
+    folder: tempfile::TempDir,
 }
 
 impl Cluster {
     /// Starts etcd and kube-apiserver and installs the CRDs.
     ///
     /// # Errors
-    /// When a part cannot be had or does not start, with its log's end.
+    /// If a program cannot be obtained or does not start, with the end of its log.
     pub async fn start(plugin: PluginKind) -> anyhow::Result<Self> {
-        // A network namespace begins with its loopback down; elsewhere it is up, or not ours to touch.
+        // The loopback of a new network namespace is down. Elsewhere it is up, or we may not set it.
         let up = ["link", "set", "lo", "up"];
         drop(std::process::Command::new("ip").args(up).stderr(Stdio::null()).status());
         let parts = obtain()?;
-        let folder = tempfile::tempdir()?;
+        let folder = tempfile::Builder::new().prefix("skycap-cluster-").tempdir()?;
         write_keys(folder.path())?;
-        fs::write(
-            folder.path().join("tokens.csv"),
-            format!("{ADMIN},admin,admin,system:masters\n"),
-        )?;
+        fs::write(folder.path().join("tokens.csv"), access::token_file())?;
+        fs::write(folder.path().join("audit-policy.json"), audit::policy().to_string())?;
         let (etcd_port, port) = (free_port()?, free_port()?);
-        // The client needs the certificate that the API server writes when it starts.
         let mut cluster = Self {
+            // A placeholder: a real client needs the certificate that the API server writes at start.
             client: Client::try_from(Config::new("http://127.0.0.1:1".parse()?))?,
             plugin,
             module_url: mesh(plugin).module_url,
             meshes: Meshes::default(),
             mesh_config: serde_json::Map::new(),
             parts,
-            folder,
             etcd_port,
             port,
-            etcd: None,
-            apiserver: None,
-            controller_manager: None,
-            istiod: None,
             istiod_port: free_port()?,
+            istiod: None,
+            controller_manager: None,
+            apiserver: None,
+            etcd: None,
+            folder,
         };
         cluster.start_etcd()?;
         cluster.start_apiserver().await?;
-        cluster.client = cluster.client_of(ADMIN).await?;
-        for path in &cluster.parts.crds {
-            cluster.install_crds(path).await?;
-        }
-        for namespace in ["shop", "istio-system"] {
-            cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
-        }
-        cluster.apply(&istiod_deployment()).await?;
+        cluster.client = cluster.client_of(cluster.admin_token()).await?;
+        cluster.populate().await?;
         Ok(cluster)
     }
 
     /// Applies a manifest as cluster-admin.
     ///
     /// # Errors
-    /// As the API server says.
+    /// If the API server rejects it.
     pub async fn apply(&self, manifest: &Value) -> Result<(), kube::Error> {
         let object =
             Object::new(manifest.clone()).map_err(|error| kube::Error::Service(error.into()))?;
@@ -140,15 +127,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Applies what `skycap install` would, with a module that nobody fetches.
+    /// Applies the objects of `skycap install`, with a module URL that no sidecar fetches.
     ///
     /// # Errors
-    /// As the API server says.
+    /// If the API server rejects one of them.
     pub async fn install(&self) -> anyhow::Result<()> {
-        let mesh = mesh(self.plugin);
         let installation = Installation {
             meshes: self.meshes.clone(),
-            mesh,
+            mesh: mesh(self.plugin),
             image: "skycap".into(),
             access_log: false,
             spans: false,
@@ -161,32 +147,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// The path of a kubeconfig that speaks by this token.
+    /// Replaces the newest version of the Gateway API's routes by the oldest that skycap supports.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn kubeconfig(&self, token: &str) -> anyhow::Result<PathBuf> {
-        let name = format!("kubeconfig-{}", token.len());
-        let path = self.folder.path().join(name);
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.port),
-                "certificate-authority": self.folder.path().join("certs/apiserver.crt"),
-            }}],
-            "users": [{"name": "test", "user": {"token": token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "current-context": "test",
-        });
-        fs::write(&path, config.to_string())?;
-        Ok(path)
-    }
-
-    /// Puts the oldest version of the Gateway API's routes in the place of the newest.
-    ///
-    /// # Errors
-    /// As the API server says.
+    /// If the API server rejects it.
     pub async fn install_oldest_routes(&self) -> anyhow::Result<()> {
         for path in &self.parts.oldest_routes {
             self.install_crds(path).await?;
@@ -194,52 +158,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// A token of the controller's ServiceAccount.
-    ///
-    /// # Errors
-    /// As the API server says.
-    pub async fn controller_token(&self) -> anyhow::Result<String> {
-        self.token_of(NAMESPACE, CONTROLLER).await
-    }
-
-    /// A token of a ServiceAccount, by TokenRequest.
-    ///
-    /// # Errors
-    /// As the API server says.
-    pub async fn token_of(&self, namespace: &str, account: &str) -> anyhow::Result<String> {
-        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
-        let spec = TokenRequestSpec { expiration_seconds: Some(3_600), ..<_>::default() };
-        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
-        let answer =
-            accounts.create_token_request(account, &PostParams::default(), &request).await?;
-        let token = answer.status.and_then(|status| status.token);
-        token.context("a token request without an answer")
-    }
-
-    /// The token of cluster-admin.
-    #[must_use]
-    pub const fn admin_token(&self) -> &'static str {
-        ADMIN
-    }
-
-    /// A client that speaks by this token.
-    ///
-    /// # Errors
-    /// When the API server has not written its certificate yet.
-    pub async fn client_of(&self, token: &str) -> anyhow::Result<Client> {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(token)?)?;
-        let config =
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
-    }
-
-    /// The folder of logs.
+    /// The folder of the logs and of all other files of this cluster.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The end of one of the logs.
+    /// The last 30 lines of the log `name`, such as `etcd.log`.
     #[must_use]
     pub fn log(&self, name: &str) -> String {
         let log = fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
@@ -247,8 +172,21 @@ impl Cluster {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
-    async fn install_crds(&self, path: &Path) -> anyhow::Result<()> {
-        let text = fs::read_to_string(path).with_context(|| format!("no CRDs at {path:?}"))?;
+    /// What a cluster with Istio has before skycap comes: CRDs, two namespaces, istiod's Deployment.
+    async fn populate(&self) -> anyhow::Result<()> {
+        for path in &self.parts.crds {
+            self.install_crds(path).await?;
+        }
+        for namespace in ["shop", "istio-system"] {
+            let namespace =
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            self.apply(&namespace).await?;
+        }
+        Ok(self.apply(&istiod_deployment()).await?)
+    }
+
+    async fn install_crds(&self, path: &PathBuf) -> anyhow::Result<()> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {path:?}"))?;
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;
         let crds = Api::<CustomResourceDefinition>::all(self.client.clone());
         let mut names = Vec::new();
@@ -271,7 +209,8 @@ impl Cluster {
     }
 }
 
-/// What Istio's Helm chart leaves of istiod, for who looks for it; it is not what runs it here.
+/// The Deployment of Istio's Helm chart, by which skycap finds istiod and its version. It has no
+/// effect here: the tests run istiod as a process.
 fn istiod_deployment() -> Value {
     let labels = json!({"app": "istiod", "app.kubernetes.io/version": "1.31.0"});
     let container = json!({"name": "discovery", "image": "docker.io/istio/pilot:1.31.0"});
@@ -289,7 +228,7 @@ fn istiod_deployment() -> Value {
     })
 }
 
-/// The mesh of these tests: nobody fetches the module.
+/// The mesh of a test that runs no sidecar: the module URL is never fetched.
 #[must_use]
 pub fn mesh(plugin: PluginKind) -> IstioMesh {
     IstioMesh {
@@ -300,5 +239,5 @@ pub fn mesh(plugin: PluginKind) -> IstioMesh {
     }
 }
 
-const ADMIN: &str = "admin-token";
+/// How long a program may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);

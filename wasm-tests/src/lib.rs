@@ -11,6 +11,7 @@
 //! | [`case`] | the case table, which runs natively, through the module and as HTTPRoutes |
 //! | [`http_route_model`] | a model of how Linkerd and other meshes rank HTTPRoutes, with sources |
 //! | [`demo`] | the scenes of `cargo demo` |
+//! | [`fixture`] | what the tests on a real API server share |
 //! | [`suite`] | the tiers of `cargo suite` |
 //! | [`compare`] | the measurements of `cargo compare` |
 //! | [`process`] | child processes that end with their parent |
@@ -24,6 +25,7 @@ pub mod demo;
 pub mod echo;
 pub mod envoy;
 pub mod faulty;
+pub mod fixture;
 pub mod host;
 pub mod http_route_model;
 pub mod module;

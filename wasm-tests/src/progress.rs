@@ -35,3 +35,6 @@ impl Drop for Progress {
         }
     }
 }
+
+/// The same, by its old name.
+pub type Step = Progress;

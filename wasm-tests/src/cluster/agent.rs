@@ -1,11 +1,15 @@
-//! Istio's own agent with an Envoy: a sidecar, or a gateway.
+//! Istio's agent with an Envoy: a sidecar, or a gateway.
 //!
-//! There are no iptables: outbound listeners are on a loopback address of the workload's own, where
-//! a `Sidecar` object puts them. The agent fetches modules as in a Pod, into a file system of its own.
+//! There are no iptables: the outbound listeners are on a loopback address of the workload's own,
+//! where a `Sidecar` object puts them. The agent fetches modules as in a Pod, into a file system of
+//! its own.
+
+mod pod;
 
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -13,127 +17,40 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::{
     Cluster, PATIENCE,
     istiod::local_address,
     obtain,
-    processes::{free_port, spawn},
+    processes::{Running, command, free_port, spawn},
 };
 use crate::{client, module::run};
 
-/// An agent and its Envoy, until they are dropped.
+pub use self::pod::Pod;
+
+/// An agent and its Envoy. Dropping it ends both.
 #[derive(Debug)]
 pub struct Agent {
-    child: Child,
+    child: Running,
     log: PathBuf,
-    /// Of the agent: health, and the metrics of both.
+    /// The agent's port: health, and the metrics of both.
     status: SocketAddr,
-    /// Of Envoy's admin interface.
+    /// Envoy's admin interface.
     admin: SocketAddr,
-}
-
-/// What an agent is told of its Pod.
-#[derive(Debug, Clone)]
-pub struct Pod {
-    /// The workload, and its label `app`.
-    pub workload: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// `sidecar` or `router`.
-    pub role: &'static str,
-    /// Further labels.
-    pub labels: Vec<(String, String)>,
-}
-
-impl Pod {
-    /// A workload with a sidecar in namespace `shop`.
-    #[must_use]
-    pub fn sidecar(workload: &str) -> Self {
-        Self {
-            workload: workload.into(),
-            namespace: "shop".into(),
-            role: "sidecar",
-            labels: Vec::new(),
-        }
-    }
-
-    /// Istio's ingress gateway.
-    #[must_use]
-    pub fn gateway() -> Self {
-        Self {
-            workload: "istio-ingressgateway".into(),
-            namespace: "istio-system".into(),
-            role: "router",
-            labels: vec![("istio".into(), "ingressgateway".into())],
-        }
-    }
-
-    /// The Pod as the API server is to know it.
-    fn manifest(&self) -> Value {
-        let containers = ["app", "istio-proxy"].map(|name| json!({"name": name, "image": name}));
-        json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": self.name(), "namespace": self.namespace, "labels": self.labels()},
-            "spec": {"containers": containers},
-        })
-    }
-
-    /// The object that puts this workload's outbound listeners on `address`.
-    #[must_use]
-    pub fn outbound(&self, address: Ipv4Addr, outbound: &Value) -> Value {
-        let mut spec = json!({
-            "workloadSelector": {"labels": {"app": self.workload}},
-            "egress": [{"bind": address, "hosts": ["*/*"]}],
-        });
-        if !outbound.is_null() {
-            spec["outboundTrafficPolicy"] = outbound.clone();
-        }
-        json!({
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "Sidecar",
-            "metadata": {"name": self.workload, "namespace": self.namespace},
-            "spec": spec,
-        })
-    }
-
-    fn name(&self) -> String {
-        format!("{}-1", self.workload)
-    }
-
-    fn labels(&self) -> serde_json::Map<String, Value> {
-        let app = ("app".to_owned(), self.workload.clone());
-        let labels = self.labels.iter().cloned().chain([app]);
-        labels.map(|(name, value)| (name, value.into())).collect()
-    }
 }
 
 impl Cluster {
     /// Starts an agent and waits until it and its Envoy are ready.
     ///
     /// # Errors
-    /// When they are not in time, with the log's end.
+    /// If they are not ready in time, with the end of the log.
     pub async fn agent(&self, envoy: &Path, pod: &Pod) -> anyhow::Result<Agent> {
-        let program = obtain::agent()?;
         let folder = self.folder.path().join(format!("{}.{}", pod.workload, pod.namespace));
         fs::create_dir_all(folder.join("etc/istio/proxy"))?;
-        let [admin, status, envoy_status, prometheus] =
-            [free_port()?, free_port()?, free_port()?, free_port()?];
-        let proxy_config = json!({
-            "binaryPath": envoy,
-            "discoveryAddress": format!("127.0.0.1:{}", self.istiod_port),
-            "controlPlaneAuthPolicy": "NONE",
-            "concurrency": 1,
-            "proxyAdminPort": admin,
-            "statusPort": status,
-            // As in a mesh with Istio's own metrics, requests and their times are exported.
-            "proxyStatsMatcher": {"inclusionPrefixes": ["http.outbound"]},
-            // What skycap's README asks for, so that its counters have labels.
-            "extraStatTags": ["outcome", "reason", "plugin"],
-        });
-        let mut command = own_file_system(&program);
+        let (admin, status) = (free_port()?, free_port()?);
+        let proxy_config = self.proxy_config(&envoy_script(&folder, envoy)?, admin, status);
+        let mut command = own_file_system(&obtain::agent()?);
         command
             .process_group(0)
             .current_dir(&folder)
@@ -146,14 +63,14 @@ impl Cluster {
             .env("POD_NAMESPACE", &pod.namespace)
             .env("INSTANCE_IP", local_address()?.to_string())
             .env("SERVICE_ACCOUNT", &pod.workload)
-            // At this port the agent takes a CA to be without TLS, and wants no root certificate
-            // (istio: `NewCitadelClient`). Nobody is there: a mesh without mTLS needs none.
+            // For this port the agent takes the CA to be one without TLS and needs no root certificate
+            // (istio: `NewCitadelClient`). Nothing listens there: a mesh without mTLS needs no CA.
             .env("CA_ADDR", "127.0.0.1:15010")
             .env("ISTIO_META_INTERCEPTION_MODE", "NONE")
             .env("ISTIO_META_CLUSTER_ID", "Kubernetes")
             .env("ISTIO_METAJSON_LABELS", Value::from(pod.labels()).to_string())
-            .env("ENVOY_STATUS_PORT", envoy_status.to_string())
-            .env("ENVOY_PROMETHEUS_PORT", prometheus.to_string());
+            .env("ENVOY_STATUS_PORT", free_port()?.to_string())
+            .env("ENVOY_PROMETHEUS_PORT", free_port()?.to_string());
         let log = self.folder.path().join(format!("{}.log", pod.workload));
         let child = spawn(&mut command, &log)?;
         let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
@@ -163,7 +80,22 @@ impl Cluster {
         Ok(agent)
     }
 
-    /// Tells the API server of the Pod, as injector and kubelet would.
+    fn proxy_config(&self, envoy: &Path, admin: u16, status: u16) -> Value {
+        json!({
+            "binaryPath": envoy,
+            "discoveryAddress": format!("127.0.0.1:{}", self.istiod_port),
+            "controlPlaneAuthPolicy": "NONE",
+            "concurrency": 1,
+            "proxyAdminPort": admin,
+            "statusPort": status,
+            // Exports requests and their durations, as a mesh with Istio's own metrics does.
+            "proxyStatsMatcher": {"inclusionPrefixes": ["http.outbound"]},
+            // The README recommends these, so that skycap's counters have labels.
+            "extraStatTags": ["outcome", "reason", "plugin"],
+        })
+    }
+
+    /// Creates the Pod and its status in the API server, as the injector and the kubelet do.
     async fn announce(&self, pod: &Pod, port: u16) -> anyhow::Result<()> {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": pod.namespace}});
         self.apply(&account).await?;
@@ -187,23 +119,23 @@ impl Agent {
     /// The answer of Envoy's admin interface.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// If it does not answer.
     pub async fn admin(&self, path: &str) -> anyhow::Result<String> {
         client::get(self.admin, path).await
     }
 
-    /// What Prometheus reads: the agent's metrics and Envoy's.
+    /// What Prometheus reads: the metrics of the agent and of Envoy.
     ///
     /// # Errors
-    /// When the agent does not answer.
+    /// If the agent does not answer.
     pub async fn metrics(&self) -> anyhow::Result<String> {
         client::get(self.status, "/stats/prometheus").await
     }
 
-    /// The sum of all series of a metric whose labels have all of these.
+    /// The sum of all series of the metric `name` that have all of these labels.
     ///
     /// # Errors
-    /// When the agent does not answer.
+    /// If the agent does not answer.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> anyhow::Result<f64> {
         let text = self.metrics().await?;
         let series = text.lines().filter(|line| {
@@ -213,22 +145,22 @@ impl Agent {
         Ok(series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// Where Prometheus reads the metrics of both.
+    /// The address where Prometheus reads the metrics of both.
     #[must_use]
     pub const fn metrics_address(&self) -> SocketAddr {
         self.status
     }
 
-    /// All that both have logged.
+    /// The whole log of both.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Memory of Envoy in RAM, in KiB.
+    /// Envoy's resident memory, in KiB.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If it has ended.
     pub fn envoy_resident_kib(&self) -> anyhow::Result<u64> {
         let agent = self.child.id().context("the agent has ended")?;
         // A child belongs to the thread that started it.
@@ -260,7 +192,7 @@ impl Agent {
 }
 
 impl Drop for Agent {
-    /// An agent that is killed leaves its Envoy behind, which would go on taking requests.
+    /// Kills the whole process group: without its agent, Envoy would go on serving requests.
     fn drop(&mut self) {
         if let Some(group) = self.child.id() {
             let mut kill = std::process::Command::new("kill");
@@ -269,17 +201,28 @@ impl Drop for Agent {
     }
 }
 
-/// The agent keeps modules at a fixed path: in a Pod that is its own.
+/// A script in `folder` that runs Envoy in such a way that the kernel kills it when its agent ends.
+fn envoy_script(folder: &Path, envoy: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join("envoy.sh");
+    let script =
+        format!("#!/bin/sh\nexec setpriv --pdeathsig KILL -- '{}' \"$@\"\n", envoy.display());
+    fs::write(&path, script)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
+/// The agent keeps modules at a fixed path, which in a Pod is its own: so it gets a file system of
+/// its own there.
 fn own_file_system(program: &Path) -> Command {
     let unshare = ["--mount", "--propagation", "private", "--"];
     let mut attempt = std::process::Command::new("unshare");
     attempt.args(unshare).args(["mount", "-t", "tmpfs", "tmpfs", "/var/lib"]).stderr(Stdio::null());
     if run(&mut attempt).is_err() {
-        // Where no mount is allowed, the path must be there: the machine's own.
+        // Where mounting is not permitted, all agents share the path of the machine.
         drop(fs::create_dir_all(DATA));
-        return Command::new(program);
+        return command(program);
     }
-    let mut command = Command::new("unshare");
+    let mut command = command("unshare");
     let script = format!("mount -t tmpfs tmpfs /var/lib && mkdir -p {DATA} && exec \"$0\" \"$@\"");
     command.args(unshare).args(["sh", "-c", &script]).arg(program);
     command

@@ -1,4 +1,4 @@
-//! The controller as a process: the real program, under a token of its own ServiceAccount.
+//! The controller as a process: the real program, with a token of its own ServiceAccount.
 
 use std::{
     fs,
@@ -7,28 +7,26 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
-use tokio::process::{Child, Command};
-
 use super::{
     Cluster,
-    processes::{free_port, spawn},
+    processes::{Running, command, free_port, spawn},
 };
 use crate::{client, progress::Progress, workspace};
+use anyhow::{Context as _, bail};
 
-/// A running controller; it is killed when it is dropped.
+/// A running controller. Dropping it kills it.
 #[derive(Debug)]
 pub struct Controller {
-    child: Child,
+    child: Running,
     address: SocketAddr,
     log: PathBuf,
 }
 
 impl Controller {
-    /// Starts a replica under the ServiceAccount's own token, and waits until it is ready.
+    /// Starts a replica with this name, and waits until it is ready.
     ///
     /// # Errors
-    /// When it is not ready in time, with its log.
+    /// If it is not ready in time, with its log.
     pub async fn start(
         cluster: &Cluster,
         name: &str,
@@ -39,10 +37,10 @@ impl Controller {
         Ok(controller)
     }
 
-    /// Starts a replica, and waits for nothing.
+    /// Starts a replica with this name, without waiting for it.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub async fn spawn(
         cluster: &Cluster,
         name: &str,
@@ -51,7 +49,7 @@ impl Controller {
         let kubeconfig = cluster.kubeconfig(&cluster.controller_token().await?)?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let log = cluster.folder().join(format!("{name}.log"));
-        let mut command = Command::new(program());
+        let mut command = command(program());
         command
             .args(["controller", "--identity", name, "--module-url", &cluster.module_url])
             .args(["--listen", &address.to_string()])
@@ -62,10 +60,10 @@ impl Controller {
         Ok(Self { child: spawn(&mut command, &log)?, address, log })
     }
 
-    /// Waits until `/readyz` says so.
+    /// Waits until `/readyz` answers `ok`.
     ///
     /// # Errors
-    /// When it does not in time, with the log.
+    /// If it does not in time, with the log.
     pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         for _ in 0..600 {
             if client::get(self.address, "/readyz").await.is_ok_and(|answer| answer == "ok\n") {
@@ -79,28 +77,44 @@ impl Controller {
         bail!("the controller is not ready:\n{}", self.log())
     }
 
-    /// A metric of `/metrics`, by the whole of its name.
+    /// The value of a metric of `/metrics`, by its full name.
     ///
     /// # Errors
-    /// When it does not answer, or has no such metric.
+    /// If the controller does not answer, or has no such metric.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let text = client::get(self.address, "/metrics").await?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.with_context(|| format!("no metric `{name}` in:\n{text}"))?
             .parse()
-            .context("no number")
+            .context("the value is not a number")
     }
 
-    /// Where it serves `/metrics`.
+    /// Whether this replica leads.
+    ///
+    /// # Errors
+    /// If the controller does not answer.
+    pub async fn leads(&self) -> anyhow::Result<bool> {
+        Ok(self.metric("skycap_controller_leader").await? == 1.0)
+    }
+
+    /// How many objects this replica has written.
+    ///
+    /// # Errors
+    /// If the controller does not answer.
+    pub async fn writes(&self) -> anyhow::Result<f64> {
+        self.metric("skycap_controller_writes_total").await
+    }
+
+    /// The address where it serves `/metrics`.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sends SIGTERM and waits for the end; gives whether it ended with 0.
+    /// Sends SIGTERM and waits for the end. Returns whether the exit code is 0.
     ///
     /// # Errors
-    /// When it does not end in ten seconds.
+    /// If it does not end within ten seconds.
     pub async fn terminate(mut self) -> anyhow::Result<bool> {
         self.signal("TERM")?;
         let status = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await??;
@@ -110,25 +124,25 @@ impl Controller {
     /// Sends a signal, such as `STOP`.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If the controller has ended.
     pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let pid = self.child.id().context("the controller has ended")?;
         let mut kill = std::process::Command::new("kill");
         crate::module::run(kill.args(["-s", signal, &pid.to_string()]))
     }
 
-    /// Kills it, as a node that is gone would.
+    /// Kills it, as when its node fails.
     ///
     /// # Errors
-    /// When it cannot be killed.
+    /// If it cannot be killed.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }
 
-    /// The CPU time that it has had.
+    /// The CPU time that it has used.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If it has ended.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let pid = self.child.id().context("the controller has ended")?;
         let mut total = 0;
@@ -139,10 +153,10 @@ impl Controller {
         Ok(Duration::from_nanos(total))
     }
 
-    /// The memory that it has in RAM, in KiB.
+    /// Its resident memory, in KiB.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If it has ended.
     pub fn resident_kib(&self) -> anyhow::Result<u64> {
         let pid = self.child.id().context("the controller has ended")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -150,14 +164,14 @@ impl Controller {
         Ok(line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?.parse()?)
     }
 
-    /// All that it has logged.
+    /// Its whole log.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
-/// The command `skycap`, of the profile that this is of; [`build_program`] builds it.
+/// The path of the command `skycap` that [`build_program`] builds, in the profile of this library.
 #[must_use]
 pub fn program() -> PathBuf {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
@@ -167,7 +181,7 @@ pub fn program() -> PathBuf {
 /// Builds the command `skycap`.
 ///
 /// # Errors
-/// When it does not compile.
+/// If it does not compile.
 pub fn build_program() -> anyhow::Result<()> {
     let _progress = Progress::new("building skycap");
     let mut cargo = std::process::Command::new("cargo");

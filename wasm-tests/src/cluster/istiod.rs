@@ -1,7 +1,7 @@
 //! istiod, and a stock Envoy that it configures as a sidecar.
 //!
-//! Istio's own filters (metadata exchange, stats, ALPN) are not in a stock Envoy, so istiod is told
-//! to leave them out; everything else is what it sends to every sidecar.
+//! A stock Envoy lacks Istio's own filters (metadata exchange, stats, ALPN), so istiod is configured
+//! without them. Everything else is what it sends to every sidecar.
 
 use std::{
     fs,
@@ -12,11 +12,10 @@ use std::{
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use super::{
     Cluster, PATIENCE,
-    processes::{free_port, kill, spawn},
+    processes::{command, free_port, kill, spawn},
 };
 use crate::{client, envoy::Process};
 
@@ -24,7 +23,7 @@ impl Cluster {
     /// Starts istiod, and waits until it is ready.
     ///
     /// # Errors
-    /// When it cannot be built or is not ready in time, with its log's end.
+    /// If it cannot be built or is not ready in time, with the end of its log.
     pub async fn start_istiod(&mut self) -> anyhow::Result<()> {
         let istiod = super::obtain::istiod()?;
         let folder = self.folder.path();
@@ -35,7 +34,7 @@ impl Cluster {
         let address = json!({"discoveryAddress": format!("127.0.0.1:{grpc}")});
         config.entry("defaultConfig").or_insert(address);
         fs::write(&mesh, Value::from(config).to_string())?;
-        let mut command = Command::new(istiod);
+        let mut command = command(istiod);
         command
             .current_dir(folder)
             .arg("discovery")
@@ -64,19 +63,19 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills istiod, as a crash would.
+    /// Kills istiod, as in a crash.
     ///
     /// # Errors
-    /// When it cannot be killed.
+    /// If it cannot be killed.
     pub async fn kill_istiod(&mut self) -> anyhow::Result<()> {
         kill(&mut self.istiod).await
     }
 
-    /// Starts an Envoy that istiod configures as the sidecar of a workload of this namespace. Its
+    /// Starts an Envoy that istiod configures as the sidecar of a workload in this namespace. Its
     /// outbound listeners are on 127.0.0.1, at the Services' ports.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub async fn sidecar(
         &self,
         envoy: &Path,
@@ -94,11 +93,11 @@ impl Cluster {
     }
 }
 
-/// An address of this machine that an EndpointSlice takes, which 127.0.0.1 is not: in a network
-/// namespace one that is added for it, else the machine's own.
+/// An address of this machine for EndpointSlices, which do not accept 127.0.0.1. In a network
+/// namespace, this adds an address; elsewhere, it is the machine's own.
 ///
 /// # Errors
-/// When there is none.
+/// If the machine has none.
 pub fn local_address() -> anyhow::Result<IpAddr> {
     let own = IpAddr::from([10, 77, 0, 1]);
     let add = ["addr", "add", "10.77.0.1/32", "dev", "lo"];
@@ -106,7 +105,7 @@ pub fn local_address() -> anyhow::Result<IpAddr> {
     if UdpSocket::bind((own, 0)).is_ok() {
         return Ok(own);
     }
-    // Nothing is sent: the system only picks the address that it would send from.
+    // This sends nothing: the system only picks the address that it would send from.
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.connect("192.0.2.1:9")?;
     Ok(socket.local_addr()?.ip())

@@ -1,6 +1,6 @@
-//! Where etcd and kube-apiserver come from: Go's module proxy, at the versions that the `go.mod`
-//! files of `wasm-tests/cluster` pin. They are built once and kept in the cache, keyed by the hash
-//! of their `go.sum`; the CRDs are read where Go keeps the modules.
+//! Where the programs of a cluster come from: Go's module proxy, at the versions that the `go.mod`
+//! files of `wasm-tests/cluster` pin. They are built once and kept in the cache, by the hash of their
+//! `go.sum`. The CRDs are read from Go's module cache.
 
 use std::{
     fs,
@@ -28,15 +28,16 @@ pub struct Parts {
     pub oldest_routes: Vec<PathBuf>,
 }
 
-/// Builds what is not there yet: about ten minutes on two cores, once for all checkouts.
+/// Builds the programs that are not in the cache yet: about ten minutes on two cores, once for all
+/// checkouts.
 ///
 /// # Errors
-/// When there is no Go, or a build fails.
+/// If Go is not installed, or a build fails.
 pub fn obtain() -> anyhow::Result<Parts> {
     Command::new("go")
         .arg("version")
         .output()
-        .context("there is no `go`; install Go 1.26 or newer")?;
+        .context("cannot run `go`; install Go 1.26 or newer")?;
     let istio = module_folder("istio", "istio.io/istio")?;
     let routes = |part: &str| -> anyhow::Result<[PathBuf; 2]> {
         let standard = module_folder(part, "sigs.k8s.io/gateway-api")?.join("config/crd/standard");
@@ -61,58 +62,60 @@ pub fn obtain() -> anyhow::Result<Parts> {
     })
 }
 
-/// istiod: about nine minutes on two cores, once for all checkouts.
+/// Builds istiod if it is not in the cache yet: about nine minutes on two cores, once for all
+/// checkouts.
 ///
 /// # Errors
-/// When there is no Go, or the build fails.
+/// If Go is not installed, or the build fails.
 pub fn istiod() -> anyhow::Result<PathBuf> {
     build("istio", "pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery")
 }
 
-/// Istio's agent, which shares nearly all of istiod's build.
+/// Builds Istio's agent if it is not in the cache yet. It shares nearly all of istiod's build.
 ///
 /// # Errors
-/// When there is no Go, or the build fails.
+/// If Go is not installed, or the build fails.
 pub fn agent() -> anyhow::Result<PathBuf> {
     build("istio", "pilot-agent", "istio.io/istio/pilot/cmd/pilot-agent")
 }
 
-/// The template of the bootstrap that the agent gives its Envoy.
+/// The template of the bootstrap that the agent passes to its Envoy.
 ///
 /// # Errors
-/// When Istio's module cannot be had.
+/// If Istio's module cannot be downloaded.
 pub(super) fn istio_bootstrap() -> anyhow::Result<PathBuf> {
     let istio = module_folder("istio", "istio.io/istio")?;
     Ok(istio.join("tools/packaging/common/envoy_bootstrap.json"))
 }
 
-/// libfaketime, which gives a program a wall clock of its own.
+/// libfaketime, which sets the wall clock of one program.
 ///
 /// # Errors
-/// When there is none and it cannot be had, with what to install.
+/// If it is not installed and cannot be downloaded, with what to install.
 pub fn faketime() -> anyhow::Result<PathBuf> {
     let library =
         format!("usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
     debian("libfaketime", &library)
 }
 
-/// An OCI registry.
+/// The program of an OCI registry.
 ///
 /// # Errors
-/// When there is none and it cannot be had, with what to install.
+/// If it is not installed and cannot be downloaded, with what to install.
 pub fn registry() -> anyhow::Result<PathBuf> {
     debian("docker-registry", "usr/bin/docker-registry")
 }
 
-/// Prometheus.
+/// The program of Prometheus.
 ///
 /// # Errors
-/// When there is none and it cannot be had, with what to install.
+/// If it is not installed and cannot be downloaded, with what to install.
 pub fn prometheus() -> anyhow::Result<PathBuf> {
     debian("prometheus", "usr/bin/prometheus")
 }
 
-/// A file of a Debian package: the system's, else of the package unpacked into the cache.
+/// A file of a Debian package: the installed one, or else the one in the package that this unpacks
+/// into the cache.
 fn debian(package: &str, file: &str) -> anyhow::Result<PathBuf> {
     let unpacked = workspace::cache()?.join(package);
     let places = [Path::new("/").join(file), unpacked.join(file)];
@@ -125,7 +128,7 @@ fn debian(package: &str, file: &str) -> anyhow::Result<PathBuf> {
     let mut download = Command::new("apt-get");
     download.current_dir(&unpacked).args(["download", package]);
     if run(&mut download).is_err() {
-        // A fresh machine has no lists of packages yet.
+        // A new machine has no package lists yet.
         run(Command::new("apt-get").arg("update")).with_context(wanted)?;
         run(&mut download).with_context(wanted)?;
     }
@@ -143,7 +146,7 @@ fn build(part: &str, binary: &str, package: &str) -> anyhow::Result<PathBuf> {
     let target = workspace::cache()?.join(format!("{binary}-{version}")).join(binary);
     if !target.is_file() {
         let _progress = Progress::new(&format!("building {binary}, once"));
-        // Under another name first: a build that is broken off leaves nothing that looks whole.
+        // Under another name first: so an interrupted build leaves nothing that looks complete.
         let unfinished = target.with_extension(std::process::id().to_string());
         run(go(&folder)
             .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"])
@@ -154,7 +157,7 @@ fn build(part: &str, binary: &str, package: &str) -> anyhow::Result<PathBuf> {
     Ok(target)
 }
 
-/// Where Go keeps a module, after it was downloaded.
+/// Downloads a module; returns its folder in Go's module cache.
 fn module_folder(part: &str, module: &str) -> anyhow::Result<PathBuf> {
     let folder = pinned(part);
     run(go(&folder).args(["mod", "download"]).arg(module))?;

@@ -1,60 +1,63 @@
-//! The cluster's processes: how each is started, and how it is killed as a crash would.
+//! The cluster's processes: how each is started, and how it is killed, as in a crash.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::{Deref, DerefMut},
     path::Path,
     process::Stdio,
     sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use super::{ADMIN, Cluster, PATIENCE};
-use crate::client;
+use super::{Cluster, PATIENCE, audit};
+use crate::{client, process::killed_with_parent};
 
 impl Cluster {
-    /// Kills the API server, as a crash would.
+    /// Kills the API server, as in a crash.
     ///
     /// # Errors
-    /// When it cannot be killed.
+    /// If it cannot be killed.
     pub async fn kill_apiserver(&mut self) -> anyhow::Result<()> {
         kill(&mut self.apiserver).await
     }
 
-    /// Kills etcd, as a crash would. What it has written stays.
+    /// Kills etcd, as in a crash. Its data stays.
     ///
     /// # Errors
-    /// When it cannot be killed.
+    /// If it cannot be killed.
     pub async fn kill_etcd(&mut self) -> anyhow::Result<()> {
         kill(&mut self.etcd).await
     }
 
-    /// Makes etcd forget all but the newest version of everything, as Kubernetes does every five
-    /// minutes: a watch that is behind is too old then.
+    /// Deletes all old revisions in etcd, as Kubernetes does every five minutes. A watch that has not
+    /// read them yet then fails with 410 (Gone).
     ///
     /// # Errors
-    /// When etcd does not answer (its gateway of gRPC to JSON, `/v3/kv/…`).
+    /// If etcd does not answer (at its gateway from JSON to gRPC, `/v3/kv/…`).
     pub async fn compact(&self) -> anyhow::Result<()> {
         let etcd = SocketAddr::from(([127, 0, 0, 1], self.etcd_port));
         let range = client::post(etcd, "/v3/kv/range", &json!({"key": "Lw=="})).await?;
-        let revision = range["header"]["revision"].as_str().context("etcd names no revision")?;
+        let revision =
+            range["header"]["revision"].as_str().context("etcd's answer has no revision")?;
         client::post(etcd, "/v3/kv/compaction", &json!({"revision": revision})).await?;
         Ok(())
     }
 
-    /// Starts etcd on what it has written.
+    /// Starts etcd, on the data that it has written before.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub fn start_etcd(&mut self) -> anyhow::Result<()> {
         let folder = self.folder.path();
         let peer = format!("http://127.0.0.1:{}", free_port()?);
         let client = format!("http://127.0.0.1:{}", self.etcd_port);
-        let mut command = Command::new(&self.parts.etcd);
+        let mut command = command(&self.parts.etcd);
         command
             .arg("--data-dir")
             .arg(folder.join("etcd"))
@@ -69,10 +72,10 @@ impl Cluster {
     /// Starts the API server, and waits until it is ready.
     ///
     /// # Errors
-    /// When it is not ready in time, with its log's end.
+    /// If it is not ready in time, with the end of its log.
     pub async fn start_apiserver(&mut self) -> anyhow::Result<()> {
         let folder = self.folder.path();
-        let mut command = Command::new(&self.parts.apiserver);
+        let mut command = command(&self.parts.apiserver);
         command
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
@@ -80,6 +83,8 @@ impl Cluster {
             .arg(format!("--service-account-signing-key-file={}", folder.join("sa.key").display()))
             .arg(format!("--cert-dir={}", folder.join("certs").display()))
             .arg(format!("--token-auth-file={}", folder.join("tokens.csv").display()))
+            .arg(format!("--audit-policy-file={}", folder.join("audit-policy.json").display()))
+            .arg(format!("--audit-log-path={}", folder.join(audit::LOG).display()))
             .arg(format!("--secure-port={}", self.port))
             .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
             .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
@@ -87,7 +92,7 @@ impl Cluster {
         self.apiserver = Some(spawn(&mut command, &folder.join("apiserver.log"))?);
         let ready = async {
             loop {
-                if let Ok(client) = self.client_of(ADMIN).await
+                if let Ok(client) = self.client_of(self.admin_token()).await
                     && client.request_text(request("/readyz")?).await.is_ok()
                 {
                     return anyhow::Ok(());
@@ -100,15 +105,15 @@ impl Cluster {
         })?
     }
 
-    /// Starts kube-controller-manager, with its namespace controller and no other.
+    /// Starts kube-controller-manager with only its namespace controller.
     ///
     /// # Errors
-    /// When it cannot be run.
+    /// If it cannot be run.
     pub fn start_namespace_controller(&mut self) -> anyhow::Result<()> {
         let folder = self.folder.path();
-        let mut command = Command::new(&self.parts.controller_manager);
+        let mut command = command(&self.parts.controller_manager);
         command
-            .arg(format!("--kubeconfig={}", self.kubeconfig(ADMIN)?.display()))
+            .arg(format!("--kubeconfig={}", self.kubeconfig(self.admin_token())?.display()))
             .arg(format!("--cert-dir={}", folder.join("manager-certs").display()))
             .arg(format!("--secure-port={}", free_port()?))
             .args(["--controllers=namespace-controller", "--leader-elect=false"])
@@ -123,31 +128,61 @@ fn request(path: &str) -> anyhow::Result<hyper::Request<Vec<u8>>> {
     Ok(hyper::Request::get(path).body(Vec::new())?)
 }
 
-pub(super) async fn kill(child: &mut Option<Child>) -> anyhow::Result<()> {
-    if let Some(mut child) = child.take() {
-        child.kill().await?;
+/// A command whose process ends with this one, even if this one is killed.
+pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+    Command::from(killed_with_parent(program))
+}
+
+/// A child process. Dropping it kills it and waits until it has ended: it writes nothing after that.
+#[derive(Debug)]
+pub(super) struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.start_kill());
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+pub(super) async fn kill(running: &mut Option<Running>) -> anyhow::Result<()> {
+    if let Some(mut running) = running.take() {
+        running.kill().await?;
     }
     Ok(())
 }
 
-pub(super) fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Child> {
+/// Starts a process that appends its output to `log`.
+pub(super) fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Running> {
     let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("cannot run {command:?}"))
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+    Ok(Running(child))
 }
 
-/// The key pair by which the API server signs the tokens of ServiceAccounts.
+/// Writes the key pair with which the API server signs the tokens of ServiceAccounts.
 pub(super) fn write_keys(folder: &Path) -> anyhow::Result<()> {
     let key = folder.join("sa.key");
     crate::module::run(
         std::process::Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048"),
     )
-    .context("cannot make a key: install openssl")?;
+    .context("cannot create a key pair; install openssl")?;
     crate::module::run(
         std::process::Command::new("openssl")
             .args(["rsa", "-pubout", "-in"])
@@ -157,11 +192,11 @@ pub(super) fn write_keys(folder: &Path) -> anyhow::Result<()> {
     )
 }
 
-/// A port that is free on all addresses, and that no connection gets: it lies below the system's
-/// range of ephemeral ports.
+/// A port that is free on all addresses. It lies below the system's range of ephemeral ports, so no
+/// connection takes it meanwhile.
 pub(super) fn free_port() -> anyhow::Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     let mut candidates = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
-    candidates.by_ref().take(10_000).find(is_free).context("no port is free")
+    candidates.by_ref().take(10_000).find(is_free).context("no free port from 20000 on")
 }

@@ -1,30 +1,29 @@
-//! A real Prometheus, which reads the metrics of agents and controllers.
+//! A real Prometheus that reads the metrics of agents and controllers.
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
 
 use super::{
     PATIENCE, obtain,
-    processes::{free_port, spawn},
+    processes::{Running, command, free_port, spawn},
 };
 use crate::client;
 
-/// A Prometheus that runs, until it is dropped.
+/// A running Prometheus. Dropping it kills it.
 #[derive(Debug)]
 pub struct Prometheus {
     address: SocketAddr,
-    _child: Child,
+    _child: Running,
 }
 
 impl Prometheus {
-    /// Starts it in `folder`; it reads `/stats/prometheus` of the agents and `/metrics` of the
-    /// controllers each second.
+    /// Starts it in `folder`. Every second, it reads `/stats/prometheus` of the agents and `/metrics`
+    /// of the controllers.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start(
         folder: &Path,
         agents: &[SocketAddr],
@@ -43,7 +42,7 @@ impl Prometheus {
         let path = folder.join("prometheus.yml");
         fs::write(&path, config.to_string())?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-        let mut command = Command::new(obtain::prometheus()?);
+        let mut command = command(obtain::prometheus()?);
         command
             .arg(format!("--config.file={}", path.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
@@ -60,7 +59,7 @@ impl Prometheus {
     /// The result of a query: a vector.
     ///
     /// # Errors
-    /// When Prometheus refuses it, with why.
+    /// If Prometheus rejects it, with the reason.
     pub async fn query(&self, query: &str) -> anyhow::Result<Vec<Value>> {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let path = format!("/api/v1/query?query={encoded}");

@@ -4,28 +4,27 @@ use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::ensure;
 use serde_json::json;
-use tokio::process::{Child, Command};
 
 use super::{
     PATIENCE, obtain,
-    processes::{free_port, kill, spawn},
+    processes::{Running, command, free_port, kill, spawn},
 };
 use crate::client;
 
-/// A registry that runs, until it is dropped. What it holds stays in its folder.
+/// A running registry. Dropping it kills it; its blobs stay in its folder.
 #[derive(Debug)]
 pub struct Registry {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     config: std::path::PathBuf,
-    child: Option<Child>,
+    child: Option<Running>,
 }
 
 impl Registry {
-    /// Starts a registry in `folder`; with `locked`, for none but [`USER`].
+    /// Starts a registry in `folder`. A `locked` one accepts only [`USER`].
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub async fn start(folder: &Path, locked: bool) -> anyhow::Result<Self> {
         let folder = folder.join(if locked { "locked-registry" } else { "registry" });
         fs::create_dir_all(&folder)?;
@@ -47,12 +46,12 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Starts it again, on what it holds.
+    /// Starts it again, with its old blobs.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub async fn resume(&mut self) -> anyhow::Result<()> {
-        let mut command = Command::new(obtain::registry()?);
+        let mut command = command(obtain::registry()?);
         let log = self.config.with_extension("log");
         self.child = Some(spawn(command.arg("serve").arg(&self.config), &log)?);
         let deadline = std::time::Instant::now() + PATIENCE;
@@ -63,10 +62,10 @@ impl Registry {
         Ok(())
     }
 
-    /// Kills it, as a crash would.
+    /// Kills it, as in a crash.
     ///
     /// # Errors
-    /// When it cannot be killed.
+    /// If it cannot be killed.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         kill(&mut self.child).await
     }
@@ -74,5 +73,5 @@ impl Registry {
 
 /// The name and password of a locked registry.
 pub const USER: (&str, &str) = ("porter", "baggage");
-/// Of the password, by bcrypt.
+/// The password's hash by bcrypt.
 const PASSWORD_HASH: &str = "$2b$05$ku9kglcM4Qh5wFSV7TXhVO0fvhsv8WWh1CY/pO6f1SPsvF3hnMTrm";

@@ -1,0 +1,84 @@
+//! The admission policy on a real API server: the parser rejects what it rejects.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::{Value, json};
+use skycap::{
+    desired::istio::PluginKind,
+    table::{fragments::Fragment, origin::Origin, settings::Settings},
+};
+use skycap_tests::fixture::{Fixture, manifests::fragment, run};
+
+#[test]
+fn malformed_fragments_are_rejected_at_apply() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        // The API server takes a moment until it enforces a new policy.
+        let bad = fragment("sandbox", "early", json!({"enabled": "maybe"}));
+        let is_enforced = async |fixture: &Fixture| match fixture.cluster.apply(&bad).await {
+            Ok(()) => Ok(false),
+            Err(error) => Ok(error.to_string().contains("skycap: data.enabled")),
+        };
+        fixture.until("the policy is enforced", is_enforced).await?;
+        for (kind, name, data, rejection) in cases() {
+            let map = fragment(kind, name, data);
+            let answer = fixture.cluster.apply(&map).await;
+            let parsed: ConfigMap = serde_json::from_value(map.clone())?;
+            let parser = rejection_of(&parsed);
+            match (rejection, answer) {
+                (None, Ok(())) => anyhow::ensure!(parser.is_none(), "{map}: {parser:?}"),
+                (Some(word), Err(error)) => {
+                    let text = error.to_string();
+                    anyhow::ensure!(text.contains("skycap: ") && text.contains(word), "{text}");
+                    anyhow::ensure!(parser.is_some(), "{map}: the parser accepts it");
+                }
+                (_, answer) => anyhow::bail!("{map}: expected {rejection:?}, got {answer:?}"),
+            }
+        }
+        // A ConfigMap without skycap's label is not checked.
+        let mut other = fragment("sandbox", "other", json!({"enabled": "maybe"}));
+        other["metadata"]["labels"] = json!({});
+        fixture.apply(&other).await
+    })
+}
+
+fn rejection_of(map: &ConfigMap) -> Option<String> {
+    if Settings::is(&Origin::of(map, None)) {
+        return Settings::parse(map, None).err().map(|problem| problem.text);
+    }
+    Fragment::parse(map, None, Timestamp::now())?.err().map(|problem| problem.text)
+}
+
+/// Kind, name and data; of a malformed one, also a part of the message.
+fn cases() -> Vec<(&'static str, &'static str, Value, Option<&'static str>)> {
+    let long = "a".repeat(65);
+    vec![
+        ("sandbox", "pr-1", json!({"routes": "cart: cart-pr-1"}), None),
+        ("sandbox", "pr-1", json!({}), None),
+        ("sandbox", "pr-1", json!({"key": " PR_1.~ ", "enabled": "false\n", "ttl": "72h"}), None),
+        ("sandbox", "pr-1", json!({"expires": "2026-12-24T18:00:00Z", "extends": "base"}), None),
+        ("sandbox", "pr-1", json!({"onUnavailable": "fail"}), None),
+        ("sandbox", "pr-1", json!({"enabled": "yes"}), Some("data.enabled")),
+        ("sandbox", "pr-1", json!({"enabled": ""}), Some("data.enabled")),
+        ("sandbox", "pr-1", json!({"route": "cart: cart-pr-1"}), Some("data: ")),
+        ("sandbox", "pr-1", json!({"members": "a"}), Some("data: ")),
+        ("sandbox", "pr-1", json!({"key": "a b"}), Some("data.key")),
+        ("sandbox", "pr-1", json!({"key": ""}), Some("data.key")),
+        ("sandbox", "pr-1", json!({"key": long}), Some("data.key")),
+        ("sandbox", "pr-1", json!({"extends": "a,b"}), Some("data.extends")),
+        ("sandbox", "pr-1", json!({"onUnavailable": "503"}), Some("data.onUnavailable")),
+        (
+            "sandbox",
+            "pr-1",
+            json!({"ttl": "1h", "expires": "2026-12-24T18:00:00Z"}),
+            Some("data.ttl"),
+        ),
+        ("sandbox", "pr-1", json!({"expires": "tomorrow"}), Some("data.expires")),
+        ("sandbox", "pr-1", json!({"ttl": "soon"}), Some("data.ttl")),
+        ("group", "all", json!({"members": "pr-1, pr-2"}), None),
+        ("group", "all", json!({"members": ""}), None),
+        ("group", "all", json!({"members": "pr-1,, pr-2,"}), None),
+        ("group", "all", json!({"members": "pr 1"}), Some("data.members")),
+        ("group", "all", json!({"routes": "cart: cart-pr-1"}), Some("data: ")),
+        ("sandboxes", "pr-1", json!({}), Some("skycap.dev/kind")),
+    ]
+}

@@ -1,0 +1,14 @@
+//! The controller and the command on a real etcd and kube-apiserver.
+
+mod admission;
+mod commands;
+mod controller;
+mod controller_work;
+mod faults;
+mod http_routes;
+mod leader;
+mod linkerd;
+mod many_routes;
+mod outages;
+mod permissions;
+mod telemetry;
