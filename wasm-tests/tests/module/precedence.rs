@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use skycap_tests::{
     host::View,
-    mesh::{Answer, Mesh, Route},
+    http_route_model::{Answer, HttpRouteModel, Route},
 };
 
 use super::shop::http_routes;
@@ -25,7 +25,7 @@ proptest! {
         let theirs = model(&foreign, &values);
         let ours = Route::of(&adapted.objects, "cart.shop", 80, if ours_first { 0 } else { 9 }).expect("within the limits");
         let all: Vec<_> = theirs.iter().chain(&ours).cloned().collect();
-        for mesh in [Mesh::GatewayApi, Mesh::Linkerd] {
+        for mesh in [HttpRouteModel::GatewayApi, HttpRouteModel::Linkerd] {
             let before = mesh.answer(&theirs, &request).expect("an answer");
             let baseline = mesh.answer(&all, &request).expect("an answer");
             prop_assert_eq!(&baseline, &expected(&before, None), "a baseline request on {:?}", mesh);

@@ -9,7 +9,7 @@ use skycap::{
 };
 use skycap_tests::{
     host::View,
-    mesh::{Answer, Mesh, Route},
+    http_route_model::{Answer, HttpRouteModel, Route},
 };
 
 use super::shop::http_routes;
@@ -75,7 +75,7 @@ fn backend(live: &Live, key: Option<u16>) -> anyhow::Result<String> {
         cluster_name: None,
         virtual_host_name: None,
     };
-    Ok(match Mesh::Linkerd.answer(&routes, &request)? {
+    Ok(match HttpRouteModel::Linkerd.answer(&routes, &request)? {
         Answer::Service => "cart.shop:80".into(),
         Answer::NotFound => "404".into(),
         Answer::Rule { backends, .. } => backends.join(" "),
