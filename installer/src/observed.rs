@@ -3,6 +3,7 @@
 
 pub mod acceptance;
 pub mod api;
+pub mod causes;
 pub mod connect;
 pub mod preflight;
 pub mod sidecars;

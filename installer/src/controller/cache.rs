@@ -1,8 +1,12 @@
-//! What the controller knows of the cluster: the events of its watches, folded into an [`Input`].
+//! What the controller knows about the cluster: the changes from its watches, applied to an
+//! [`Input`].
 //!
-//! A reflector would keep whole objects, of which the table needs a tenth, and they would have to
-//! be parsed at each compile: here an object is parsed once, when its event comes, and an event
-//! that changes nothing that the table depends on ends here.
+//! A reflector would keep whole objects, of which the table needs a tenth, and every compile would
+//! have to parse them. Here an object is parsed once, when its event arrives, and an event that
+//! changes nothing for the table has no further effect.
+
+mod listing;
+mod policies;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -14,26 +18,24 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{Resource, core::DynamicObject, runtime::watcher::Event};
+use kube::{core::DynamicObject, runtime::watcher::Event};
 
+use self::listing::Listing;
 use crate::{
     desired::plan::Live,
-    objects::{ObjectRef, is_owned},
+    objects::ObjectRef,
     table::{
-        cluster::{Cluster, Name, name_of},
-        input::Input,
-        policies::PolicyKind,
-        role::Role,
+        cluster::Cluster, input::Input, policies::PolicyKind, role::Role,
     },
 };
 
 /// One event of a watch.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large ones are the rule")]
+#[expect(clippy::large_enum_variant, reason = "most changes are of the large variants")]
 pub enum Change {
-    /// A labelled ConfigMap.
+    /// A ConfigMap with skycap's label.
     Fragment(Event<ConfigMap>),
-    /// The settings, or that there are none.
+    /// The settings; `None` if there are none.
     Settings(Option<Box<ConfigMap>>),
     /// A Service.
     Service(Event<Service>),
@@ -41,45 +43,38 @@ pub enum Change {
     Namespace(Event<Namespace>),
     /// An EndpointSlice.
     Slice(Event<EndpointSlice>),
-    /// An object of the policies by which meshes of the Gateway API route, skycap's or another's.
+    /// A policy by which a mesh of the Gateway API routes, of skycap or of the user.
     Policy(PolicyKind, Event<DynamicObject>),
-    /// One of skycap's own objects, or that it is gone.
+    /// One of skycap's objects with a fixed name; `None` if it does not exist.
     Owned(ObjectRef, Option<Box<DynamicObject>>),
 }
 
-/// All that the controller knows.
+/// Everything that the controller knows about the cluster.
 #[derive(Debug)]
 pub struct Cache {
-    /// What the table is a function of.
+    /// The input of a compile.
     pub input: Input,
-    /// Skycap's own objects as they are.
+    /// The current state of skycap's own objects.
     pub live: Live,
     fragments: Listing,
     services: Listing,
     slices: Listing,
     namespaces: Listing,
     policies: BTreeMap<PolicyKind, Listing>,
-    settings_known: bool,
-    /// Which of skycap's own objects have been heard of.
-    owned_known: HashSet<ObjectRef>,
-    owned: usize,
-    /// Those that skycap may read.
+    has_settings: bool,
+    /// The objects with fixed names whose state is known.
+    known: HashSet<ObjectRef>,
+    /// How many objects with fixed names there are to know.
+    named: usize,
+    /// The policies for which skycap has permissions.
     policy_kinds: &'static [PolicyKind],
 }
 
-/// How far a watch has come. A watch that begins anew lists all there is, and what it does not
-/// name is gone: until its list is whole nothing is forgotten, so no table is made of half a list.
-#[derive(Debug, Default)]
-struct Listing {
-    complete: bool,
-    names: Option<HashSet<Name>>,
-}
-
 impl Cache {
-    /// Nothing known yet; `owned` objects are to be heard of, and policies of these kinds where a
-    /// mesh of the settings wants them.
+    /// An empty cache. It is complete when the state of `named` objects with fixed names is known,
+    /// and policies of these kinds if a mesh of the settings needs them.
     #[must_use]
-    pub fn new(owned: usize, policy_kinds: &'static [PolicyKind]) -> Self {
+    pub fn new(named: usize, policy_kinds: &'static [PolicyKind]) -> Self {
         Self {
             input: Input::empty(Cluster::empty()),
             live: Live::new(),
@@ -88,159 +83,99 @@ impl Cache {
             slices: Listing::default(),
             namespaces: Listing::default(),
             policies: BTreeMap::new(),
-            settings_known: false,
-            owned_known: HashSet::new(),
-            owned,
+            has_settings: false,
+            known: HashSet::new(),
+            named,
             policy_kinds,
         }
     }
 
-    /// Whether every watch has listed all there is: no table is made before.
+    /// Whether every watch has listed its objects. No table may be made before.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let lists = |kind| self.policies.get(kind).is_some_and(|listing| listing.complete);
-        if self.wants_policies() && !self.policy_kinds.iter().all(lists) {
+        let is_listed = |kind| self.policies.get(kind).is_some_and(Listing::is_complete);
+        if self.needs_policies() && !self.policy_kinds.iter().all(is_listed) {
             return false;
         }
         let listings = [&self.fragments, &self.services, &self.slices, &self.namespaces];
-        listings.iter().all(|listing| listing.complete)
-            && self.settings_known
-            && self.owned_known.len() == self.owned
+        listings.into_iter().all(Listing::is_complete)
+            && self.has_settings
+            && self.known.len() == self.named
     }
 
-    /// Whether a mesh of the settings routes by HTTPRoutes, so that policies are to be watched.
+    /// Whether a mesh of the settings routes by HTTPRoutes, so policies must be watched.
     #[must_use]
-    pub fn wants_policies(&self) -> bool {
-        !self.policy_kinds.is_empty()
-            && self.settings_known
-            && self.input.meshes().take_http_routes()
+    pub fn needs_policies(&self) -> bool {
+        !self.policy_kinds.is_empty() && self.has_settings && self.input.meshes().take_http_routes()
     }
 
-    /// Takes an event; gives whether it may change the table, or what is written of it.
-    pub fn take(&mut self, change: Change, now: Timestamp) -> bool {
-        let input = &mut self.input;
+    /// Applies a change. Returns whether it may change what the controller writes.
+    pub fn apply(&mut self, change: Change, now: Timestamp) -> bool {
         match change {
-            Change::Fragment(event) => fold(
-                &mut self.fragments,
+            Change::Fragment(event) => self.apply_fragment(event, now),
+            Change::Settings(map) => self.apply_settings(map.as_deref(), now),
+            Change::Service(event) => self.services.apply(
                 event,
-                input,
-                // The settings have a watch of their own, which does not end with their label.
-                |input, map| !is_settings(&map) && input.put(&map, None, now),
-                |input, map| !is_settings(&map) && input.remove(&map),
-                Input::retain_fragments,
-            ),
-            Change::Service(event) => fold(
-                &mut self.services,
-                event,
-                &mut input.cluster,
+                &mut self.input.cluster,
                 |cluster, service| cluster.put_service(&service),
                 |cluster, service| cluster.remove_service(&service),
                 Cluster::retain_services,
             ),
-            Change::Slice(event) => fold(
-                &mut self.slices,
+            Change::Slice(event) => self.slices.apply(
                 event,
-                &mut input.cluster,
+                &mut self.input.cluster,
                 |cluster, slice| cluster.put_slice(&slice),
                 |cluster, slice| cluster.remove_slice(&slice),
                 Cluster::retain_slices,
             ),
-            Change::Namespace(event) => fold(
-                &mut self.namespaces,
+            Change::Namespace(event) => self.namespaces.apply(
                 event,
-                &mut input.cluster,
+                &mut self.input.cluster,
                 |cluster, namespace| cluster.put_namespace(&namespace),
                 |cluster, namespace| cluster.remove_namespace(&namespace),
                 Cluster::retain_namespaces,
             ),
             Change::Policy(kind, event) => {
                 let listing = self.policies.entry(kind).or_default();
-                let mut state = (&mut self.live, &mut input.policies);
-                fold(
-                    listing,
-                    event,
-                    &mut state,
-                    |(live, policies), object| {
-                        let ours = put_own(live, kind, &object);
-                        policies.put(kind, &object) || ours
-                    },
-                    |(live, policies), object| {
-                        let ours = live.remove(&kind.reference(&name_of(object.meta()))).is_some();
-                        policies.remove(kind, &object) || ours
-                    },
-                    |(live, policies), names| {
-                        let (before, (_, kind_name)) = (live.len(), kind.names());
-                        live.retain(|of, _| {
-                            let name = (of.namespace.clone().unwrap_or_default(), of.name.clone());
-                            of.kind != kind_name || names.contains(&name)
-                        });
-                        policies.retain(kind, names) || live.len() != before
-                    },
-                )
-            }
-            Change::Settings(map) => {
-                let first = !mem::replace(&mut self.settings_known, true);
-                let changed = match map {
-                    Some(map) => input.put(&map, None, now),
-                    None => input.remove_settings(),
-                };
-                first || changed
+                policies::apply(listing, kind, event, &mut self.live, &mut self.input.policies)
             }
             Change::Owned(reference, object) => {
-                self.owned_known.insert(reference.clone());
-                match object {
-                    Some(object) => drop(self.live.insert(reference, *object)),
-                    None => drop(self.live.remove(&reference)),
-                }
+                self.apply_owned(reference, object);
                 true
             }
         }
     }
-}
 
-/// Keeps an HTTPRoute of skycap's own as it is now; gives whether that matters.
-fn put_own(live: &mut Live, kind: PolicyKind, object: &DynamicObject) -> bool {
-    let reference = kind.reference(&name_of(&object.metadata));
-    if !is_owned(object) {
-        return live.remove(&reference).is_some();
+    /// The settings have a watch of their own, which continues if they lose the label, so they are
+    /// ignored here.
+    fn apply_fragment(&mut self, event: Event<ConfigMap>, now: Timestamp) -> bool {
+        self.fragments.apply(
+            event,
+            &mut self.input,
+            |input, map| !is_settings(&map) && input.put(&map, None, now),
+            |input, map| !is_settings(&map) && input.remove(&map),
+            Input::retain_fragments,
+        )
     }
-    let before = live.insert(reference, object.clone());
-    // A mesh writes the status again and again.
-    before.is_none_or(|before| {
-        before.data["spec"] != object.data["spec"]
-            || before.metadata.labels != object.metadata.labels
-    })
+
+    fn apply_settings(&mut self, map: Option<&ConfigMap>, now: Timestamp) -> bool {
+        let is_first = !mem::replace(&mut self.has_settings, true);
+        let is_changed = match map {
+            Some(map) => self.input.put(map, None, now),
+            None => self.input.remove_settings(),
+        };
+        is_first || is_changed
+    }
+
+    fn apply_owned(&mut self, reference: ObjectRef, object: Option<Box<DynamicObject>>) {
+        self.known.insert(reference.clone());
+        match object {
+            Some(object) => drop(self.live.insert(reference, *object)),
+            None => drop(self.live.remove(&reference)),
+        }
+    }
 }
 
 fn is_settings(map: &ConfigMap) -> bool {
     Role::of(map) == Some(Role::Settings)
-}
-
-fn fold<K: Resource, S>(
-    listing: &mut Listing,
-    event: Event<K>,
-    state: &mut S,
-    put: impl Fn(&mut S, K) -> bool,
-    remove: impl Fn(&mut S, K) -> bool,
-    retain: impl Fn(&mut S, &HashSet<Name>) -> bool,
-) -> bool {
-    match event {
-        Event::Init => {
-            listing.names = Some(HashSet::new());
-            false
-        }
-        Event::InitApply(object) => {
-            if let Some(names) = &mut listing.names {
-                names.insert(name_of(object.meta()));
-            }
-            put(state, object)
-        }
-        Event::InitDone => {
-            let names = listing.names.take().unwrap_or_default();
-            let first = !mem::replace(&mut listing.complete, true);
-            retain(state, &names) || first
-        }
-        Event::Apply(object) => put(state, object),
-        Event::Delete(object) => remove(state, object),
-    }
 }

@@ -1,11 +1,14 @@
-//! Leader election by a Lease: of several replicas one writes.
+//! Leader election with a Lease: of several replicas, only the leader writes.
 //!
-//! [`evaluate`] is pure: what a candidate is to do about the Lease as it was last seen. A holder
-//! is judged by how long its Lease has been seen unchanged and never by its own clock (client-go:
-//! tools/leaderelection, `observedTime`), so clocks that differ or jump elect nobody twice.
+//! [`evaluate`] is pure: it decides what a candidate does about the Lease that it has observed. A
+//! Lease ends when a candidate has seen it unchanged for its duration. The times in the Lease are
+//! ignored (client-go: tools/leaderelection, `observedTime`), so clocks that differ or jump never
+//! lead to two leaders.
 
-use crate::names::LEASE;
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -13,40 +16,43 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
-use crate::names::NAMESPACE;
+use crate::{
+    names::{LEASE, NAMESPACE},
+    observed::causes::causes,
+};
 
-/// What a candidate is to do.
+/// What a candidate does about the Lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// There is no Lease: create it with this candidate as its holder.
+    /// Create the Lease, which does not exist, with this candidate as its holder.
     Create,
-    /// This candidate holds it, or nobody does any more: write it with a new renewal time.
+    /// Write the Lease with a new renewal time: this candidate holds it, or no candidate does.
     Take,
-    /// Another holds it.
+    /// Do nothing: another candidate holds the Lease.
     Wait,
 }
 
-/// A Lease as it was seen, and since when it has been seen so.
+/// A Lease, and the time since which it is unchanged.
 #[derive(Debug, Clone)]
 pub struct Observation {
     lease: Lease,
     since: Instant,
 }
 
-/// Judges what was observed.
+/// Decides what the candidate `identity` does; `observed` is `None` if there is no Lease.
 #[must_use]
 pub fn evaluate(observed: Option<&Observation>, identity: &str, now: Instant) -> Action {
     let Some(Observation { lease, since }) = observed else { return Action::Create };
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.unwrap_or_default();
     let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    let is_over = now.duration_since(*since) >= seconds.map_or(DURATION, Duration::from_secs);
-    if holder.is_empty() || holder == identity || is_over { Action::Take } else { Action::Wait }
+    let has_ended = now.duration_since(*since) >= seconds.map_or(DURATION, Duration::from_secs);
+    if holder.is_empty() || holder == identity || has_ended { Action::Take } else { Action::Wait }
 }
 
-/// Takes part in the election until it is stopped, and gives the Lease back then.
+/// A candidate in the election.
 #[derive(Debug)]
 pub struct Candidate {
     api: Api<Lease>,
@@ -57,26 +63,29 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A candidate of this name, which must be its own.
+    /// A candidate with this name; no other candidate may have it.
     #[must_use]
     pub fn new(client: Client, identity: String) -> Self {
         let api = Api::namespaced(client, NAMESPACE);
         Self { api, identity, observed: None, renewed: None }
     }
 
-    /// Runs for office: `leads` tells whether this candidate leads. Ends when `stop` does.
+    /// Takes part in the election until `stop` is true, and then releases the Lease. Sends to
+    /// `leads` when this candidate becomes the leader, and when it no longer is.
     pub async fn run(mut self, leads: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
         loop {
-            // A request that hangs must not outlive the term.
-            let attempt = tokio::time::timeout(RENEWAL, self.attempt()).await;
-            match attempt {
+            // A request that takes longer than a renewal must not delay the next one.
+            match timeout(RENEWAL, self.attempt()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(error = %error, "cannot renew the Lease"),
-                Err(_) => tracing::warn!("the API server does not answer for the Lease"),
+                Ok(Err(error)) => {
+                    tracing::warn!(error = causes(&error), "cannot renew the Lease");
+                }
+                Err(_) => tracing::warn!("cannot renew the Lease: the API server does not answer"),
             }
-            // One renewal less than the term: whoever waits counts from what it has seen.
-            let in_office = self.renewed.is_some_and(|at| at.elapsed() < DURATION - RENEWAL);
-            leads.send_if_modified(|leads| std::mem::replace(leads, in_office) != in_office);
+            // It ends one renewal early, because other candidates count from when they saw the
+            // Lease.
+            let is_leader = self.renewed.is_some_and(|at| at.elapsed() < DURATION - RENEWAL);
+            leads.send_if_modified(|leads| mem::replace(leads, is_leader) != is_leader);
             tokio::select! {
                 () = tokio::time::sleep(RENEWAL) => {}
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -84,9 +93,9 @@ impl Candidate {
         }
         if *leads.borrow() {
             leads.send_replace(false);
-            match tokio::time::timeout(RENEWAL, self.write("", Duration::from_secs(1))).await {
-                Ok(Ok(())) => tracing::info!("gave the Lease back"),
-                _ => tracing::warn!("cannot give the Lease back, it ends by itself"),
+            match timeout(RENEWAL, self.write("", Duration::from_secs(1))).await {
+                Ok(Ok(())) => tracing::info!("Lease released"),
+                _ => tracing::warn!("cannot release the Lease; it will expire"),
             }
         }
     }
@@ -99,9 +108,10 @@ impl Candidate {
                 Ok(())
             }
             Action::Create | Action::Take => {
-                let begun = Instant::now();
+                // The time before the write: other candidates cannot have seen it earlier.
+                let start = Instant::now();
                 self.write(&self.identity.clone(), DURATION).await?;
-                self.renewed = Some(begun);
+                self.renewed = Some(start);
                 Ok(())
             }
         }
@@ -110,15 +120,16 @@ impl Candidate {
     async fn observe(&mut self) -> Result<(), kube::Error> {
         let lease = self.api.get_opt(LEASE).await?;
         let version = |lease: &Lease| lease.metadata.resource_version.clone();
-        let is_news =
+        let is_changed =
             lease.as_ref().map(version) != self.observed.as_ref().map(|o| version(&o.lease));
-        if is_news {
+        if is_changed {
             self.observed = lease.map(|lease| Observation { lease, since: Instant::now() });
         }
         Ok(())
     }
 
-    /// Writes the Lease as last observed: another who was faster makes that a conflict.
+    /// Writes the observed version of the Lease. If another candidate has written in between, this
+    /// is a conflict.
     async fn write(&mut self, holder: &str, duration: Duration) -> Result<(), kube::Error> {
         let observed = self.observed.as_ref().map(|observation| observation.lease.clone());
         let before = observed.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
@@ -149,9 +160,9 @@ impl Candidate {
     }
 }
 
-/// How long a Lease holds: a replica that dies is followed within this and two renewals.
+/// The duration of a Lease: a leader that dies is replaced within this and two renewals.
 const DURATION: Duration = Duration::from_secs(9);
-/// How often it is renewed, or looked at.
+/// How often the leader renews the Lease, and other candidates read it.
 const RENEWAL: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
@@ -159,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_taken_when_nobody_holds_it_any_more() {
+    fn a_lease_is_taken_when_it_has_no_holder_or_has_ended() {
         let now = Instant::now();
         let seen = |holder: &str, seconds_ago| {
             let spec = LeaseSpec {

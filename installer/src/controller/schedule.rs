@@ -1,63 +1,68 @@
-//! When the controller's next round is: after changes, at an expiry, after a failure.
+//! When the controller's next round is due: after changes, at an expiry, after a failure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// What there is to wait for.
+/// The reasons for the next round.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// The first and the last change since the last round.
+    /// The times of the first and the last change since the last successful round.
     changes: Option<(Instant, Instant)>,
-    /// After a failure: not before.
+    /// After a failure, the earliest time of the next round, and how long that is after the
+    /// failure.
     retry: Option<(Instant, Duration)>,
-    /// When the last table was compiled, and until when it holds, by the wall clock.
+    /// When the last table was compiled, and until when it is valid, by the wall clock.
     compiled: Option<(Timestamp, Option<Timestamp>)>,
 }
 
 impl Schedule {
-    /// Something has changed.
-    pub(super) fn note(&mut self, now: Instant) {
+    /// A change has arrived.
+    pub(super) fn note_change(&mut self, now: Instant) {
         let (_, last) = self.changes.get_or_insert((now, now));
         *last = now;
     }
 
-    /// A round went well; its table holds until then.
-    pub(super) const fn done(&mut self, compiled: Timestamp, valid_until: Option<Timestamp>) {
+    /// A round succeeded; its table was compiled at `compiled` and is valid until `valid_until`.
+    pub(super) const fn note_success(
+        &mut self,
+        compiled: Timestamp,
+        valid_until: Option<Timestamp>,
+    ) {
         self.changes = None;
         self.retry = None;
         self.compiled = Some((compiled, valid_until));
     }
 
-    /// A round failed; gives how long to wait.
-    pub(super) fn failed(&mut self, now: Instant) -> Duration {
-        let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_LAST));
-        self.retry = Some((now + wait, wait));
-        self.note(now);
-        wait
+    /// A round failed. Returns after what time the next one is due.
+    pub(super) fn note_failure(&mut self, now: Instant) -> Duration {
+        let delay = self.retry.map_or(FIRST_RETRY, |(_, delay)| (delay * 2).min(LAST_RETRY));
+        self.retry = Some((now + delay, delay));
+        self.note_change(now);
+        delay
     }
 
-    /// Whether it is time for a round.
+    /// Whether a round is due.
     pub(super) fn is_due(&self, now: Instant, clock: Timestamp) -> bool {
         self.due(now).is_some_and(|due| due <= now) || self.is_outdated(clock)
     }
 
-    /// When to look again.
+    /// When to call [`Self::is_due`] again.
     pub(super) fn wake(&self, now: Instant, clock: Timestamp) -> Instant {
         let valid_until = self.compiled.and_then(|(_, valid_until)| valid_until);
         let left = valid_until.map(|until| until.duration_since(clock));
         let left = left.map_or(CLOCK_CHECK, |left| left.try_into().unwrap_or(Duration::ZERO));
-        // A timer runs by the monotonic clock and an expiry is of the wall clock, which may jump:
-        // so the clock (nothing else) is looked at now and then.
+        // A timer follows the monotonic clock, but an expiry follows the wall clock, which may
+        // jump. So the wall clock is read at least this often.
         let expiry = now + left.min(CLOCK_CHECK);
         self.due(now).map_or(expiry, |due| due.min(expiry))
     }
 
     fn due(&self, now: Instant) -> Option<Instant> {
         let (first, last) = self.changes?;
-        let calm = (last + QUIET).min(first + PATIENCE);
-        Some(self.retry.map_or(calm, |(at, _)| at.max(calm)).max(now.min(calm)))
+        let settled = (last + QUIET).min(first + MAX_DELAY);
+        Some(self.retry.map_or(settled, |(at, _)| at.max(settled)).max(now.min(settled)))
     }
 
     /// Whether a fragment has expired since the last compile, or the clock was set back.
@@ -68,13 +73,13 @@ impl Schedule {
     }
 }
 
-/// So long nothing must happen before a round, …
+/// How long no change may arrive before a round, so that a burst of changes causes one round, …
 const QUIET: Duration = Duration::from_millis(50);
-/// … unless the first change is so old.
-const PATIENCE: Duration = Duration::from_secs(1);
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_LAST: Duration = Duration::from_secs(10);
-/// So late a jump of the clock may be seen.
+/// … and how long a change waits at most.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+/// How often the wall clock is read: a jump is noticed within this time.
 const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -88,41 +93,41 @@ mod tests {
     }
 
     #[test]
-    fn changes_calm_down_first_but_not_for_ever() {
+    fn a_round_waits_for_quiet_but_at_most_a_second() {
         let (start, mut schedule) = (Instant::now(), Schedule::default());
-        assert!(!schedule.is_due(start, CLOCK), "nothing to do");
+        assert!(!schedule.is_due(start, CLOCK), "no change");
         for n in 0..=24 {
-            schedule.note(start + after(n * 40));
+            schedule.note_change(start + after(n * 40));
         }
-        assert!(!schedule.is_due(start + after(999), CLOCK), "still flapping");
-        assert!(schedule.is_due(start + after(1_000), CLOCK), "a second is enough");
-        schedule.done(CLOCK, None);
-        schedule.note(start + after(2_000));
+        assert!(!schedule.is_due(start + after(999), CLOCK), "changes still arrive");
+        assert!(schedule.is_due(start + after(1_000), CLOCK), "a second has passed");
+        schedule.note_success(CLOCK, None);
+        schedule.note_change(start + after(2_000));
         assert!(!schedule.is_due(start + after(2_049), CLOCK));
         assert!(schedule.is_due(start + after(2_050), CLOCK));
     }
 
     #[test]
-    fn a_jump_of_the_clock_is_seen() {
+    fn a_jump_of_the_clock_is_noticed() {
         let (start, mut schedule) = (Instant::now(), Schedule::default());
         let hour = jiff::SignedDuration::from_hours(1);
         let (past, soon, later) = (CLOCK - hour, CLOCK + hour, CLOCK + hour + hour);
-        schedule.done(CLOCK, Some(soon));
+        schedule.note_success(CLOCK, Some(soon));
         assert!(!schedule.is_due(start, CLOCK));
-        assert!(schedule.is_due(start, later), "forward over an expiry");
-        assert!(schedule.is_due(start, past), "back: what had expired may not have");
+        assert!(schedule.is_due(start, later), "forward past an expiry");
+        assert!(schedule.is_due(start, past), "back: an expired fragment may be valid again");
         assert!(schedule.wake(start, CLOCK) <= start + CLOCK_CHECK);
-        assert_eq!(schedule.wake(start, soon), start, "at the expiry itself");
+        assert_eq!(schedule.wake(start, soon), start, "at the expiry");
     }
 
     #[test]
-    fn failures_wait_longer_each_time() {
+    fn the_delay_after_failures_doubles() {
         let (start, mut schedule) = (Instant::now(), Schedule::default());
-        schedule.note(start);
-        assert_eq!(schedule.failed(start), RETRY_FIRST);
+        schedule.note_change(start);
+        assert_eq!(schedule.note_failure(start), FIRST_RETRY);
         assert!(!schedule.is_due(start + after(499), CLOCK));
         assert!(schedule.is_due(start + after(500), CLOCK));
-        assert_eq!(schedule.failed(start), RETRY_FIRST * 2);
-        assert!((0..10).all(|_| schedule.failed(start) <= RETRY_LAST));
+        assert_eq!(schedule.note_failure(start), FIRST_RETRY * 2);
+        assert!((0..10).all(|_| schedule.note_failure(start) <= LAST_RETRY));
     }
 }

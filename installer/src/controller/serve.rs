@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! The HTTP server of the controller: `/healthz`, `/readyz` and `/metrics`.
 
 use std::{
     convert::Infallible,
@@ -17,14 +17,14 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::telemetry::Metrics;
 
-/// Whether the controller may be taken for ready.
+/// Whether the controller is ready.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     ready: AtomicBool,
 }
 
 impl Health {
-    /// All watches have listed what there is.
+    /// Marks the controller as ready: all watches have listed their objects.
     pub(super) fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
@@ -37,15 +37,15 @@ impl Health {
 /// Serves on `listen` until the task is aborted.
 ///
 /// # Errors
-/// When the address is taken.
+/// If the address is in use.
 pub(super) async fn start(
     listen: SocketAddr,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on `{listen}`, choose another with --listen"))?;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on `{listen}`; choose another address with --listen")
+    })?;
     Ok(tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
@@ -54,7 +54,7 @@ pub(super) async fn start(
                 let response = answer(request.uri().path(), &health, &metrics);
                 async { Ok::<_, Infallible>(response) }
             });
-            // A client that breaks off is its own affair.
+            // An error here concerns only this client, which may just have disconnected.
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     }))
@@ -64,9 +64,12 @@ fn answer(path: &str, health: &Health, metrics: &Metrics) -> Response<Full<Bytes
     let (status, text) = match path {
         "/healthz" => (StatusCode::OK, "ok\n".into()),
         "/readyz" if health.is_ready() => (StatusCode::OK, "ok\n".into()),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "watches are not complete\n".into()),
+        "/readyz" => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: the watches have not listed all objects yet\n".into(),
+        ),
         "/metrics" => (StatusCode::OK, metrics.text()),
-        _ => (StatusCode::NOT_FOUND, "expected /healthz, /readyz or /metrics\n".into()),
+        _ => (StatusCode::NOT_FOUND, "not found: expected /healthz, /readyz or /metrics\n".into()),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

@@ -2,18 +2,18 @@
 //!
 //! | metric | kind | meaning |
 //! |---|---|---|
-//! | `skycap_controller_rounds` | counter | rounds that went well |
-//! | `skycap_controller_errors` | counter | rounds that failed and are tried again |
+//! | `skycap_controller_rounds` | counter | rounds that succeeded |
+//! | `skycap_controller_errors` | counter | rounds that failed and are retried |
 //! | `skycap_controller_writes` | counter | objects written |
-//! | `skycap_controller_leader` | gauge | 1 on the replica that writes |
-//! | `skycap_controller_keys` | gauge | keys in the table |
-//! | `skycap_controller_bytes` | gauge | bytes of the plugin with the table |
-//! | `skycap_controller_refused` | gauge | fragments and settings that are refused |
-//! | `skycap_controller_round_seconds` | gauge | how long the last round took |
+//! | `skycap_controller_leader` | gauge | 1 on the leader, the replica that writes |
+//! | `skycap_controller_keys` | gauge | routing keys in the table |
+//! | `skycap_controller_bytes` | gauge | size of the plugin with the table, in bytes |
+//! | `skycap_controller_refused` | gauge | fragments and settings that are rejected |
+//! | `skycap_controller_round_seconds` | gauge | duration of the last round, in seconds |
 //!
-//! `/metrics` serves them in OpenMetrics. Where `OTEL_EXPORTER_OTLP_ENDPOINT` is set they go there
-//! too, and with them a span for each round; the other variables of OpenTelemetry's specification
-//! ("OTLP exporter") hold as well.
+//! `/metrics` serves them in the OpenMetrics format. If `OTEL_EXPORTER_OTLP_ENDPOINT` is set, they
+//! are exported there too, with a span for each round. The other environment variables of
+//! OpenTelemetry's specification ("OTLP exporter") apply as well.
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -30,12 +30,13 @@ use prometheus_client::{
     registry::Registry,
 };
 use tracing_subscriber::{
-    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use crate::{problem::Severity, table::compile::Compilation};
 
-/// The controller's figures.
+/// The controller's metrics.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     pub(super) rounds: Counter,
@@ -49,7 +50,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// A round that went well.
+    /// Records a round that succeeded.
     pub(super) fn observe(&self, compilation: &Compilation, took: Duration, writes: usize) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let problems = &compilation.report.problems;
@@ -61,7 +62,7 @@ impl Metrics {
         self.seconds.set(took.as_secs_f64());
     }
 
-    /// The text of OpenMetrics.
+    /// The metrics in the OpenMetrics format.
     pub(super) fn text(&self) -> String {
         let mut registry = Registry::with_prefix(PREFIX);
         for (name, help, counter) in self.counters() {
@@ -70,38 +71,38 @@ impl Metrics {
         for (name, help, gauge) in self.gauges() {
             registry.register(name, help, gauge.clone());
         }
-        registry.register("round_seconds", "How long the last round took", self.seconds.clone());
+        registry.register("round_seconds", ROUND_SECONDS_HELP, self.seconds.clone());
         let mut text = String::new();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = encode(&mut text, &registry);
         text
     }
 
     const fn counters(&self) -> [(&'static str, &'static str, &Counter); 3] {
         [
-            ("rounds", "Rounds that went well", &self.rounds),
-            ("errors", "Rounds that failed and are tried again", &self.errors),
+            ("rounds", "Rounds that succeeded", &self.rounds),
+            ("errors", "Rounds that failed and are retried", &self.errors),
             ("writes", "Objects written", &self.writes),
         ]
     }
 
     const fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 4] {
         [
-            ("leader", "1 on the replica that writes", &self.leader),
-            ("keys", "Keys in the table", &self.keys),
-            ("bytes", "Bytes of the plugin with the table", &self.bytes),
-            ("refused", "Fragments and settings that are refused", &self.refused),
+            ("leader", "1 on the leader, the replica that writes", &self.leader),
+            ("keys", "Routing keys in the table", &self.keys),
+            ("bytes", "Size of the plugin with the table, in bytes", &self.bytes),
+            ("refused", "Fragments and settings that are rejected", &self.refused),
         ]
     }
 }
 
-/// What exports spans and metrics; nothing where no endpoint is set.
+/// The exporters of spans and metrics; `None` if no endpoint is set.
 pub(super) struct Telemetry(Option<(SdkTracerProvider, SdkMeterProvider)>);
 
-/// Starts logging to stderr, and exporting where an endpoint is set.
+/// Starts logging to stderr, and exporting if an endpoint is set.
 ///
 /// # Errors
-/// When the endpoint is none.
+/// If the endpoint is invalid.
 pub(super) fn start(metrics: &Arc<Metrics>, identity: &str) -> anyhow::Result<Telemetry> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt::layer()
@@ -109,36 +110,40 @@ pub(super) fn start(metrics: &Arc<Metrics>, identity: &str) -> anyhow::Result<Te
         .with_ansi(false)
         .with_target(false)
         .with_filter(filter);
-    let endpoint = std::env::var(ENDPOINT).is_ok_and(|endpoint| !endpoint.is_empty());
-    if !endpoint {
-        tracing_subscriber::registry().with(log).try_init().context("cannot log")?;
+    let registry = tracing_subscriber::registry().with(log);
+    let has_endpoint = std::env::var(ENDPOINT).is_ok_and(|endpoint| !endpoint.is_empty());
+    if !has_endpoint {
+        registry.try_init().context("cannot start logging")?;
         return Ok(Telemetry(None));
     }
-    let wrong = || format!("cannot export to what {ENDPOINT} names");
+    let (spans, meters) = exporters(identity).with_context(|| {
+        format!("cannot export metrics and spans; check the value of {ENDPOINT}")
+    })?;
+    observe(metrics, &meters);
+    let is_own = filter_fn(|metadata| metadata.target().starts_with("skycap"));
+    let layer =
+        tracing_opentelemetry::layer().with_tracer(spans.tracer("skycap")).with_filter(is_own);
+    registry.with(layer).try_init().context("cannot start logging")?;
+    Ok(Telemetry(Some((spans, meters))))
+}
+
+fn exporters(identity: &str) -> anyhow::Result<(SdkTracerProvider, SdkMeterProvider)> {
     let resource = Resource::builder()
         .with_service_name("skycap-controller")
         .with_attribute(KeyValue::new("service.instance.id", identity.to_owned()))
         .build();
-    let spans = SpanExporter::builder().with_tonic().build().with_context(wrong)?;
     let spans = SdkTracerProvider::builder()
-        .with_batch_exporter(spans)
+        .with_batch_exporter(SpanExporter::builder().with_tonic().build()?)
         .with_resource(resource.clone())
         .build();
-    let exporter = MetricExporter::builder().with_tonic().build().with_context(wrong)?;
     let meters = SdkMeterProvider::builder()
-        .with_periodic_exporter(exporter)
+        .with_periodic_exporter(MetricExporter::builder().with_tonic().build()?)
         .with_resource(resource)
         .build();
-    observe(metrics, &meters);
-    let only_ours =
-        tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("skycap"));
-    let layer =
-        tracing_opentelemetry::layer().with_tracer(spans.tracer("skycap")).with_filter(only_ours);
-    tracing_subscriber::registry().with(log).with(layer).try_init().context("cannot log")?;
-    Ok(Telemetry(Some((spans, meters))))
+    Ok((spans, meters))
 }
 
-/// The same figures for the exporter, which asks for them when it is time.
+/// Registers the same metrics with the exporter, which reads them at its own interval.
 fn observe(metrics: &Arc<Metrics>, meters: &SdkMeterProvider) {
     let meter = meters.meter("skycap");
     for (index, (name, help, _)) in metrics.counters().into_iter().enumerate() {
@@ -168,20 +173,22 @@ fn observe(metrics: &Arc<Metrics>, meters: &SdkMeterProvider) {
     let metrics = metrics.clone();
     meter
         .f64_observable_gauge(format!("{PREFIX}_round_seconds"))
+        .with_description(ROUND_SECONDS_HELP)
         .with_callback(move |observer| observer.observe(metrics.seconds.get(), &[]))
         .build();
 }
 
 impl Telemetry {
-    /// Sends what is left.
+    /// Exports the remaining spans and metrics.
     pub(super) fn shutdown(self) {
         let Some((spans, meters)) = self.0 else { return };
         let results = [spans.shutdown(), meters.shutdown()];
         for error in results.into_iter().filter_map(Result::err) {
-            tracing::warn!(error = %error, "cannot export what is left");
+            tracing::warn!(error = %error, "cannot export the last metrics and spans");
         }
     }
 }
 
 const PREFIX: &str = "skycap_controller";
+const ROUND_SECONDS_HELP: &str = "Duration of the last round, in seconds";
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";

@@ -1,4 +1,4 @@
-//! The watches: what happens in the cluster, as one stream of changes.
+//! The watches: the events of the cluster as one stream of changes.
 
 use std::{mem, time::Duration};
 
@@ -21,23 +21,27 @@ use super::cache::Change;
 use crate::{
     names::{KIND_LABEL, NAMESPACE, SETTINGS},
     objects::{ObjectRef, resource},
-    observed::api,
+    observed::{api, causes::causes},
     table::policies::PolicyKind,
 };
 
-/// The running watches; they end when this is dropped.
+/// The running watches; dropping this ends them.
 pub(super) struct Watches {
     tasks: JoinSet<()>,
     client: Client,
-    events: mpsc::Sender<Change>,
+    changes: mpsc::Sender<Change>,
     has_policies: bool,
 }
 
 impl Watches {
-    /// Starts those that every mesh needs; each goes on until it is dropped, and begins anew with a
-    /// backoff whenever it breaks or what it saw last is too old.
-    pub(super) fn start(client: Client, owned: &[ObjectRef], events: mpsc::Sender<Change>) -> Self {
-        let mut watches = Self { tasks: JoinSet::new(), client, events, has_policies: false };
+    /// Starts the watches that every mesh needs, and those of skycap's objects with fixed names. A
+    /// watch that fails, or that fell too far behind, restarts after a delay that grows.
+    pub(super) fn start(
+        client: Client,
+        named: &[ObjectRef],
+        changes: mpsc::Sender<Change>,
+    ) -> Self {
+        let mut watches = Self { tasks: JoinSet::new(), client, changes, has_policies: false };
         let client = watches.client.clone();
         let fragments = watcher::Config::default().labels(KIND_LABEL);
         let fragments = watcher(Api::<ConfigMap>::all(client.clone()), fragments);
@@ -51,7 +55,7 @@ impl Watches {
         let settings = watcher::watch_object(Api::namespaced(client.clone(), NAMESPACE), SETTINGS);
         let settings = settings.map(|event| event.map(|map: Option<ConfigMap>| map.map(Box::new)));
         watches.spawn(settings, Change::Settings);
-        for reference in owned {
+        for reference in named {
             let objects = watcher::watch_object(api::api(&client, reference), &reference.name);
             let objects = objects
                 .map(|event| event.map(|object: Option<DynamicObject>| object.map(Box::new)));
@@ -61,7 +65,7 @@ impl Watches {
         watches
     }
 
-    /// Starts those of the policies, once, when a mesh wants them.
+    /// Starts the watches of policies, unless they run already.
     pub(super) fn start_policies(&mut self, kinds: &[PolicyKind]) {
         if mem::replace(&mut self.has_policies, true) {
             return;
@@ -70,7 +74,7 @@ impl Watches {
             let (api_version, name) = kind.names();
             let api = Api::all_with(self.client.clone(), &resource(api_version, name));
             let policies = watcher(api, <_>::default());
-            self.tasks.spawn(forward_policies(policies, self.events.clone(), kind));
+            self.tasks.spawn(forward_policies(policies, self.changes.clone(), kind));
         }
     }
 
@@ -79,53 +83,11 @@ impl Watches {
         events: impl Stream<Item = Result<E, watcher::Error>> + Send + 'static,
         change: impl Fn(E) -> Change + Send + 'static,
     ) {
-        self.tasks.spawn(forward(events, self.events.clone(), change));
+        self.tasks.spawn(forward(events, self.changes.clone(), change));
     }
 }
 
-/// As [`forward`]; but a cluster need not serve all of these kinds, and one that it does not serve
-/// has no objects. It is asked again now and then.
-async fn forward_policies(
-    events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send,
-    sender: mpsc::Sender<Change>,
-    kind: PolicyKind,
-) {
-    let events = events.default_backoff();
-    let mut events = std::pin::pin!(events);
-    let mut served = true;
-    while let Some(event) = events.next().await {
-        let mut again = Duration::ZERO;
-        let changes = match event {
-            Ok(event) => {
-                served |= matches!(event, Event::InitDone);
-                vec![event]
-            }
-            Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
-                if status.code == 404 =>
-            {
-                if mem::replace(&mut served, false) {
-                    tracing::info!(kind = kind.names().1, "the cluster does not serve it");
-                }
-                again = UNSERVED_RETRY;
-                vec![Event::Init, Event::InitDone]
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "a watch broke, beginning anew");
-                continue;
-            }
-        };
-        for event in changes {
-            if sender.send(Change::Policy(kind, event)).await.is_err() {
-                return;
-            }
-        }
-        tokio::time::sleep(again).await;
-    }
-}
-
-/// How soon a kind that is served now is noticed.
-const UNSERVED_RETRY: Duration = Duration::from_secs(30);
-
+/// Sends the events of a watch as changes.
 async fn forward<E>(
     events: impl Stream<Item = Result<E, watcher::Error>> + Send,
     sender: mpsc::Sender<Change>,
@@ -140,7 +102,51 @@ async fn forward<E>(
                     return;
                 }
             }
-            Err(error) => tracing::warn!(error = %error, "a watch broke, beginning anew"),
+            Err(error) => tracing::warn!(error = causes(&error), "watch failed; restarting it"),
         }
     }
 }
+
+/// Sends the events of policies as changes. A kind that the cluster does not serve has no objects;
+/// the watch tries it again after [`UNSERVED_RETRY`].
+async fn forward_policies(
+    events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send,
+    sender: mpsc::Sender<Change>,
+    kind: PolicyKind,
+) {
+    let events = events.default_backoff();
+    let mut events = std::pin::pin!(events);
+    let mut is_served = true;
+    while let Some(event) = events.next().await {
+        let mut pause = Duration::ZERO;
+        let changes = match event {
+            Ok(event) => {
+                is_served |= matches!(event, Event::InitDone);
+                vec![event]
+            }
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
+                if status.code == 404 =>
+            {
+                if mem::replace(&mut is_served, false) {
+                    tracing::info!(kind = kind.names().1, "the cluster does not serve this kind");
+                }
+                pause = UNSERVED_RETRY;
+                vec![Event::Init, Event::InitDone]
+            }
+            Err(error) => {
+                tracing::warn!(error = causes(&error), "watch failed; restarting it");
+                continue;
+            }
+        };
+        for event in changes {
+            if sender.send(Change::Policy(kind, event)).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// How long to wait before a kind that the cluster does not serve is tried again. A mesh that is
+/// installed later is noticed within this time.
+const UNSERVED_RETRY: Duration = Duration::from_secs(30);

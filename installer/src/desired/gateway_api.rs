@@ -1,8 +1,8 @@
 //! The table as HTTPRoutes: for Linkerd, which has no Wasm, for Istio ambient, and for every other
 //! mesh that routes between Services by the Gateway API (GAMMA, GEP-1426).
 //!
-//! Each replaced Service port gets HTTPRoutes. They have one rule for each key, whose backend is the
-//! target, and behind these the rules for requests without a key. The latter are in every
+//! Each replaced Service port gets HTTPRoutes. They have one rule for each key, whose backend is
+//! the target, and behind these the rules for requests without a key. The latter are in every
 //! HTTPRoute, because the first HTTPRoute on a Service removes its default route: so a request to
 //! the baseline always has a rule, whatever is written first.
 //! - [`expression`]: the regular expression that matches a key in a `baggage` line.
@@ -14,14 +14,14 @@
 //!   [`policies`](crate::table::policies) holds the user's HTTPRoutes.
 //! - HTTPRoutes in another namespace than the Service's apply to the clients there. skycap adds its
 //!   own beside them, in that namespace.
-//! - `compatibility`, `refusal`: if a mesh would ignore or misread the HTTPRoutes of a Service port,
-//!   skycap rejects the port with a problem in the report and writes nothing for it.
+//! - `compatibility`, `refusal`: if a mesh would ignore or misread the HTTPRoutes of a Service
+//!   port, skycap rejects the port with a problem in the report and writes nothing for it.
 //!
 //! # Linkerd
 //! Seen on Linkerd's own policy controller and proxy of 2026-08, with the Gateway API's CRDs 1.6 on
 //! a real API server; this module relies on it:
-//! - Routes on a Service are merged. The path length decides first, then the number of headers, then
-//!   the method, then the age. (The Gateway API ranks the method above the headers.)
+//! - Routes on a Service are merged. The path length decides first, then the number of headers,
+//!   then the method, then the age. (The Gateway API ranks the method above the headers.)
 //! - A regular expression for a header is leftmost-first and must span the line. Every header line
 //!   is tried alone. A line with a byte above 0x7f matches no expression.
 //! - A filter `URLRewrite` or `RequestMirror` makes the policy controller drop the whole HTTPRoute,
@@ -75,8 +75,8 @@ pub struct HttpRoutes {
 impl HttpRoutes {
     /// The HTTPRoutes of a table; none while the kill switch is on.
     ///
-    /// If the input has no Services, their ports are unknown, and only the ports that sandboxes name
-    /// get HTTPRoutes.
+    /// If the input has no Services, their ports are unknown, and only the ports that sandboxes
+    /// name get HTTPRoutes.
     #[must_use]
     pub fn new(
         config: &PluginConfig,

@@ -160,6 +160,6 @@ pub struct TooLarge {
 }
 
 const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");
-/// The limit for the plugin with the table as JSON, in bytes. etcd accepts requests of up to 1.5 MiB;
-/// the difference is for what Kubernetes and other field managers add to the object.
+/// The limit for the plugin with the table as JSON, in bytes. etcd accepts requests of up to 1.5
+/// MiB; the difference is for what Kubernetes and other field managers add to the object.
 pub const TABLE_LIMIT: usize = 1200 << 10;

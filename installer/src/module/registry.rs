@@ -40,7 +40,8 @@ pub enum Access {
 }
 
 impl Registry {
-    /// Authenticates with Docker's credentials for this registry, or as anonymous if there are none.
+    /// Authenticates with Docker's credentials for this registry, or as anonymous if there are
+    /// none.
     ///
     /// # Errors
     /// If the credentials cannot be read, or if the registry rejects them.

@@ -1,7 +1,8 @@
 //! Whether a mesh has accepted an HTTPRoute, according to the route's status.
 //!
-//! Accepted does not mean in effect. Where meshes are known to accept a route and then ignore it (an
-//! opaque port, an unsupported filter), [`gateway_api`](crate::desired::gateway_api) writes none.
+//! Accepted does not mean in effect. Where meshes are known to accept a route and then ignore it
+//! (an opaque port, an unsupported filter), [`gateway_api`](crate::desired::gateway_api) writes
+//! none.
 
 use kube::core::DynamicObject;
 use serde_json::Value;

@@ -121,12 +121,12 @@ impl Adapter<'_> {
         }
     }
 
-    /// Whether skycap's HTTPRoutes must name their port, to be of the same kind as those of the user
-    /// beside them. If neither works, an HTTPRoute of the user that should name the port.
+    /// Whether skycap's HTTPRoutes must name their port, to be of the same kind as those of the
+    /// user beside them. If neither works, an HTTPRoute of the user that should name the port.
     ///
-    /// Istio keeps routes of one port and routes of all ports apart, and applies only the older kind
-    /// (istio: `pilot/pkg/config/kube/gateway/route_collections.go`, `routeKey`). Linkerd merges
-    /// them, but before 2.18 it ignored changes of a route without a port (linkerd2#13584).
+    /// Istio keeps routes of one port and routes of all ports apart, and applies only the older
+    /// kind (istio: `pilot/pkg/config/kube/gateway/route_collections.go`, `routeKey`). Linkerd
+    /// merges them, but before 2.18 it ignored changes of a route without a port (linkerd2#13584).
     fn is_port_named<'r>(
         &self,
         service: &ReplacedService<'_>,
@@ -143,7 +143,8 @@ impl Adapter<'_> {
         if is_none_named && is_only_port { Ok(false) } else { Err(first) }
     }
 
-    /// The user's HTTPRoutes on a port by namespace. The Service's own namespace is always included.
+    /// The user's HTTPRoutes on a port by namespace. The Service's own namespace is always
+    /// included.
     fn foreign_routes(
         &self,
         service: &ReplacedService<'_>,

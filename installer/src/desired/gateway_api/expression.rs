@@ -8,8 +8,8 @@
 //! language, which the expression spells out. Property tests compare it with the filter's parser,
 //! in Rust's `regex` and in RE2.
 //!
-//! Two cases depend on the mesh: several `baggage` lines are tried one by one, and on Linkerd a line
-//! with a byte above 0x7f matches no expression.
+//! Two cases depend on the mesh: several `baggage` lines are tried one by one, and on Linkerd a
+//! line with a byte above 0x7f matches no expression.
 //!
 //! The expression is anchored, because Linkerd takes the leftmost-first match and requires it to
 //! span the line (linkerd2-proxy: `linkerd/http/route/src/http/match/header.rs`).
@@ -62,8 +62,8 @@ fn other_member(name: &str) -> String {
     format!("[ \\t]*{rest}")
 }
 
-/// A value outside the grammar, up to the end of its member: a valid beginning followed by an invalid
-/// byte or a broken percent sign, or white space between valid bytes.
+/// A value outside the grammar, up to the end of its member: a valid beginning followed by an
+/// invalid byte or a broken percent sign, or white space between valid bytes.
 const MALFORMED_VALUE: &str = concat!(
     r"(?:(?:[!#$&-+\--:<-\[\]-~]|%[0-9A-Fa-f][0-9A-Fa-f])*",
     r"(?:[^,;!#-+\--:<-\[\]-~ \t][^,]*|%[0-9A-Fa-f]?(?:[^,0-9A-Fa-f][^,]*)?)",

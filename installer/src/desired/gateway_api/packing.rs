@@ -1,8 +1,8 @@
 //! Which HTTPRoute of a Service holds which keys.
 //!
 //! The packing depends only on the keys, so `compile`, `sync` and a restarted controller agree. And
-//! adding or removing one key rewrites only one HTTPRoute; filling HTTPRoutes in order would rewrite
-//! all that follow.
+//! adding or removing one key rewrites only one HTTPRoute; filling HTTPRoutes in order would
+//! rewrite all that follow.
 //!
 //! The hash of a key is a point on a number line. The line is halved, and its halves are halved
 //! again, until no segment has too many keys. The name of a segment is its start. An added key goes
@@ -51,8 +51,8 @@ fn halve<T>(
     capacity: usize,
     segments: &mut Segments<T>,
 ) {
-    // Keys with equal hashes of 64 bits cannot be divided. More than `capacity` of them do not occur
-    // by chance.
+    // Keys with equal hashes of 64 bits cannot be divided. More than `capacity` of them do not
+    // occur by chance.
     if items.len() <= capacity || bits == 0 {
         if !items.is_empty() {
             let keys = items.into_iter().map(|(_, item)| item).collect();

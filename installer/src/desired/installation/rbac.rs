@@ -1,8 +1,8 @@
 //! The controller's permissions: only those that it needs. A test removes each in turn.
 //!
-//! The controller reads ConfigMaps, namespaces, Services and EndpointSlices in the whole cluster and
-//! creates Events. Beyond that it writes the status ConfigMap and the Lease, on Istio four objects
-//! by name, and on other meshes HTTPRoutes.
+//! The controller reads ConfigMaps, namespaces, Services and EndpointSlices in the whole cluster
+//! and creates Events. Beyond that it writes the status ConfigMap and the Lease, on Istio four
+//! objects by name, and on other meshes HTTPRoutes.
 
 use serde_json::{Value, json};
 

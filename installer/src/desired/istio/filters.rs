@@ -41,8 +41,8 @@ impl IstioMesh {
 
     /// An additional access log for requests that have baggage.
     ///
-    /// A line holds the baggage, which shows the routing key, and the upstream cluster, which is the
-    /// sandbox's or the baseline's. It is an EnvoyFilter because Istio's Telemetry needs a log
+    /// A line holds the baggage, which shows the routing key, and the upstream cluster, which is
+    /// the sandbox's or the baseline's. It is an EnvoyFilter because Istio's Telemetry needs a log
     /// provider in Istio's mesh configuration, which skycap does not edit.
     #[must_use]
     pub fn access_log(&self) -> Value {
@@ -94,9 +94,9 @@ impl IstioMesh {
         object("telemetry.istio.io/v1", "Telemetry", namespace, SPANS, spec)
     }
 
-    /// The EnvoyFilter that removes the regular plugin from the canary's workloads. Istio chains all
-    /// plugins of a workload instead of replacing one by another, and a plugin's selector cannot
-    /// exclude workloads.
+    /// The EnvoyFilter that removes the regular plugin from the canary's workloads. Istio chains
+    /// all plugins of a workload instead of replacing one by another, and a plugin's selector
+    /// cannot exclude workloads.
     pub(super) fn plugin_removal(
         &self,
         selector: &BTreeMap<String, String>,
@@ -147,7 +147,8 @@ pub fn dispatch_route() -> Value {
         "route": {
             "cluster_header": CLUSTER_HEADER,
             "timeout": "0s",
-            // Istio's default for HTTP (istio: pilot/pkg/networking/core/route/retry `DefaultPolicy`).
+            // Istio's default for HTTP (istio: pilot/pkg/networking/core/route/retry
+            // `DefaultPolicy`).
             "retry_policy": {
                 "num_retries": 2,
                 "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",

@@ -116,8 +116,8 @@ impl ProxyMetrics {
 }
 
 /// Whether a series belongs to this metric and plugin. From Istio 1.30 on, the name of a WasmPlugin
-/// has a suffix. Without `extraStatTags` the label is a part of the metric's name, with `_` for every
-/// character that is not a letter or digit.
+/// has a suffix. Without `extraStatTags` the label is a part of the metric's name, with `_` for
+/// every character that is not a letter or digit.
 fn is_of_plugin(metric: &str, plugin: &str, name: &str, labels: &str) -> bool {
     let Some(rest) = name.strip_prefix(metric) else { return false };
     ["", "~istio-translated-wasmplugin"].iter().any(|suffix| {

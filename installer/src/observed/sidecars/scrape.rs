@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt as _};
 
 use super::ProxyMetrics;
+use crate::observed::causes::causes;
 
 /// Why the metrics of a proxy are unknown.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,7 @@ pub enum ScrapeError {
     #[error("{}", .0.message)]
     Rejected(Box<kube::core::Status>),
     /// The API server is unreachable.
-    #[error("{}", root_cause(.0))]
+    #[error("{}", causes(.0))]
     Failed(kube::Error),
     /// The Pod has no valid metrics path.
     #[error("invalid metrics path `{0}`: expected a port number in annotation `{PORT_ANNOTATION}`")]
@@ -62,15 +63,6 @@ pub(super) async fn scrape(
     (format!("{namespace}/{name}"), text.map(|text| ProxyMetrics::parse(&text, plugin)))
 }
 
-/// The last cause of an error. The texts of [`kube::Error`] and of its sources repeat each other.
-fn root_cause(error: &kube::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
 async fn request(client: &Client, path: String) -> Result<String, ScrapeError> {
     let request = hyper::Request::get(&path).header("accept", "text/plain").body(Vec::new());
     let request = request.map_err(|_| ScrapeError::InvalidPath(path))?;
@@ -80,7 +72,8 @@ async fn request(client: &Client, path: String) -> Result<String, ScrapeError> {
 
 /// The name of the proxy's container, in sidecars and gateways.
 const PROXY_CONTAINER: &str = "istio-proxy";
-/// The annotation in which Istio's injector writes the port with the metrics of the agent and Envoy.
+/// The annotation in which Istio's injector writes the port with the metrics of the agent and
+/// Envoy.
 const PORT_ANNOTATION: &str = "prometheus.io/port";
 /// The default port of these metrics (istio: `statusPort`).
 const AGENT_PORT: &str = "15020";

@@ -1,5 +1,4 @@
-//! What the controller tells people: an Event on each refused fragment (or on what keeps a mesh from
-//! it), and the status ConfigMap.
+//! Events: a Warning on each object that is rejected.
 
 use std::collections::HashSet;
 
@@ -12,39 +11,40 @@ use kube::{
 use crate::{
     names::MANAGER,
     objects::ObjectRef,
+    observed::causes::causes,
     problem::{Problem, Severity},
     table::report::Report,
 };
 
-/// Publishes a Warning Event when a fragment is refused, once until the reason changes.
+/// Publishes one Event for each problem with severity `refused`, until the problem changes.
 pub(super) struct Announcer {
     client: Client,
-    told: HashSet<Problem>,
+    published: HashSet<Problem>,
 }
 
 impl Announcer {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, told: HashSet::new() }
+        Self { client, published: HashSet::new() }
     }
 
-    /// Tells what is new. An Event that cannot be published is logged, and tried again next time.
-    pub(super) async fn tell(&mut self, report: &Report) {
+    /// Publishes Events for new problems. A failure is logged and retried in the next round.
+    pub(super) async fn announce(&mut self, report: &Report) {
         let refused = report.problems.iter().filter(|p| p.severity == Severity::Refused);
         let refused: HashSet<_> = refused.cloned().collect();
-        self.told.retain(|problem| refused.contains(problem));
+        self.published.retain(|problem| refused.contains(problem));
         for problem in refused {
-            if self.told.contains(&problem) {
+            if self.published.contains(&problem) {
                 continue;
             }
             match self.publish(&problem).await {
-                Ok(()) => drop(self.told.insert(problem)),
-                Err(error) => tracing::warn!(error = %error, "cannot publish an Event"),
+                Ok(()) => drop(self.published.insert(problem)),
+                Err(error) => tracing::warn!(error = causes(&error), "cannot publish an Event"),
             }
         }
     }
 
     async fn publish(&self, problem: &Problem) -> Result<(), kube::Error> {
-        let Some(regarding) = regarding(problem) else { return Ok(()) };
+        let Some(object) = object_of(problem) else { return Ok(()) };
         let mut note = format!("{}: {}", problem.field, problem.text);
         while note.len() > NOTE_LIMIT {
             note.pop();
@@ -56,16 +56,15 @@ impl Announcer {
             action: "Compile".into(),
             secondary: None,
         };
-        // A new one each time: it takes two Events with different notes for a series of one.
-        Recorder::new(self.client.clone(), Reporter::from(MANAGER))
-            .publish(&event, &regarding)
-            .await
+        // A new Recorder for each Event, because one Recorder merges Events with different notes
+        // into a series.
+        Recorder::new(self.client.clone(), Reporter::from(MANAGER)).publish(&event, &object).await
     }
 }
 
-/// The object that a problem is about: a fragment, or what keeps a mesh from it. Objects of the whole
-/// cluster have no namespace to publish an Event in.
-fn regarding(problem: &Problem) -> Option<ObjectReference> {
+/// The object of a problem. Cluster-scoped objects have no namespace for the Event, so they get
+/// none.
+fn object_of(problem: &Problem) -> Option<ObjectReference> {
     let ObjectRef { api_version, kind, namespace, name } = *problem.object.clone()?;
     Some(ObjectReference {
         api_version: Some(api_version),
@@ -76,5 +75,5 @@ fn regarding(problem: &Problem) -> Option<ObjectReference> {
     })
 }
 
-/// Bytes of an Event's note that the API server takes.
+/// The size of an Event's note that the API server accepts, in bytes.
 const NOTE_LIMIT: usize = 1_024;

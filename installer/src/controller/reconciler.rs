@@ -1,0 +1,214 @@
+//! The loop of the controller: changes arrive, and rounds write what differs.
+
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{Client, runtime::watcher::Event};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tracing::{Instrument as _, Span, field::Empty};
+
+use super::{
+    announcer::Announcer,
+    cache::{Cache, Change},
+    schedule::Schedule,
+    serve::Health,
+    telemetry::Metrics,
+    watches::Watches,
+};
+use crate::{
+    desired::{Desired, istio::IstioMesh, plan::Plan},
+    objects::{Object, ObjectRef, reference_of},
+    observed::causes::causes,
+    table::{
+        compile::{Compilation, compile},
+        meshes::Meshes,
+        policies::PolicyKind,
+    },
+};
+
+/// Applies changes to the cache, and writes the desired objects if it is the leader.
+pub(super) struct Reconciler {
+    client: Client,
+    meshes: Meshes,
+    mesh: IstioMesh,
+    watches: Watches,
+    /// The policies for which skycap has permissions.
+    kinds: &'static [PolicyKind],
+    cache: Cache,
+    /// The desired objects of the last round.
+    desired: BTreeMap<ObjectRef, Object>,
+    /// Whether the last round left steps to the next one.
+    is_partial: bool,
+    schedule: Schedule,
+    announcer: Announcer,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+}
+
+impl Reconciler {
+    /// A reconciler that waits for `named` objects with fixed names before its first round.
+    pub(super) fn new(
+        client: Client,
+        meshes: Meshes,
+        mesh: IstioMesh,
+        named: usize,
+        watches: Watches,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> Self {
+        let kinds = PolicyKind::on(&meshes);
+        Self {
+            announcer: Announcer::new(client.clone()),
+            client,
+            meshes,
+            mesh,
+            watches,
+            kinds,
+            cache: Cache::new(named, kinds),
+            desired: BTreeMap::new(),
+            is_partial: false,
+            schedule: Schedule::default(),
+            metrics,
+            health,
+        }
+    }
+
+    /// Runs until it is aborted.
+    pub(super) async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<Change>,
+        mut leading: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        loop {
+            let wake = self.schedule.wake(Instant::now(), Timestamp::now());
+            // No round before all watches have listed their objects.
+            let is_complete = self.cache.is_complete();
+            tokio::select! {
+                change = changes.recv() => {
+                    let Some(change) = change else { anyhow::bail!("all watches have ended") };
+                    self.apply(change);
+                    while let Ok(change) = changes.try_recv() {
+                        self.apply(change);
+                    }
+                    if self.cache.needs_policies() {
+                        self.watches.start_policies(self.kinds);
+                    }
+                }
+                changed = leading.changed() => {
+                    changed?;
+                    let leads = *leading.borrow();
+                    tracing::info!(leads, "leadership changed");
+                    self.metrics.leader.set(i64::from(leads));
+                    self.schedule.note_change(Instant::now());
+                }
+                () = tokio::time::sleep_until(wake), if is_complete => {
+                    let leads = *leading.borrow();
+                    self.round(leads).await;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        // The controller caused most changes of skycap's own objects itself.
+        let live = match &change {
+            Change::Owned(reference, Some(live)) => Some((reference.clone(), live.as_ref())),
+            Change::Policy(_, Event::Apply(live)) => Some((reference_of(live), live)),
+            _ => None,
+        };
+        let is_own_write = live.is_some_and(|(reference, live)| {
+            self.desired.get(&reference).is_some_and(|object| object.is_in_place(live))
+        });
+        if self.cache.apply(change, Timestamp::now()) && !is_own_write {
+            self.schedule.note_change(Instant::now());
+        }
+    }
+
+    /// A round, if one is due.
+    async fn round(&mut self, leads: bool) {
+        if !self.schedule.is_due(Instant::now(), Timestamp::now()) {
+            return;
+        }
+        self.health.set_ready();
+        let now = Timestamp::now();
+        let start = std::time::Instant::now();
+        let span = tracing::info_span!(
+            "reconcile",
+            leads,
+            rows = Empty,
+            bytes = Empty,
+            writes = Empty,
+            changed = Empty,
+        );
+        let compilation = compile(&self.cache.input, now);
+        let compiled = start.elapsed();
+        let result = async { if leads { self.write(&compilation).await } else { Ok(0) } }
+            .instrument(span.clone())
+            .await;
+        let took = start.elapsed();
+        match result {
+            Ok(writes) => {
+                self.schedule.note_success(now, compilation.valid_until);
+                if mem::take(&mut self.is_partial) {
+                    self.schedule.note_change(Instant::now());
+                }
+                self.metrics.observe(&compilation, took, writes);
+                if writes > 0 {
+                    let rows = key_count(&compilation);
+                    let (compiled, ms) = (compiled.as_millis(), took.as_millis());
+                    tracing::info!(parent: &span, rows, writes, compiled, ms, "objects written");
+                }
+            }
+            Err(error) => {
+                self.metrics.errors.inc();
+                let retry_in = self.schedule.note_failure(Instant::now());
+                let error = causes(error.as_ref());
+                tracing::warn!(parent: &span, error, ?retry_in, "round failed");
+            }
+        }
+    }
+
+    /// Writes the objects that differ, and announces what is rejected. Returns the number of
+    /// writes.
+    async fn write(&mut self, compilation: &Compilation) -> anyhow::Result<usize> {
+        let live = &self.cache.live;
+        let desired = Desired::new(&self.meshes, &self.mesh, &self.cache.input, compilation, live)?;
+        let Desired { ref report, bytes, .. } = desired;
+        self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let (plan, is_all) = desired.plan(live).first(HTTP_ROUTES_PER_ROUND);
+        self.desired =
+            desired.objects.iter().map(|object| (object.reference(), object.clone())).collect();
+        record(&plan, bytes, key_count(compilation));
+        let execution = plan.execute(&self.client, |_| {});
+        tokio::time::timeout(ROUND_TIMEOUT, execution).await.map_err(|_| {
+            anyhow::anyhow!("the writes took longer than {} s", ROUND_TIMEOUT.as_secs())
+        })??;
+        self.announcer.announce(report).await;
+        self.is_partial |= !is_all;
+        Ok(plan.steps.len())
+    }
+}
+
+/// Records a plan in the span of the round.
+fn record(plan: &Plan, bytes: usize, keys: usize) {
+    let span = Span::current();
+    // As i64, because OpenTelemetry has no other integers.
+    for (name, count) in [("bytes", bytes), ("rows", keys), ("writes", plan.steps.len())] {
+        span.record(name, i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    let names: Vec<_> = plan.steps.iter().map(|step| step.reference().to_string()).collect();
+    span.record("changed", names.join(", "));
+}
+
+fn key_count(compilation: &Compilation) -> usize {
+    compilation.config.as_ref().map_or(0, |config| config.keys.len())
+}
+
+/// How many HTTPRoutes one round may write. A mesh takes time for each, and in between the
+/// controller must notice when it is no longer the leader.
+const HTTP_ROUTES_PER_ROUND: usize = 16;
+/// How long the writes of one round may take together.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(20);
