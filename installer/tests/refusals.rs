@@ -22,6 +22,7 @@ data: {routes: 'cart: cart-pr-1'}
 ";
 const CART: &str =
     "{kind: Service, metadata: {name: cart, namespace: shop}, spec: {ports: [{port: 80}]}}";
+const TO_CART: &str = "backendRefs: [{name: cart, port: 80}]";
 
 fn http_routes(mesh: &str, yaml: &str) -> HttpRoutes {
     let mut manifests = Manifests::default();
@@ -42,113 +43,76 @@ fn users_route(rule: &str) -> String {
     )
 }
 
+/// The cart's port is refused on this mesh, in this field and with this text, and is not routed.
+fn assert_refused(mesh: &str, yaml: &str, field: &str, text: &str) {
+    let routes = http_routes(mesh, yaml);
+    let found = routes.problems.iter().find(|p| p.field == field && p.text.contains(text));
+    let found = found.map(|problem| (problem.severity, problem.text.contains("`pr-1`")));
+    assert_eq!(found, Some((Severity::Refused, true)), "{text}: {:?}", routes.problems);
+    assert!(routes.objects.is_empty(), "{text}: there are HTTPRoutes");
+}
+
 #[test]
-fn a_service_that_cannot_be_routed_is_refused() {
-    let to = "backendRefs: [{name: cart, port: 80}]";
+fn a_route_that_cannot_be_repeated_for_a_key_is_refused() {
+    let headers: Vec<_> = (0..16).map(|n| format!("{{name: h{n}, value: '1'}}")).collect();
+    let full = format!("{{headers: [{}]}}", headers.join(","));
+    let matches = "spec.rules[0].matches[0]";
+    for (one, field, text) in [
+        ("{headers: [{name: Baggage, value: a}]}", "headers", "tests `baggage`"),
+        (&full, "headers", "no room for the routing key"),
+        (
+            "{path: {type: RegularExpression, value: '/(a'}}",
+            "path",
+            "invalid regular expression `/(a`",
+        ),
+    ] {
+        let route = users_route(&format!("{{matches: [{one}], {TO_CART}}}"));
+        assert_refused("linkerd", &route, &format!("{matches}.{field}"), text);
+    }
+    let route = users_route(&format!("{{{TO_CART}}}"));
+    let with_hosts = route.replace("spec:\n", "spec:\n  hostnames: [a.example.com]\n");
+    assert_refused("linkerd", &with_hosts, "spec.hostnames", "remove `hostnames`");
+    let two_ports = route.replace("{port: 80}]}", "{port: 80}, {port: 81}]}");
+    let text = "set `port` in all parentRefs";
+    assert_refused("gateway-api", &two_ports, "spec.parentRefs", text);
+    let no_backends = users_route("{matches: [{path: {value: /a}}]}");
+    assert_refused("gateway-api", &no_backends, "spec.rules[0]", "get a 500");
+    let weights = "{backendRefs: [{name: a, port: 80, weight: 0}, {name: b, port: 80, weight: 0}]}";
+    let field = "spec.rules[0].backendRefs";
+    assert_refused("linkerd", &users_route(weights), field, "all weights are 0");
+}
+
+#[test]
+fn a_service_whose_http_routes_are_overridden_is_refused() {
     let of_kind = |version: &str, kind: &str, name: &str, spec: &str| {
         format!(
             "{CART}\n---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: shop}}\nspec: {spec}\n"
         )
     };
     let parents = "parentRefs: [{group: '', kind: Service, name: cart}]";
-    let service = |fields: &str| CART.replace("{port: 80}", &format!("{{port: 80{fields}}}"));
-    let headers: Vec<_> = (0..16).map(|n| format!("{{name: h{n}, value: '1'}}")).collect();
-    for (mesh, yaml, place, text) in [
-        (
-            "linkerd",
-            users_route(&format!("{{{to}}}"))
-                .replace("spec:\n", "spec:\n  hostnames: [a.example.com]\n"),
-            "spec.hostnames",
-            "remove `hostnames`",
-        ),
-        (
-            "linkerd",
-            users_route(&format!(
-                "{{matches: [{{headers: [{{name: Baggage, value: a}}]}}], {to}}}"
-            )),
-            "spec.rules[0].matches[0].headers",
-            "tests `baggage`",
-        ),
-        (
-            "linkerd",
-            users_route(&format!("{{matches: [{{headers: [{}]}}], {to}}}", headers.join(","))),
-            "spec.rules[0].matches[0].headers",
-            "no room for the routing key",
-        ),
-        (
-            "linkerd",
-            users_route(&format!(
-                "{{matches: [{{path: {{type: RegularExpression, value: '/(a'}}}}], {to}}}"
-            )),
-            "spec.rules[0].matches[0].path",
-            "invalid regular expression `/(a`",
-        ),
-        (
-            "gateway-api",
-            users_route("{matches: [{path: {value: /a}}]}"),
-            "spec.rules[0]",
-            "get a 500",
-        ),
-        (
-            "linkerd",
-            users_route(
-                "{backendRefs: [{name: a, port: 80, weight: 0}, {name: b, port: 80, weight: 0}]}",
-            ),
-            "spec.rules[0].backendRefs",
-            "all weights are 0",
-        ),
-        (
-            "linkerd",
-            of_kind(
-                "gateway.networking.k8s.io/v1",
-                "GRPCRoute",
-                "users",
-                &format!("{{{parents}, rules: [{{{to}}}]}}"),
-            ),
-            "spec.parentRefs",
-            "make it an HTTPRoute",
-        ),
-        (
-            "linkerd",
-            of_kind(
-                "linkerd.io/v1alpha2",
-                "ServiceProfile",
-                "cart.shop.svc.cluster.local",
-                "{routes: [{name: a}]}",
-            ),
-            "spec",
-            "overrides all HTTPRoutes",
-        ),
-        (
-            "linkerd",
-            CART.replace("spec: {", "spec: {clusterIP: None, "),
-            "spec",
-            "has no ClusterIP",
-        ),
-        (
-            "gateway-api",
-            users_route(&format!("{{{to}}}")).replace("{port: 80}]}", "{port: 80}, {port: 81}]}"),
-            "spec.parentRefs",
-            "set `port` in all parentRefs",
-        ),
-        ("linkerd", service(", appProtocol: grpc"), "spec", "appProtocol `grpc`"),
-        ("gateway-api", service(", appProtocol: tcp"), "spec", "appProtocol `tcp`"),
-        ("linkerd", CART.replace("port: 80", "port: 5432"), "spec", "treats port 5432 as opaque"),
-        (
-            "linkerd",
-            CART.replace(
-                "namespace: shop",
-                "namespace: shop, annotations: {config.linkerd.io/opaque-ports: '70-90'}",
-            ),
-            "spec",
-            "treats port 80 as opaque",
-        ),
+    let rules = format!("{{{parents}, rules: [{{{TO_CART}}}]}}");
+    let grpc = of_kind("gateway.networking.k8s.io/v1", "GRPCRoute", "users", &rules);
+    assert_refused("linkerd", &grpc, "spec.parentRefs", "make it an HTTPRoute");
+    let host = "cart.shop.svc.cluster.local";
+    let profile = of_kind("linkerd.io/v1alpha2", "ServiceProfile", host, "{routes: [{name: a}]}");
+    assert_refused("linkerd", &profile, "spec", "overrides all HTTPRoutes");
+}
+
+#[test]
+fn a_port_that_is_not_http_for_the_mesh_is_refused() {
+    let port = |fields: &str| CART.replace("{port: 80}", &format!("{{port: 80{fields}}}"));
+    let annotation = "annotations: {config.linkerd.io/opaque-ports: '70-90'}";
+    let opaque = CART.replace("namespace: shop", &format!("namespace: shop, {annotation}"));
+    let headless = CART.replace("spec: {", "spec: {clusterIP: None, ");
+    let database = CART.replace("port: 80", "port: 5432");
+    for (mesh, service, text) in [
+        ("linkerd", headless, "has no ClusterIP"),
+        ("linkerd", port(", appProtocol: grpc"), "appProtocol `grpc`"),
+        ("gateway-api", port(", appProtocol: tcp"), "appProtocol `tcp`"),
+        ("linkerd", database, "treats port 5432 as opaque"),
+        ("linkerd", opaque, "treats port 80 as opaque"),
     ] {
-        let routes = http_routes(mesh, &yaml);
-        let found = routes.problems.iter().find(|p| p.field == place && p.text.contains(text));
-        let found = found.map(|problem| (problem.severity, problem.text.contains("`pr-1`")));
-        assert_eq!(found, Some((Severity::Refused, true)), "{text}: {:?}", routes.problems);
-        assert!(routes.objects.is_empty(), "{text}: there are HTTPRoutes");
+        assert_refused(mesh, &service, "spec", text);
     }
 }
 

@@ -48,7 +48,9 @@ fn sidecars(metrics: ProxyMetrics) -> Sidecars {
     Sidecars { reports: [("shop/cart-1".to_owned(), Ok(metrics))].into(), total: 1 }
 }
 
+/// The metrics of a sidecar at a second of the trial.
 type Metrics = fn(u32) -> ProxyMetrics;
+type IsExpected = fn(&Defect) -> bool;
 
 /// The verdict on a sidecar whose metrics are read every two seconds, for a minute.
 fn verdict(canary: Metrics, other: Metrics) -> Option<Verdict> {
@@ -90,7 +92,7 @@ fn a_healthy_canary_is_promoted() {
 
 #[test]
 fn a_bad_canary_is_backed_out_with_its_defect() {
-    let cases: [(&str, Metrics, fn(&Defect) -> bool); 8] = [
+    let cases: [(&str, Metrics, IsExpected); 8] = [
         (
             "it never runs",
             |_| before(),

@@ -68,7 +68,7 @@ impl Serialize for Lag {
 }
 
 impl Uptake {
-    /// Reads the metrics of up to [`SAMPLE`] sidecars, for the plugin `plugin` (its name in Envoy).
+    /// Reads the metrics of up to 100 sidecars, for the plugin `plugin` (its name in Envoy).
     /// Without a `current` generation, every sidecar with a table is up to date.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Uptake {
         format!("{current} of {asked} sidecars are up to date")
     }
 
-    /// A warning for each sidecar that is behind, at most [`PROBLEMS`].
+    /// A warning for each sidecar that is behind, at most five.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let problem = |(pod, lag): (&String, &Lag)| {
@@ -156,7 +156,7 @@ fn lag(before: Option<&ProxyMetrics>, metrics: &ProxyMetrics, current: Option<u6
 /// `5,000`.
 fn with_separators(number: usize) -> String {
     let digits = number.to_string();
-    let is_start = |index: usize| index > 0 && (digits.len() - index) % 3 == 0;
+    let is_start = |index: usize| index > 0 && (digits.len() - index).is_multiple_of(3);
     let group = |(index, digit)| [is_start(index).then_some(','), Some(digit)];
     digits.chars().enumerate().flat_map(group).flatten().collect()
 }
