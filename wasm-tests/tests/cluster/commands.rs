@@ -27,7 +27,8 @@ fn from_install_to_uninstall() -> anyhow::Result<()> {
         sync_writes_once(fixture).await?;
         let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
         fixture.until("a leader", async |_| controller.leads().await).await?;
-        let status = fixture.skycap_status(&["status", "-o", "json"]).await?;
+        let status =
+            fixture.skycap_status(&["status", "--plugin", "WasmPlugin", "-o", "json"]).await?;
         let status: Value = serde_json::from_str(&status)?;
         anyhow::ensure!(status["summary"]["enabled"] == true, "{status}");
         anyhow::ensure!(status["controller"]["holder"] == "one", "{status}");
@@ -130,7 +131,12 @@ async fn uninstall_keeps_fragments(fixture: &Fixture) -> anyhow::Result<()> {
 #[test]
 fn render_prints_what_install_applies() -> anyhow::Result<()> {
     run_without_skycap(PluginKind::TrafficExtension, async |fixture: &mut Fixture| {
-        let flags = ["--image", "skycap:test", "--module-url", "file:///skycap.wasm"];
+        let flags = [
+            ["--plugin", "TrafficExtension"],
+            ["--image", "skycap:test"],
+            ["--module-url", "file:///skycap.wasm"],
+        ]
+        .concat();
         let text = fixture.skycap(&[&["render"], &flags[..]].concat()).await?;
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;
         let rendered: Vec<_> = documents.into_iter().map(Object::new).collect::<Result<_, _>>()?;

@@ -50,8 +50,9 @@ pub(super) async fn work_on_istio(fixture: &Fixture) -> anyhow::Result<()> {
     follow_services(fixture).await?;
     let has_one = async |fixture: &Fixture| Ok(fixture.dispatch_route().await?.is_some());
     fixture.until("a dispatch route", has_one).await?;
-    for reference in fixture.mesh.references() {
-        repair(fixture, &reference).await?;
+    let references = fixture.mesh.references();
+    for reference in references.iter().filter(|reference| reference.name != CANARY) {
+        repair(fixture, reference).await?;
     }
     add_and_remove_canary(fixture).await?;
     fixture.apply(&settings(json!({"dispatch": "authority"}))).await?;

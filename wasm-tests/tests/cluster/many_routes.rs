@@ -49,6 +49,8 @@ fn many_sandboxes_fit_the_oldest_and_the_newest_crds() -> anyhow::Result<()> {
         let names = add_forty(fixture).await?;
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         fixture.cluster.install_oldest_routes().await?;
+        // A change of a CRD ends the watches, and the controller waits some seconds before the next try.
+        fixture.patience = Duration::from_secs(60);
         fixture.apply(&sandbox("pr-0", json!({"routes": "cart: cart-pr-1"}))).await?;
         // Eight rules with eight matches each: as many as the oldest CRD accepts.
         let rule = |n: usize| {
@@ -60,7 +62,11 @@ fn many_sandboxes_fit_the_oldest_and_the_newest_crds() -> anyhow::Result<()> {
         let mut large = of_others("large", "cart");
         large["spec"]["rules"] = (0..8).map(rule).collect();
         fixture.apply(&large).await?;
-        let is_multiplied = async |f: &Fixture| Ok(own_routes(f).await?.len() > 40);
+        let is_multiplied = async |f: &Fixture| {
+            let routes = own_routes(f).await?.len();
+            anyhow::ensure!(routes > 40, "{routes} HTTPRoutes");
+            Ok(true)
+        };
         fixture.until("the rules of others, once for each key", is_multiplied).await?;
         has_keys(fixture, &names, "the same keys").await?;
         fixture.delete_object(&large).await?;
