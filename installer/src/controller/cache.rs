@@ -24,9 +24,7 @@ use self::listing::Listing;
 use crate::{
     desired::plan::Live,
     objects::ObjectRef,
-    table::{
-        cluster::Cluster, input::Input, policies::PolicyKind, role::Role,
-    },
+    table::{cluster::Cluster, input::Input, policies::PolicyKind, role::Role},
 };
 
 /// One event of a watch.
