@@ -115,7 +115,7 @@ async fn wait_for(
 async fn explain(cluster: &Cluster) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let output = tokio::process::Command::new(program())
-        .args(["explain", "--plugin", "WasmPlugin", "--to", "cart.shop:80"])
+        .args(["explain", "--to", "cart.shop:80"])
         .args(["-H", "baggage: sandbox=pr-77"])
         .env("KUBECONFIG", cluster.kubeconfig(cluster.admin_token())?)
         .output()

@@ -28,7 +28,7 @@ fn from_install_to_uninstall() -> anyhow::Result<()> {
         let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
         fixture.until("a leader", async |_| controller.leads().await).await?;
         let status =
-            fixture.skycap_status(&["status", "--plugin", "WasmPlugin", "-o", "json"]).await?;
+            fixture.skycap_status(&["status", "-o", "json"]).await?;
         let status: Value = serde_json::from_str(&status)?;
         anyhow::ensure!(status["summary"]["enabled"] == true, "{status}");
         anyhow::ensure!(status["controller"]["holder"] == "one", "{status}");
@@ -75,10 +75,10 @@ async fn sync_writes_once(fixture: &Fixture) -> anyhow::Result<()> {
 async fn a_sandbox_is_disabled_and_enabled(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.skycap(&["disable", "pr-1", "-n", "shop"]).await?;
     fixture.has_key("pr-1", false, "disabled").await?;
-    let list = fixture.skycap(&["list"]).await?;
+    let list = fixture.skycap(&["list", "-n", "shop"]).await?;
     let row = list.lines().find(|line| line.contains("shop/pr-1")).unwrap_or_default();
     anyhow::ensure!(row.contains("disabled"), "{list}");
-    let explain = ["explain", "--plugin", "WasmPlugin", "--to", "cart.shop:80"];
+    let explain = ["explain", "--to", "cart.shop:80"];
     let header = ["-H", "baggage: sandbox=pr-1"];
     let why = fixture.skycap(&[&explain[..], &header[..]].concat()).await?;
     anyhow::ensure!(why.contains("`skycap enable pr-1 -n shop`"), "{why}");
@@ -95,7 +95,7 @@ async fn everything_is_disabled_and_enabled(fixture: &Fixture) -> anyhow::Result
         let is_set = async |fixture: &Fixture| Ok(fixture.table().await?.enabled == enabled);
         fixture.until(&format!("{command} --all"), is_set).await?;
         let is_told = async |fixture: &Fixture| {
-            let status = fixture.skycap_status(&["status", "--plugin", "WasmPlugin"]).await?;
+            let status = fixture.skycap_status(&["status"]).await?;
             let row = status.lines().find(|line| line.starts_with("routing"));
             Ok(row.is_some_and(|row| row.split([' ', ':', ',']).any(|part| part == word)))
         };
@@ -105,19 +105,19 @@ async fn everything_is_disabled_and_enabled(fixture: &Fixture) -> anyhow::Result
 }
 
 async fn check_finds_a_missing_service(fixture: &Fixture) -> anyhow::Result<()> {
-    let check = fixture.skycap_fails(&["check"], 1).await?;
+    let check = fixture.skycap_fails(&["check", "-n", "shop"], 1).await?;
     anyhow::ensure!(check.contains("`cart`") && check.contains("shop/pr-1"), "{check}");
     for name in ["cart", "cart-pr-1"] {
         fixture.apply(&service(name)).await?;
         fixture.apply(&endpoints(name, true)).await?;
     }
-    fixture.skycap(&["check"]).await?;
+    fixture.skycap(&["check", "-n", "shop"]).await?;
     Ok(())
 }
 
 /// First, `uninstall` removes the controller's permissions: then it cannot write anything back.
 async fn uninstall_keeps_fragments(fixture: &Fixture) -> anyhow::Result<()> {
-    let plan = fixture.skycap(&["uninstall", "--plugin", "WasmPlugin"]).await?;
+    let plan = fixture.skycap(&["uninstall"]).await?;
     let first = plan.lines().next().unwrap_or_default();
     anyhow::ensure!(first.contains("ClusterRoleBinding skycap-controller"), "{plan}");
     fixture.nothing_is_left().await?;

@@ -33,7 +33,7 @@ fn requests_with_a_key_beside_a_virtual_service() -> anyhow::Result<()> {
         settles(fixture, "another Service", &[CANARY], cart, "pricing cart.shop").await?;
         let both = [CANARY, KEY];
         settles(fixture, "and with the key", &both, sandboxed, "pricing cart.shop").await?;
-        let findings = fixture.skycap_fails(&["check"], 1).await?;
+        let findings = fixture.skycap_fails(&["check", "-n", "shop"], 1).await?;
         anyhow::ensure!(findings.contains("`rewrite`"), "{findings}");
 
         let weighted = ["v1", "v2"].map(|subset| {
@@ -57,7 +57,7 @@ fn a_sidecar_object_may_hide_the_target() -> anyhow::Result<()> {
         settles(fixture, "the target is hidden", &[KEY], sandboxed, "503 ").await?;
         let cart = "cart cart.shop";
         settles(fixture, "the baseline is not hidden", &[], cart, cart).await?;
-        let findings = fixture.skycap_fails(&["check"], 1).await?;
+        let findings = fixture.skycap_fails(&["check", "-n", "shop"], 1).await?;
         anyhow::ensure!(findings.contains("cart-pr-1.shop"), "{findings}");
         fixture.delete_object(&hiding).await?;
         settles(fixture, "the target is visible again", &[KEY], "503 ", sandboxed).await

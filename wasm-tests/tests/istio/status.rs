@@ -25,12 +25,12 @@ fn status_prints_what_the_readme_shows() -> anyhow::Result<()> {
         apply_fragments(fixture).await?;
         pricing_becomes(fixture, "cart", &["pricing"], "pricing-pr-2").await?;
         let is_current = async |fixture: &Fixture| {
-            let status = fixture.skycap_status(&["status", "--plugin", "WasmPlugin"]).await?;
+            let status = fixture.skycap_status(&["status"]).await?;
             Ok(status.contains("3 of 3"))
         };
         fixture.until("all sidecars serve the table", is_current).await?;
         // A rejected fragment is a problem: the exit code is 1.
-        let status = fixture.skycap_fails(&["status", "--plugin", "WasmPlugin"], 1).await?;
+        let status = fixture.skycap_fails(&["status"], 1).await?;
         let status = normalize(&status)?;
         println!("{status}");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/status.txt");
