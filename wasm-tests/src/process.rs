@@ -45,23 +45,27 @@ mod tests {
         thread,
     };
 
+    use anyhow::{Context as _, ensure};
+
     use super::{has_setpriv, killed_with_parent};
 
     /// Starts a process that runs for a minute, and waits until it runs.
-    fn start() -> Child {
+    fn start() -> anyhow::Result<Child> {
         let mut command = killed_with_parent("sh");
         command.args(["-c", "echo running; exec sleep 60"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "running\n");
-        child
+        let output = child.stdout.take().context("the process has no standard output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        ensure!(line == "running\n", "the process printed `{line}`");
+        Ok(child)
     }
 
     #[test]
-    fn a_process_ends_with_the_thread_that_started_it() {
+    fn a_process_ends_with_the_thread_that_started_it() -> anyhow::Result<()> {
         assert!(has_setpriv(), "setpriv of util-linux is not installed");
-        let mut child = thread::spawn(start).join().unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let mut child = thread::spawn(start).join().unwrap()?;
+        assert_eq!(child.wait()?.signal(), Some(9));
+        Ok(())
     }
 }

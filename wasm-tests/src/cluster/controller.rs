@@ -185,7 +185,7 @@ pub fn program() -> PathBuf {
 pub fn build_program() -> anyhow::Result<()> {
     let _progress = Progress::new("building skycap");
     let mut cargo = std::process::Command::new("cargo");
-    cargo.current_dir(workspace::root()).args(["build", "--quiet", "--bin", "skycap"]);
+    cargo.current_dir(workspace::root()).args(["build", "--locked", "--quiet", "--bin", "skycap"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
