@@ -21,16 +21,9 @@ const BUDGETS: [(&str, usize, u64); 5] = [
     ("routed", 20_000, 2_685),
 ];
 
-/// Builds the core's example `decide`, and counts. Each budget is one test.
+/// Builds the package `skycap-instructions`, and counts. Each budget is one test.
 pub(super) fn count() -> anyhow::Result<Tally> {
-    run(cargo("build").args([
-        "--quiet",
-        "--release",
-        "--package",
-        "skycap-core",
-        "--example",
-        "decide",
-    ]))?;
+    run(cargo("build").args(["--quiet", "--release", "--package", "skycap-instructions"]))?;
     let mut tally = Tally::default();
     for (kind, rows, budget) in BUDGETS {
         let cost = (instructions(kind, rows, 2_000)? - instructions(kind, rows, 1_000)?) / 1_000;
@@ -45,10 +38,10 @@ pub(super) fn count() -> anyhow::Result<Tally> {
 }
 
 fn instructions(kind: &str, rows: usize, times: usize) -> anyhow::Result<u64> {
-    let example = workspace::target().join("release/examples/decide");
+    let program = workspace::target().join("release/skycap-instructions");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(example)
+        .arg(program)
         .args([kind, &rows.to_string(), &times.to_string()])
         .output()
         .context("cannot run valgrind")?;

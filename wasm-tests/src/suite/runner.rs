@@ -45,7 +45,7 @@ impl Tally {
         }
     }
 
-    /// Runs commands at the same time. Each one counts as one test; its output is shown at its end.
+    /// Runs commands at the same time. Each one counts as one test. Its output is shown if it fails.
     pub(super) fn of_parallel_checks(commands: &mut [Command]) -> Self {
         let start = |command: &mut Command| {
             anstream::println!("{}", command_line(command));
@@ -54,10 +54,11 @@ impl Tally {
         let children: Vec<_> = commands.iter_mut().map(start).collect();
         children.into_iter().fold(Self::default(), |tally, child| {
             let passed = match child.and_then(Child::wait_with_output) {
+                Ok(output) if output.status.success() => true,
                 Ok(output) => {
                     anstream::print!("{}", String::from_utf8_lossy(&output.stdout));
                     anstream::print!("{}", String::from_utf8_lossy(&output.stderr));
-                    output.status.success()
+                    false
                 }
                 Err(error) => {
                     anstream::println!("cannot run the command: {error}");

@@ -3,6 +3,8 @@
 //! The tier `instructions` of `cargo suite` runs it under valgrind, to count the instructions of
 //! one decision.
 
+#![forbid(unsafe_code)]
+
 use std::{borrow::Cow, hint::black_box, process::ExitCode};
 
 use skycap_core::{decision::decide, request::Request, table::Table};
@@ -60,6 +62,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: decide none|foreign|unknown|routed ROWS TIMES");
+    eprintln!("usage: skycap-instructions none|foreign|unknown|routed ROWS TIMES");
     ExitCode::from(2)
 }
