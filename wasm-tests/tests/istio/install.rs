@@ -2,10 +2,16 @@
 
 use std::process::Stdio;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
 use serde_json::json;
-use skycap::{desired::istio::PluginKind, observed::api};
+use skycap::{
+    desired::istio::{IstioMesh, PluginKind},
+    names::{CONTROLLER, NAMESPACE},
+    observed::api,
+};
 use skycap_tests::{
-    cluster::Controller,
+    cluster::{Controller, mesh},
     fixture::{
         Fixture,
         istio_shop::{IstioShop, pricing_becomes},
@@ -13,29 +19,34 @@ use skycap_tests::{
         module_path, run_without_skycap,
     },
 };
+use tokio::process::Child;
 
 use super::load::{KEY, Load};
 
-/// The clients of the load: one with a key, and one without.
+/// The first client of the load. The other one's requests have no key.
 const WITH_KEY: usize = 0;
 
+/// The upgrade is that of a cluster whose Istio has been upgraded to 1.30: the TrafficExtension replaces
+/// the WasmPlugin.
 #[test]
 fn install_upgrade_and_uninstall_lose_no_request() -> anyhow::Result<()> {
-    run_without_skycap(PluginKind::TrafficExtension, async |fixture: &mut Fixture| {
-        let url = format!("file://{}", module_path()?.display());
-        fixture.cluster.module_url = url.clone();
+    run_without_skycap(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        fixture.cluster.module_url = format!("file://{}", module_path()?.display());
         let _shop = IstioShop::without_skycap(fixture, &["frontend", "cart"]).await?;
         let load = Load::start(&[("cart", &[KEY], "pricing"), ("frontend", &[], "pricing")]);
-        let _controller = install(fixture, &url).await?;
+        let controller = install(fixture).await?;
         load.expect(WITH_KEY, &["pricing", "pricing-pr-2"])?;
         fixture.apply(&sandbox("pr-2", json!({"routes": "pricing: pricing-pr-2"}))).await?;
         pricing_becomes(fixture, "cart", &["pricing"], "pricing-pr-2").await?;
         load.expect(WITH_KEY, &["pricing-pr-2"])?;
 
-        upgrade(fixture, &url).await?;
-        replace_old_plugin(fixture, &url).await?;
-
+        another_image_changes_the_deployment_only(fixture).await?;
+        // `install` deletes the old plugin when the sidecars serve the table, and the old plugin serves it
+        // as well: if the new controller does not lead yet, no plugin is in effect for a moment.
         load.expect(WITH_KEY, &["pricing", "pricing-pr-2"])?;
+        let _controller = upgrade(fixture, controller).await?;
+        pricing_becomes(fixture, "cart", &["pricing"], "pricing-pr-2").await?;
+
         fixture.skycap(&["uninstall"]).await?;
         pricing_becomes(fixture, "cart", &["pricing-pr-2"], "pricing").await?;
         fixture.nothing_is_left().await?;
@@ -49,10 +60,8 @@ fn install_upgrade_and_uninstall_lose_no_request() -> anyhow::Result<()> {
 
 /// Runs `install` until the sidecars serve the table. Meanwhile the test does the kubelet's part: it
 /// starts the controller, and writes that it is available.
-async fn install(fixture: &Fixture, url: &str) -> anyhow::Result<Controller> {
-    let args = ["install", "--image", "skycap:1", "--module-url", url, "--wait", "30"];
-    let mut command = fixture.command(&args)?;
-    let installing = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+async fn install(fixture: &Fixture) -> anyhow::Result<Controller> {
+    let installing = start_install(fixture, "skycap:1")?;
     let is_applied = async |fixture: &Fixture| Ok(fixture.become_available().await.is_ok());
     fixture.until("the Deployment", is_applied).await?;
     let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
@@ -65,37 +74,55 @@ async fn install(fixture: &Fixture, url: &str) -> anyhow::Result<Controller> {
     Ok(controller)
 }
 
-/// The same again changes nothing, and another image changes only the Deployment.
-async fn upgrade(fixture: &Fixture, url: &str) -> anyhow::Result<()> {
-    let install = |image| ["install", "--image", image, "--module-url", url, "--wait", "0"];
-    let again = fixture.skycap(&install("skycap:1")).await?;
+async fn another_image_changes_the_deployment_only(fixture: &Fixture) -> anyhow::Result<()> {
+    let again = fixture.skycap(&install_args(fixture, "skycap:1", "0")).await?;
     anyhow::ensure!(again == "nothing to change\n", "{again}");
-    let plan = fixture.skycap(&install("skycap:2")).await?;
-    let objects = plan.lines().filter(|line| line.contains(" skycap-system/"));
+    let args = [&install_args(fixture, "skycap:2", "0")[..], &["--dry-run"]].concat();
+    let plan = fixture.skycap(&args).await?;
+    let objects = plan.lines().filter(|line| !line.starts_with(' '));
     anyhow::ensure!(
         objects.count() == 1 && plan.contains("Deployment") && plan.contains("image: skycap:2"),
         "{plan}"
     );
-    fixture.become_available().await
+    Ok(())
 }
 
-/// An installation from before Istio 1.30 has a WasmPlugin: `install` replaces it.
-async fn replace_old_plugin(fixture: &Fixture, url: &str) -> anyhow::Result<()> {
-    let old = &fixture.mesh.of_other_kind()[..1];
-    let reference = &old[0];
-    let wasm_plugin = json!({
-        "apiVersion": reference.api_version,
-        "kind": reference.kind,
-        "metadata": {
-            "name": reference.name,
-            "namespace": "istio-system",
-            "labels": {"app.kubernetes.io/managed-by": "skycap"},
-        },
-        "spec": {"url": url, "match": [{"mode": "CLIENT"}]},
-    });
-    fixture.apply(&wasm_plugin).await?;
-    fixture.skycap(&["install", "--image", "skycap:2", "--module-url", url]).await?;
-    let left = api::read(&fixture.cluster.client, old).await?;
+/// Runs `install` for the newer kind of plugin. The test does the part of a rolling update: the new
+/// replica becomes ready, then the old one ends, and then the Deployment is complete.
+async fn upgrade(fixture: &mut Fixture, old: Controller) -> anyhow::Result<Controller> {
+    let old_plugin = fixture.mesh.references().swap_remove(0);
+    fixture.cluster.plugin = PluginKind::TrafficExtension;
+    fixture.mesh = IstioMesh {
+        module_url: fixture.cluster.module_url.clone(),
+        ..mesh(PluginKind::TrafficExtension)
+    };
+    let before = deployment_generation(fixture).await?;
+    let installing = start_install(fixture, "skycap:2")?;
+    let is_applied = async |fixture: &Fixture| Ok(deployment_generation(fixture).await? > before);
+    fixture.until("the Deployment", is_applied).await?;
+    let new = Controller::start(&fixture.cluster, "two", &[]).await?;
+    anyhow::ensure!(old.terminate().await?, "SIGTERM: the exit code is not 0");
+    fixture.become_available().await?;
+    let output = installing.wait_with_output().await?;
+    anyhow::ensure!(output.status.success(), "{output:?}");
+    let left = api::read(&fixture.cluster.client, &[old_plugin]).await?;
     anyhow::ensure!(left.is_empty(), "both kinds of plugin are in effect");
-    Ok(())
+    fixture.is_settled("the new plugin").await?;
+    Ok(new)
+}
+
+fn start_install(fixture: &Fixture, image: &str) -> anyhow::Result<Child> {
+    let mut command = fixture.command(&install_args(fixture, image, "30"))?;
+    Ok(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+}
+
+fn install_args<'a>(fixture: &'a Fixture, image: &'a str, wait: &'a str) -> [&'a str; 9] {
+    let url = fixture.cluster.module_url.as_str();
+    let plugin = fixture.cluster.plugin.kind().1;
+    ["install", "--plugin", plugin, "--image", image, "--module-url", url, "--wait", wait]
+}
+
+async fn deployment_generation(fixture: &Fixture) -> anyhow::Result<i64> {
+    let deployments = Api::<Deployment>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
+    Ok(deployments.get(CONTROLLER).await?.metadata.generation.unwrap_or(0))
 }

@@ -12,6 +12,7 @@ use skycap::{
     observed::api,
 };
 use skycap_tests::{
+    cluster::Registry,
     faulty::{self, Fault},
     fixture::{
         Fixture,
@@ -31,7 +32,10 @@ const OTHER_CLIENT: usize = 1;
 #[test]
 fn a_good_module_is_promoted() -> anyhow::Result<()> {
     with_load(PluginKind::TrafficExtension, async |fixture, load| {
-        let good = write_good_module(fixture)?;
+        // From a registry: a sidecar keeps the VM of such a module when the table changes, and with it
+        // the module's counts.
+        let registry = Registry::start(fixture.cluster.folder(), false).await?;
+        let good = push_good_module(fixture, &registry).await?;
         let rollout = start(fixture, &good, "12")?;
         let runs = async |fixture: &Fixture| {
             let trial = &status(fixture).await?["trial"];
@@ -198,13 +202,24 @@ fn start(fixture: &Fixture, module: &str, window: &str) -> anyhow::Result<Child>
 }
 
 async fn status(fixture: &Fixture) -> anyhow::Result<Value> {
-    let status = fixture.skycap(&["rollout", "status", "-o", "json"]).await?;
+    let plugin = fixture.cluster.plugin.kind().1;
+    let args = ["rollout", "status", "--plugin", plugin, "-o", "json"];
+    let status = fixture.skycap(&args).await?;
     Ok(serde_json::from_str(&status)?)
 }
 
 /// A module that does the same as the installed one, with other bytes.
 fn write_good_module(fixture: &Fixture) -> anyhow::Result<String> {
     write_module(fixture, "good", &faulty::renamed(&std::fs::read(module_path()?)?))
+}
+
+/// The same module in a registry. Returns its address with the digest.
+async fn push_good_module(fixture: &Fixture, registry: &Registry) -> anyhow::Result<String> {
+    let file = write_good_module(fixture)?;
+    let module = file.strip_prefix("file://").unwrap_or_default();
+    let at = format!("oci://{}/skycap/filter:good", registry.address);
+    let pinned = fixture.skycap(&["plugin", "push", &at, "--module", module]).await?;
+    Ok(pinned.trim().to_owned())
 }
 
 fn write_module(fixture: &Fixture, name: &str, module: &[u8]) -> anyhow::Result<String> {
