@@ -98,7 +98,7 @@ async fn an_unavailable_sandbox_is_a_503_in_each_dispatch() -> anyhow::Result<()
         let probe = Probe::start(&table(dispatch), dispatch_route, module_path()?).await?;
         let explained = [("baggage", "sandbox=gone"), ("x-skycap-explain", "1")];
         let gone = probe.get("cart.shop", &explained).await?;
-        anyhow::ensure!(gone.status == 503 && gone.body.contains("sandbox gone"), "{gone:?}");
+        anyhow::ensure!(gone.status == 503 && gone.body.contains("key `gone`"), "{gone:?}");
         let decision = gone.headers.get("x-skycap-decision").context("no decision")?;
         anyhow::ensure!(decision.to_str()?.contains(";reason=unavailable;"), "{decision:?}");
         anyhow::ensure!(gone.headers.get("x-skycap-sandbox").is_some_and(|key| key == "gone"));

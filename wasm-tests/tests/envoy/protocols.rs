@@ -99,7 +99,7 @@ async fn a_module_that_cannot_start_is_an_error() -> anyhow::Result<()> {
         std::fs::write(&module, bytes)?;
         let started = start(module.clone(), endpoints, false).await;
         let said = started.err().map_or_else(String::new, |error| format!("{error:#}"));
-        anyhow::ensure!(said.contains("module does not start"), "`{said}`");
+        anyhow::ensure!(said.contains("the module did not start"), "`{said}`");
     }
     Ok(())
 }
