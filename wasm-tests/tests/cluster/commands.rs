@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
@@ -181,7 +181,6 @@ async fn owned_of_same_kinds(
         for mut object in api.list(&ListParams::default().labels(&label)).await? {
             object.types =
                 Some(kube::core::TypeMeta { api_version: api_version.clone(), kind: kind.clone() });
-            anyhow::ensure!(!object.name_any().is_empty(), "an object without a name");
             owned.push(reference_of(&object));
         }
     }

@@ -71,7 +71,7 @@ async fn each_is_needed(
 ) -> anyhow::Result<usize> {
     do_everything(fixture, &work).await.context("with all permissions")?;
     // Each step of the work takes a fraction of a second.
-    fixture.patience = Duration::from_secs(4);
+    fixture.patience = Duration::from_secs(3);
     let mut tried = 0;
     for role in &roles(fixture)? {
         for (permission, reduced_role) in reduced_roles(role) {

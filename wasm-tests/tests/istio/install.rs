@@ -21,7 +21,7 @@ use skycap_tests::{
 };
 use tokio::process::Child;
 
-use super::load::{KEY, Load};
+use super::load::{KEY, Load, Requests};
 
 /// The first client of the load. The other one's requests have no key.
 const WITH_KEY: usize = 0;
@@ -33,7 +33,10 @@ fn install_upgrade_and_uninstall_lose_no_request() -> anyhow::Result<()> {
     run_without_skycap(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         fixture.cluster.module_url = format!("file://{}", module_path()?.display());
         let _shop = IstioShop::without_skycap(fixture, &["frontend", "cart"]).await?;
-        let load = Load::start(&[("cart", &[KEY], "pricing"), ("frontend", &[], "pricing")]);
+        let load = Load::start(&[
+            Requests { from: "cart", key: Some(KEY), answered_by: "pricing" },
+            Requests { from: "frontend", key: None, answered_by: "pricing" },
+        ]);
         let controller = install(fixture).await?;
         load.expect(WITH_KEY, &["pricing", "pricing-pr-2"])?;
         fixture.apply(&sandbox("pr-2", json!({"routes": "pricing: pricing-pr-2"}))).await?;

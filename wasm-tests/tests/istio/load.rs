@@ -21,6 +21,17 @@ pub(super) struct Load {
     clients: Vec<Client>,
 }
 
+/// The requests of one client for the pricing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Requests {
+    /// The workload whose sidecar sends them.
+    pub(super) from: &'static str,
+    /// The key in their baggage, if they have one.
+    pub(super) key: Option<(&'static str, &'static str)>,
+    /// The Service that must answer.
+    pub(super) answered_by: &'static str,
+}
+
 struct Client {
     expected: Arc<Mutex<Vec<&'static str>>>,
     task: JoinHandle<anyhow::Result<Answers>>,
@@ -39,15 +50,12 @@ pub(super) struct Answers {
 }
 
 impl Load {
-    /// Starts a client for each workload. Its requests have these headers, and it expects answers of
-    /// this Service.
-    pub(super) fn start(
-        clients: &[(&'static str, &'static [(&'static str, &'static str)], &'static str)],
-    ) -> Self {
+    /// Starts a client for each of these.
+    pub(super) fn start(clients: &[Requests]) -> Self {
         let running = Arc::new(AtomicBool::new(true));
-        let start = |(workload, headers, service): &(&'static str, &'static [_], &'static str)| {
-            let expected = Arc::new(Mutex::new(vec![*service]));
-            let sending = send(workload, headers, Arc::clone(&expected), Arc::clone(&running));
+        let start = |requests: &Requests| {
+            let expected = Arc::new(Mutex::new(vec![requests.answered_by]));
+            let sending = send(*requests, Arc::clone(&expected), Arc::clone(&running));
             Client { expected, task: tokio::spawn(sending) }
         };
         Self { clients: clients.iter().map(start).collect(), running }
@@ -82,8 +90,7 @@ impl Answers {
 }
 
 async fn send(
-    workload: &str,
-    headers: &[(&str, &str)],
+    requests: Requests,
     expected: Arc<Mutex<Vec<&'static str>>>,
     running: Arc<AtomicBool>,
 ) -> anyhow::Result<Answers> {
@@ -92,7 +99,7 @@ async fn send(
     while running.load(Ordering::Relaxed) {
         // The expectation may change while the request is on its way: then both count.
         let before = expected()?;
-        let answer = send_from(workload, "pricing.shop", headers).await;
+        let answer = send_from(requests.from, "pricing.shop", requests.key.as_slice()).await;
         let allowed = [before, expected()?].concat();
         let problem = match answer {
             Ok(answer) if allowed.contains(&answer.as_str()) => {

@@ -16,14 +16,14 @@ use skycap_tests::{
     faulty::{self, Fault},
     fixture::{
         Fixture,
-        istio_shop::{IstioShop, pricing_becomes},
+        istio_shop::{IstioShop, pricing_becomes, send_from},
         manifests::{fragment, sandbox, settings},
         module_path, run,
     },
 };
 use tokio::process::Child;
 
-use super::load::{KEY, Load};
+use super::load::{KEY, Load, Requests};
 
 /// The clients of the load: one of the canary's workloads, and one of the others.
 const CANARY_CLIENT: usize = 0;
@@ -109,12 +109,7 @@ fn a_bad_module_is_backed_out() -> anyhow::Result<()> {
             anyhow::ensure!(module == first, "{fault:?}: all have {module}");
             // The canary's sidecar gets the old module again.
             let serves = async |_: &Fixture| {
-                let answer = skycap_tests::fixture::istio_shop::send_from(
-                    "frontend",
-                    "pricing.shop",
-                    &[KEY],
-                );
-                Ok(answer.await? == "pricing-pr-2")
+                Ok(send_from("frontend", "pricing.shop", &[KEY]).await? == "pricing-pr-2")
             };
             fixture.until("the canary has the old module again", serves).await?;
             let answers = load.stop().await?;
@@ -186,8 +181,11 @@ fn with_load(
         for workload in ["frontend", "cart"] {
             pricing_becomes(fixture, workload, &["pricing"], "pricing-pr-2").await?;
         }
-        let load =
-            Load::start(&[("frontend", &[KEY], "pricing-pr-2"), ("cart", &[KEY], "pricing-pr-2")]);
+        let load = Load::start(&["frontend", "cart"].map(|workload| Requests {
+            from: workload,
+            key: Some(KEY),
+            answered_by: "pricing-pr-2",
+        }));
         // The verdict compares with the time before. Envoy updates its histograms every five seconds.
         tokio::time::sleep(std::time::Duration::from_secs(7)).await;
         test(fixture, load).await
