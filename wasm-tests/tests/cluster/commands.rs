@@ -27,8 +27,7 @@ fn from_install_to_uninstall() -> anyhow::Result<()> {
         sync_writes_once(fixture).await?;
         let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
         fixture.until("a leader", async |_| controller.leads().await).await?;
-        let status =
-            fixture.skycap_status(&["status", "-o", "json"]).await?;
+        let status = fixture.skycap_status(&["status", "-o", "json"]).await?;
         let status: Value = serde_json::from_str(&status)?;
         anyhow::ensure!(status["summary"]["enabled"] == true, "{status}");
         anyhow::ensure!(status["controller"]["holder"] == "one", "{status}");
