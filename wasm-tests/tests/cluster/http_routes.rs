@@ -16,6 +16,7 @@ use skycap::{
     table::{
         meshes::{MeshKind, Meshes},
         policies::PolicyKind,
+        report::Report,
     },
 };
 use skycap_tests::{
@@ -149,7 +150,11 @@ fn a_cluster_moves_from_istio_to_linkerd() -> anyhow::Result<()> {
 /// Waits until the controller's report names this.
 async fn is_reported(fixture: &Fixture, name: &str) -> anyhow::Result<()> {
     let what = format!("a report about {name}");
-    fixture.until(&what, async |f| Ok(f.report().await?.contains(name))).await?;
+    let is_named = async |f: &Fixture| {
+        let report: Report = serde_json::from_str(&f.report().await?)?;
+        Ok(report.problems.iter().any(|problem| problem.to_string().contains(name)))
+    };
+    fixture.until(&what, is_named).await?;
     Ok(())
 }
 

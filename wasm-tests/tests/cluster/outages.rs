@@ -108,7 +108,7 @@ fn a_permission_is_withdrawn_and_restored() -> anyhow::Result<()> {
         fixture.until("the API server denies the write", is_denied).await?;
         let is_logged = async |_: &Fixture| {
             Ok(controller.metric("skycap_controller_errors_total").await? > 0.0
-                && controller.log().contains("cannot patch resource \"wasmplugins\""))
+                && controller.log().contains("is forbidden"))
         };
         fixture.until("the controller counts and logs it", is_logged).await?;
         anyhow::ensure!(fixture.changes().await? == before, "written without the permission");
