@@ -200,9 +200,7 @@ fn start(fixture: &Fixture, module: &str, window: &str) -> anyhow::Result<Child>
 }
 
 async fn status(fixture: &Fixture) -> anyhow::Result<Value> {
-    let plugin = fixture.cluster.plugin.kind().1;
-    let args = ["rollout", "status", "--plugin", plugin, "-o", "json"];
-    let status = fixture.skycap(&args).await?;
+    let status = fixture.skycap(&["rollout", "status", "-o", "json"]).await?;
     Ok(serde_json::from_str(&status)?)
 }
 
