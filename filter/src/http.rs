@@ -4,9 +4,10 @@ use std::{borrow::Cow, cell::Cell};
 
 use skycap_core::{
     decision::{Decision, decide},
+    decision_header::{DECISION_HEADER, DecisionHeader},
     dispatch::CLUSTER_HEADER,
     effect::{Effect, HeaderEdit, LocalResponse},
-    explain::{DECISION_HEADER, EXPLAIN_HEADER, Explain, Explanation},
+    explain::{EXPLAIN_HEADER, Explain},
     reason::{Drops, Reason},
     request::Request,
 };
@@ -48,14 +49,14 @@ pub(crate) fn on_response(root: &mut Root, stream: u32) -> u32 {
 /// Logs the decision at level debug, and keeps it for the response if the request may ask for it.
 fn explain(root: &mut Root, stream: u32, decision: &Decision<'_>, allowed: &Explain) {
     if root.logs_debug {
-        host::log(LogLevel::Debug, &format!("skycap: {}", Explanation(decision)));
+        host::log(LogLevel::Debug, &format!("skycap: {}", DecisionHeader(decision)));
     }
     // Saves the host call while explain is off.
     if !allowed.is_off()
         && host::first_line(Headers::Request, EXPLAIN_HEADER)
             .is_some_and(|value| allowed.allows(&value))
     {
-        root.remember(stream, Explanation(decision).to_string());
+        root.remember(stream, DecisionHeader(decision).to_string());
     }
 }
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use anstyle::AnsiColor;
 use clap::ValueEnum as _;
 
+use self::runner::{Skip, Tally};
 pub use self::tier::Tier;
-use self::{runner::Tally, tier::Skip};
 use crate::picture::paint;
 
 /// How the tiers run.

@@ -1,8 +1,8 @@
-//! The decision header: which requests may ask for it, and what it contains.
+//! Which requests may ask for the decision header.
 
 use core::{error::Error, fmt, str::FromStr};
 
-use crate::{decision::Decision, reason::Reason, serde_as_text::serde_as_text};
+use crate::serde_as_text::serde_as_text;
 
 /// Which requests may ask for the decision header.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -87,47 +87,7 @@ impl fmt::Display for InvalidExplain {
 
 impl Error for InvalidExplain {}
 
-/// The value of `x-skycap-decision` for one hop.
-///
-/// The value is a member of a list of Structured Fields (RFC 9651), so several hops form one list:
-/// `"cart.shop:80";reason=routed;key="pr-1";carrier="baggage sandbox";route="cart.shop";`
-/// `target="cart-pr-1.shop:80";table="6d1f0c9a22b4"`. The item is the destination, or `"-"` if it
-/// is unknown. Other unknown parts are left out. No string needs an escape: destinations, keys and
-/// targets are names, and carriers are checked when the table is read.
-#[derive(Debug, Clone, Copy)]
-pub struct Explanation<'a>(pub &'a Decision<'a>);
-
-impl fmt::Display for Explanation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let decision = self.0;
-        match &decision.destination {
-            Some(destination) => write!(f, "\"{destination}\"")?,
-            None => f.write_str("\"-\"")?,
-        }
-        write!(f, ";reason={}", decision.reason.label())?;
-        if let Some((key, carrier)) = &decision.key {
-            write!(f, ";key=\"{key}\";carrier=\"{}\"", carrier.source.label())?;
-        }
-        if let Some(route) = decision.route {
-            write!(f, ";route=\"{}", route.service)?;
-            route.port.map_or(Ok(()), |port| write!(f, ":{port}"))?;
-            f.write_str("\"")?;
-        }
-        if let Some((name, port)) = decision.target() {
-            write!(f, ";target=\"{name}:{port}\"")?;
-        }
-        if !decision.drops.is_empty() {
-            let labels: Vec<_> = decision.drops.iter().map(Reason::label).collect();
-            write!(f, ";dropped=\"{}\"", labels.join(" "))?;
-        }
-        write!(f, ";table=\"{}\"", decision.table().config().generation)
-    }
-}
-
 /// The request header that asks for the decision header.
 pub const EXPLAIN_HEADER: &str = "x-skycap-explain";
-
-/// The response header with the decision: one line for each hop, the innermost hop first.
-pub const DECISION_HEADER: &str = "x-skycap-decision";
 
 serde_as_text!(Explain);

@@ -94,6 +94,7 @@ pub mod carrier;
 pub mod config;
 mod config_error;
 pub mod decision;
+pub mod decision_header;
 pub mod destination;
 pub mod dispatch;
 pub mod effect;

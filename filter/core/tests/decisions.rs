@@ -6,12 +6,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::{borrow::Cow, cell::RefCell};
 
 use skycap_core::{
-    decision::decide,
-    effect::Effect,
-    explain::{Explain, Explanation},
-    reason::Reason,
-    request::Request,
-    table::Table,
+    decision::decide, decision_header::DecisionHeader, effect::Effect, explain::Explain,
+    reason::Reason, request::Request, table::Table,
 };
 
 const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
@@ -136,7 +132,7 @@ fn a_route_for_the_port_precedes_one_for_all_ports() {
 fn the_explanation_contains_what_is_known() {
     let table = table(2, "\"generation\":\"0123456789ab\",");
     let explain = |headers: &[(&'static str, &'static [u8])]| {
-        Explanation(&decide(&table, &Recorder::new(headers))).to_string()
+        DecisionHeader(&decide(&table, &Recorder::new(headers))).to_string()
     };
     assert_eq!(explain(&[]), "\"-\";reason=no_key;table=\"0123456789ab\"");
     assert_eq!(

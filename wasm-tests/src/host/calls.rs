@@ -5,12 +5,12 @@ mod headers;
 mod metrics;
 mod runtime;
 
-use wasmi::{Caller, Error, Linker};
+use wasmi::{Error, Linker};
 
-use super::{memory::OK, vm_state::VmState};
-
-/// The VM that makes a host call, and the host's state for it.
-pub(super) type Host<'a> = Caller<'a, VmState>;
+use super::{
+    memory::{Host, OK},
+    vm_state::VmState,
+};
 
 /// Defines every host call in `linker`.
 pub(super) fn define(linker: &mut Linker<VmState>) -> Result<(), Error> {

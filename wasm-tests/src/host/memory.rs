@@ -1,8 +1,11 @@
 //! The module's memory as host calls use it, and the statuses that they return.
 
-use wasmi::Extern;
+use wasmi::{Caller, Extern};
 
-use super::calls::Host;
+use super::vm_state::VmState;
+
+/// The VM that makes a host call, and the host's state for it.
+pub(super) type Host<'a> = Caller<'a, VmState>;
 
 /// Statuses of the ABI (`proxy_status_t`).
 pub(super) const OK: u32 = 0;

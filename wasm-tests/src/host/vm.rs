@@ -78,7 +78,7 @@ impl Vm {
             headers,
             response: state.response.take(),
             decisions: decisions
-                .filter(|(name, _)| name == skycap_core::explain::DECISION_HEADER)
+                .filter(|(name, _)| name == skycap_core::decision_header::DECISION_HEADER)
                 .map(|(_, value)| String::from_utf8_lossy(&value).into_owned())
                 .collect(),
             calls: std::mem::take(&mut state.calls),

@@ -16,8 +16,7 @@ use hyper_util::{
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::BaggagePropagator;
 use skycap_core::{
-    dispatch::SANDBOX_HEADER,
-    explain::{DECISION_HEADER, EXPLAIN_HEADER},
+    decision_header::DECISION_HEADER, dispatch::SANDBOX_HEADER, explain::EXPLAIN_HEADER,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 

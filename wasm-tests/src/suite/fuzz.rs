@@ -2,7 +2,11 @@
 
 use std::{path::Path, process::Command};
 
-use super::{Options, runner::Tally, tier::Skip, tool};
+use super::{
+    Options,
+    runner::{Skip, Tally},
+    tool,
+};
 use crate::{module::run, workspace};
 
 /// Runs each fuzz target for ten seconds, or for a minute in the long form.

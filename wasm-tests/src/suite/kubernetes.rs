@@ -4,7 +4,10 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Options, cargo, runner::Tally, tier::Skip};
+use super::{
+    Options, cargo,
+    runner::{Skip, Tally},
+};
 use crate::{
     cluster, envoy,
     module::{self, run},

@@ -126,6 +126,16 @@ fn command_line(command: &Command) -> String {
     format!("$ {} {}", command.get_program().to_string_lossy(), args.join(" "))
 }
 
+/// Why a tier cannot run here, and what to install.
+#[derive(Debug)]
+pub(super) struct Skip(pub(super) String);
+
+impl<E: Into<anyhow::Error>> From<E> for Skip {
+    fn from(error: E) -> Self {
+        Self(format!("{:#}", error.into()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Tally;

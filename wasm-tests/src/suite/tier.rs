@@ -8,7 +8,7 @@ use super::{
     Options,
     cargo::{tests, unit_tests},
     fuzz, instructions, kubernetes, lint,
-    runner::Tally,
+    runner::{Skip, Tally},
     wasm,
 };
 use crate::{envoy, module};
@@ -35,10 +35,6 @@ pub enum Tier {
     /// A real istiod between the controller and Envoy
     Istio,
 }
-
-/// Why a tier cannot run here, and what to install.
-#[derive(Debug)]
-pub(super) struct Skip(pub(super) String);
 
 impl Tier {
     /// The tiers that `cargo suite` runs by default: no etcd, API server or istiod.
@@ -107,11 +103,5 @@ impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.to_possible_value();
         f.pad(value.as_ref().map_or("", clap::builder::PossibleValue::get_name))
-    }
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Skip {
-    fn from(error: E) -> Self {
-        Self(format!("{:#}", error.into()))
     }
 }

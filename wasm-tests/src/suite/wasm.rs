@@ -4,7 +4,10 @@ use std::{fs, process::Command};
 
 use anyhow::Context as _;
 
-use super::{runner::Tally, tier::Skip, tool::Tool};
+use super::{
+    runner::{Skip, Tally},
+    tool::Tool,
+};
 use crate::{module::Toolchain, workspace};
 
 pub(super) fn run() -> Result<Tally, Skip> {

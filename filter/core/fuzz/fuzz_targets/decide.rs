@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use skycap_core::{
-    decision::decide, effect::HeaderEdit, explain::Explanation, reason::Reason, request::Request,
+    decision::decide, effect::HeaderEdit, decision_header::DecisionHeader, reason::Reason, request::Request,
     table::Table,
 };
 
@@ -60,6 +60,6 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(effect.response.is_some(), decision.reason == Reason::Unavailable);
     assert!(effect.baggage.is_none() || decision.key.is_some());
     // The decision header is one line of visible ASCII.
-    let line = Explanation(&decision).to_string();
+    let line = DecisionHeader(&decision).to_string();
     assert!(line.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{line}");
 });
