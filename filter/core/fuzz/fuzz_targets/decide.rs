@@ -5,8 +5,8 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use skycap_core::{
-    decision::decide, effect::HeaderEdit, decision_header::DecisionHeader, reason::Reason, request::Request,
-    table::Table,
+    decision::decide, decision_header::DecisionHeader, effect::HeaderEdit, reason::Reason,
+    request::Request, table::Table,
 };
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
