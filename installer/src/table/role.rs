@@ -33,7 +33,7 @@ impl<'a> Role<'a> {
     }
 
     /// The role that a ConfigMap has by its namespace and name alone.
-    pub(crate) fn named(namespace: &str, name: &str) -> Option<Self> {
+    fn named(namespace: &str, name: &str) -> Option<Self> {
         match (namespace, name) {
             (NAMESPACE, SETTINGS) => Some(Self::Settings),
             (NAMESPACE, ROLLOUT) => Some(Self::Rollout),

@@ -9,7 +9,6 @@ use super::{
     data::{Data, parse_bool},
     meshes::Meshes,
     origin::Origin,
-    role::Role,
     selector::NamespaceSelector,
 };
 use crate::problem::{InvalidField, Problem};
@@ -28,12 +27,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether this ConfigMap is the settings, with or without the label.
-    #[must_use]
-    pub fn is(origin: &Origin) -> bool {
-        Role::named(&origin.namespace, &origin.name) == Some(Role::Settings)
-    }
-
     /// Parses the settings.
     ///
     /// # Errors

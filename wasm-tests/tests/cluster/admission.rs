@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
-    table::{fragments::Fragment, origin::Origin, settings::Settings},
+    table::{fragments::Fragment, role::Role, settings::Settings},
 };
 use skycap_tests::fixture::{Fixture, manifests::fragment, run};
 
@@ -42,7 +42,7 @@ fn malformed_fragments_are_rejected_at_apply() -> anyhow::Result<()> {
 }
 
 fn rejection_of(map: &ConfigMap) -> Option<String> {
-    if Settings::is(&Origin::of(map, None)) {
+    if Role::of(map) == Some(Role::Settings) {
         return Settings::parse(map, None).err().map(|problem| problem.text);
     }
     Fragment::parse(map, None, Timestamp::now())?.err().map(|problem| problem.text)
