@@ -139,6 +139,18 @@ pub(crate) fn now() -> u64 {
     nanoseconds
 }
 
+/// Returns 16 random bytes. A host without random bytes gives its clock, which nobody outside the
+/// proxy knows to the nanosecond.
+pub(crate) fn random() -> [u64; 2] {
+    let mut bytes = [0_u64; 2];
+    let size = size_of_val(&bytes);
+    // SAFETY: bytes is owned by this module, and every pattern of bits is a valid u64.
+    match unsafe { abi::random_get(bytes.as_mut_ptr().cast(), size) } {
+        0 => bytes,
+        _ => [now(), size as u64],
+    }
+}
+
 /// Requests a call of `proxy_on_tick` every `milliseconds`.
 ///
 /// The status is ignored: without ticks the counters in Envoy stop, but requests are not affected.

@@ -2,7 +2,11 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use skycap_core::{config::ConfigError, limits::PENDING_DECISIONS, table::Table};
+use skycap_core::{
+    config::ConfigError,
+    limits::PENDING_DECISIONS,
+    table::{Seed, Table},
+};
 
 use crate::{
     host::{self, LogLevel},
@@ -55,7 +59,7 @@ impl Root {
         host::tick_every(TICK_MILLISECONDS);
         let name = host::property("plugin_name").unwrap_or_default();
         let json = host::plugin_configuration(size).unwrap_or_default();
-        match Table::from_json(&json) {
+        match Table::from_json(&json, Seed::new(host::random())) {
             Ok(table) => {
                 drop(json);
                 self.accept(name, table, start);

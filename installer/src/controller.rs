@@ -4,23 +4,23 @@
 //! 2. [`cache`] applies them to the input of a compile.
 //! 3. `reconciler` waits until no change arrives for a moment, compiles, plans, and executes the
 //!    plan: only while it is the leader ([`lease`]), and only for objects that differ.
-//! 4. `announcer` publishes Events about what is rejected; `serve` and [`telemetry`] serve health,
-//!    metrics, logs and traces.
+//! 4. `publisher` writes the status and Events about what is rejected, beside the rounds; `serve` and
+//!    [`telemetry`] serve health, metrics, logs and traces.
 //!
 //! A round depends only on what the watches report, never on the round before. So a controller that
 //! starts, becomes the leader or missed a day does the same as one that ran all the time. While the
 //! API server is unreachable, the table in the mesh stays as it is, and routing continues.
 
-mod announcer;
 pub mod cache;
 pub mod lease;
+mod publisher;
 mod reconciler;
 mod schedule;
 mod serve;
 pub mod telemetry;
 mod watches;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use kube::Client;
 use tokio::{
@@ -29,11 +29,17 @@ use tokio::{
 };
 
 use self::{
-    lease::Candidate, reconciler::Reconciler, serve::Health, telemetry::Metrics, watches::Watches,
+    lease::{Candidate, Term},
+    publisher::Publisher,
+    reconciler::Reconciler,
+    schedule::Schedule,
+    serve::Health,
+    telemetry::Metrics,
+    watches::Watches,
 };
 use crate::{
     desired::{istio::IstioMesh, named_objects},
-    table::meshes::Meshes,
+    table::{meshes::Meshes, policies::PolicyKind},
 };
 
 /// The parameters of a controller.
@@ -60,15 +66,32 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let health = Arc::new(Health::default());
     let server = serve::start(listen, health.clone(), metrics.clone()).await?;
     let (stop, stopped) = watch::channel(false);
-    let (leads, leading) = watch::channel(false);
+    let (terms, term) = watch::channel(Term::default());
     let candidate = Candidate::new(client.clone(), identity.clone());
-    let election = tokio::spawn(candidate.run(leads, stopped));
+    let election = tokio::spawn(candidate.run(terms, stopped));
     let named = named_objects(&meshes, &mesh);
     let (sender, changes) = mpsc::channel(CHANGES);
     let watches = Watches::start(client.clone(), &named, sender);
     tracing::info!(identity, %listen, "controller started");
-    let reconciler = Reconciler::new(client, meshes, mesh, named.len(), watches, metrics, health);
-    let mut work = tokio::spawn(reconciler.run(changes, leading));
+    let (publications, published) = watch::channel(None);
+    let publisher = Publisher::new(client.clone(), term.clone(), metrics.clone());
+    let publishing = tokio::spawn(publisher.run(published));
+    let cluster = cache::Cache::new(named.len(), PolicyKind::on(&meshes));
+    let reconciler = Reconciler {
+        client,
+        meshes,
+        mesh,
+        watches,
+        cache: cluster,
+        desired: BTreeMap::new(),
+        is_partial: false,
+        schedule: Schedule::default(),
+        publications,
+        term,
+        metrics,
+        health,
+    };
+    let mut work = tokio::spawn(reconciler.run(changes));
     tokio::select! {
         result = termination() => result?,
         ended = &mut work => ended??,
@@ -76,6 +99,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     tracing::info!("controller is stopping");
     // The work ends before the Lease is released, because only the leader may write.
     work.abort();
+    publishing.abort();
     stop.send_replace(true);
     election.await?;
     server.abort();

@@ -30,8 +30,11 @@ use crate::{
 /// All objects of skycap that depend on the table.
 #[derive(Debug, Clone)]
 pub struct Desired {
-    /// The objects in the order in which they are written; the status ConfigMap is the last.
+    /// The objects in the order in which they are written.
     pub objects: Vec<Object>,
+    /// The status ConfigMap. It is written on its own: a report that the API server rejects must keep
+    /// no route from being written or deleted.
+    pub status: Object,
     /// The objects to delete if they exist and are not in `objects`.
     pub unwanted: Vec<ObjectRef>,
     /// The report of the compilation, and the problems that are specific to a mesh.
@@ -57,6 +60,7 @@ impl Desired {
     ) -> anyhow::Result<Self> {
         let mut desired = Self {
             objects: Vec::new(),
+            status: status(compilation, &compilation.report, 0)?,
             unwanted: Vec::new(),
             report: compilation.report.clone(),
             bytes: 0,
@@ -70,14 +74,20 @@ impl Desired {
             desired.add_http_routes(&meshes, input, compilation, live);
         }
         desired.bytes = desired.objects.iter().map(Object::bytes).max().unwrap_or(0);
-        desired.objects.push(status(compilation, &desired.report, desired.bytes)?);
+        desired.status = status(compilation, &desired.report, desired.bytes)?;
         Ok(desired)
     }
 
-    /// The plan that turns `live` into these objects.
+    /// The plan that turns `live` into these objects; without the status ConfigMap.
     #[must_use]
     pub fn plan(&self, live: &Live) -> Plan {
         Plan::new(self.objects.clone(), &self.unwanted, live)
+    }
+
+    /// The plan that writes the status ConfigMap.
+    #[must_use]
+    pub fn status_plan(&self, live: &Live) -> Plan {
+        Plan::new(vec![self.status.clone()], &[], live)
     }
 
     fn add_istio(

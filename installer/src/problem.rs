@@ -26,7 +26,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The only place where a problem and its text are made: every other constructor calls it.
+    /// The only place where a problem and its text are made: every other constructor calls it. So
+    /// every text of a problem is [`printable`].
     pub(crate) fn new(
         severity: Severity,
         object: Option<ObjectRef>,
@@ -36,10 +37,10 @@ impl Problem {
     ) -> Self {
         Self {
             severity,
-            object: object.map(Box::new),
-            source: source.map(str::to_owned),
-            field: field.into(),
-            text: text.to_string(),
+            object: object.map(|object| Box::new(printable_reference(object))),
+            source: source.map(printable),
+            field: printable(field),
+            text: printable(&text.to_string()),
         }
     }
 
@@ -83,6 +84,61 @@ impl fmt::Display for Problem {
         f.write_str(text)
     }
 }
+
+/// Makes a text that may quote anything safe to print: characters that could move the cursor or
+/// reorder the line are escaped, each value in backticks is clipped to [`QUOTED_BYTES`], and the whole
+/// to [`TEXT_BYTES`].
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len().min(TEXT_BYTES));
+    // The bytes of the quoted value so far; `None` outside backticks.
+    let mut quoted = None;
+    for character in text.chars() {
+        if printable.len() >= TEXT_BYTES {
+            printable.push('…');
+            return printable;
+        }
+        quoted = match (character, quoted) {
+            ('`', None) => Some(0),
+            ('`', Some(_)) => None,
+            (_, quoted) => quoted.map(|bytes| bytes + character.len_utf8()),
+        };
+        match quoted {
+            Some(bytes) if bytes > QUOTED_BYTES => {
+                if bytes - character.len_utf8() <= QUOTED_BYTES {
+                    printable.push('…');
+                }
+            }
+            _ if is_unprintable(character) => printable.extend(character.escape_unicode()),
+            _ => printable.push(character),
+        }
+    }
+    printable
+}
+
+/// Control characters, line separators, and the characters that change the direction of a line
+/// (Unicode Standard Annex 9, "explicit directional formatting").
+fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+fn printable_reference(reference: ObjectRef) -> ObjectRef {
+    let ObjectRef { api_version, kind, namespace, name } = reference;
+    ObjectRef {
+        api_version: printable(&api_version),
+        kind: printable(&kind),
+        namespace: namespace.as_deref().map(printable),
+        name: printable(&name),
+    }
+}
+
+/// Maximum bytes of a quoted value in a message.
+pub const QUOTED_BYTES: usize = 200;
+/// Maximum bytes of a message, which is also the API server's limit for the note of an Event.
+pub const TEXT_BYTES: usize = 1_000;
 
 /// How severe a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

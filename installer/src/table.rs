@@ -8,17 +8,23 @@
 //! 3. [`input`] keeps the parsed values, beside the [`cluster`]'s Services and the [`policies`] of
 //!    other owners.
 //! 4. [`compile`] turns the input into a [`PluginConfig`](skycap_core::config::PluginConfig), the
-//!    type that the filter reads, and a [`report`] on every fragment.
+//!    type that the filter reads, and a [`report`] on every fragment: `claims` decides which
+//!    fragment replaces which destination under a key, `flatten` follows the keys that a key joins or
+//!    extends, and `rows` makes the table and leaves out what does not fit ([`limits`]).
 
 pub mod availability;
 mod carriers;
+mod claims;
 pub mod cluster;
 pub mod compile;
 pub(crate) mod data;
 mod expiry;
+mod findings;
 mod flatten;
 pub mod fragments;
 pub mod input;
+pub mod key_owners;
+pub mod limits;
 pub mod manifests;
 pub mod meshes;
 pub mod origin;
@@ -27,6 +33,7 @@ pub mod report;
 pub mod role;
 pub mod rollout;
 pub mod routes;
+mod rows;
 pub mod selector;
 pub mod settings;
 mod target;

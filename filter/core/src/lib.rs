@@ -24,7 +24,7 @@
 //! ```
 //! use std::borrow::Cow;
 //!
-//! use skycap_core::{decision::decide, effect::HeaderEdit, request::Request, table::Table};
+//! use skycap_core::{decision::decide, effect::HeaderEdit, request::Request, table::{Seed, Table}};
 //!
 //! /// A request for `cart.shop` on port 80, with this `baggage`.
 //! struct Baggage(&'static str);
@@ -51,6 +51,7 @@
 //!     br#"{"version": "1.0",
 //!          "routes": [{"service": "cart.shop", "to": "cart-{key}"}],
 //!          "keys": "pr-123:0"}"#,
+//!     Seed::new([1, 2]), // random in production
 //! )?;
 //! let effect = decide(&table, &Baggage("userId=alice,sandbox=pr-123")).effect();
 //! let cluster = "outbound|80||cart-pr-123.shop.svc.cluster.local".to_owned();
@@ -107,6 +108,7 @@ pub mod names;
 pub mod reading;
 pub mod reason;
 pub mod request;
+mod seed;
 mod serde_as_text;
 pub mod table;
 mod version;

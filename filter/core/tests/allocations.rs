@@ -5,7 +5,12 @@
 
 use std::borrow::Cow;
 
-use skycap_core::{decision::decide, reason::Reason, request::Request, table::Table};
+use skycap_core::{
+    decision::decide,
+    reason::Reason,
+    request::Request,
+    table::{Seed, Table},
+};
 
 /// A request with this baggage and nothing else.
 struct Baggage(&'static [u8]);
@@ -33,7 +38,7 @@ fn a_decision_without_a_known_key_does_not_allocate() {
     let json =
         br#"{"version":"1.0","carriers":[{"baggage":"sandbox"},{"tracestate":"s"},{"query":"s"}],
         "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":"pr-1:0"}"#;
-    let table = Table::from_json(json).unwrap();
+    let table = Table::from_json(json, Seed::new([1, 2])).unwrap();
     for (baggage, reason) in [
         (&b""[..], Reason::NoKey),
         (b"a=b;c=d , e=%20f, my-sandbox=pr-1", Reason::NoKey),

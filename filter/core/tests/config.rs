@@ -3,7 +3,10 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use skycap_core::{config::PluginConfig, table::Table};
+use skycap_core::{
+    config::PluginConfig,
+    table::{Seed, Table},
+};
 
 const VALID: &str = r#"{"version":"1.0","generation":"0123456789ab","enabled":true,
     "dispatch":"authority","explain":"token:abc","clusterDomain":"example.org",
@@ -80,11 +83,13 @@ const INVALID: &[Invalid] = &[
 
 #[test]
 fn each_error_names_the_field_and_what_it_expected() {
-    assert!(Table::from_json(VALID.as_bytes()).is_ok());
+    assert!(Table::from_json(VALID.as_bytes(), Seed::new([1, 2])).is_ok());
     for Invalid { from, to, field, expected } in INVALID {
         assert!(VALID.contains(from), "`{from}` is not in the valid configuration");
         let json = VALID.replacen(from, to, 1);
-        let Err(error) = Table::from_json(json.as_bytes()) else { panic!("accepted {json}") };
+        let Err(error) = Table::from_json(json.as_bytes(), Seed::new([1, 2])) else {
+            panic!("accepted {json}")
+        };
         let error = error.to_string();
         assert!(error.contains(field) && error.contains(expected), "`{to}`: {error}");
     }
@@ -93,7 +98,9 @@ fn each_error_names_the_field_and_what_it_expected() {
 #[test]
 fn a_token_is_not_part_of_the_error() {
     let json = VALID.replace("token:abc", "token: secret");
-    let error = Table::from_json(json.as_bytes()).expect_err("a space in a token").to_string();
+    let error = Table::from_json(json.as_bytes(), Seed::new([1, 2]))
+        .expect_err("a space in a token")
+        .to_string();
     assert!(error.contains("`explain`") && !error.contains("secret"), "{error}");
 }
 
@@ -106,7 +113,8 @@ fn bytes_that_are_not_a_json_object_are_rejected() {
         (b"\xff\xfe", "expected value"),
         (b"{\"version\":\"\xff\"}", "invalid unicode"),
     ] {
-        let error = Table::from_json(bytes).expect_err("not an object").to_string();
+        let error =
+            Table::from_json(bytes, Seed::new([1, 2])).expect_err("not an object").to_string();
         assert!(error.contains(expected), "`{}`: {error}", bytes.escape_ascii());
     }
 }
@@ -116,7 +124,10 @@ fn only_a_newer_minor_version_may_have_unknown_fields() {
     let with_unknown_fields = |version: &str| {
         let json = VALID.replace("\"1.0\"", &format!("\"{version}\""));
         let json = json.replace(UNAVAILABLE, "\"unavailable\":true,\"weight\":1");
-        Table::from_json(json.replacen('{', "{\"new\":{\"a\":[1]},", 1).as_bytes())
+        Table::from_json(
+            json.replacen('{', "{\"new\":{\"a\":[1]},", 1).as_bytes(),
+            Seed::new([1, 2]),
+        )
     };
     assert!(with_unknown_fields("1.1").is_ok());
     assert!(with_unknown_fields("1.0").is_err());

@@ -6,8 +6,13 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::{borrow::Cow, cell::RefCell};
 
 use skycap_core::{
-    decision::decide, decision_header::DecisionHeader, effect::Effect, explain::Explain,
-    reason::Reason, request::Request, table::Table,
+    decision::decide,
+    decision_header::DecisionHeader,
+    effect::Effect,
+    explain::Explain,
+    reason::Reason,
+    request::Request,
+    table::{Seed, Table},
 };
 
 const CART: &str = "outbound|80||cart.shop.svc.cluster.local";
@@ -58,7 +63,7 @@ fn table(sandboxes: usize, fields: &str) -> Table {
          \"keys\":\"{}\"}}",
         keys.join(" ")
     );
-    Table::from_json(json.as_bytes()).expect("a valid table")
+    Table::from_json(json.as_bytes(), Seed::new([1, 2])).expect("a valid table")
 }
 
 #[test]
@@ -119,7 +124,7 @@ fn a_route_for_the_port_precedes_one_for_all_ports() {
     let json = br#"{"version":"1.0","routes":[{"service":"cart.shop","to":"all"},
         {"service":"cart.shop","port":81,"to":"other"},{"service":"cart.shop","port":80,"to":"own"}],
         "keys":"pr-1:0,1,2 pr-2:0,1 pr-3:1"}"#;
-    let table = Table::from_json(json).unwrap();
+    let table = Table::from_json(json, Seed::new([1, 2])).unwrap();
     for (key, target) in [("pr-1", Some("own")), ("pr-2", Some("all")), ("pr-3", None)] {
         let baggage = format!("sandbox={key}").leak().as_bytes();
         let decision = decide(&table, &Recorder::new(&[("baggage", baggage)])).target();

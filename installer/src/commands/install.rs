@@ -180,7 +180,11 @@ async fn finish(
 /// Executes a plan with progress on stderr.
 pub(super) async fn execute(plan: &Plan, client: &Client) -> anyhow::Result<()> {
     let progress = Progress::new("writing");
-    plan.execute(client, |step: &Step| progress.say(&step.reference().to_string())).await
+    let say = |step: &Step| {
+        progress.say(&step.reference().to_string());
+        Ok(())
+    };
+    plan.execute(client, say).await
 }
 
 fn is_settings(reference: &ObjectRef) -> bool {

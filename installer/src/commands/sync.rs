@@ -60,7 +60,8 @@ impl SyncArgs {
         let plan = desired.plan(&live);
         print(&plan.to_string())?;
         if !dry_run {
-            plan.execute(&client, |_| {}).await?;
+            plan.execute(&client, |_| Ok(())).await?;
+            desired.status_plan(&live).execute(&client, |_| Ok(())).await?;
         }
         Ok(if desired.report.refuses() { ExitCode::from(1) } else { ExitCode::SUCCESS })
     }

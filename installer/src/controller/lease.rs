@@ -52,6 +52,41 @@ pub fn evaluate(observed: Option<&Observation>, identity: &str, now: Instant) ->
     if holder.is_empty() || holder == identity || has_ended { Action::Take } else { Action::Wait }
 }
 
+/// Until when a candidate may write; `None` while it is not the leader.
+///
+/// Whoever writes looks at the end of the term before each write, and not only at whether there is a
+/// term: a process that was frozen continues before its election task can notice that the Lease has
+/// ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Term(Option<Instant>);
+
+impl Term {
+    /// Whether the candidate may write now.
+    #[must_use]
+    pub fn is_running(self) -> bool {
+        self.0.is_some_and(|end| Instant::now() < end)
+    }
+}
+
+/// Waits until the term ends: the Lease is lost or was not renewed in time.
+pub(super) async fn term_ends(mut term: watch::Receiver<Term>) {
+    loop {
+        let Term(Some(end)) = *term.borrow_and_update() else { return };
+        tokio::select! {
+            () = tokio::time::sleep_until(end.into()) => {
+                if *term.borrow() == Term(Some(end)) {
+                    return;
+                }
+            }
+            changed = term.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// A candidate in the election.
 #[derive(Debug)]
 pub struct Candidate {
@@ -70,9 +105,9 @@ impl Candidate {
         Self { api, identity, observed: None, renewed: None }
     }
 
-    /// Takes part in the election until `stop` is true, and then releases the Lease. Sends to
-    /// `leads` when this candidate becomes the leader, and when it no longer is.
-    pub async fn run(mut self, leads: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+    /// Takes part in the election until `stop` is true, and then releases the Lease. Sends each
+    /// change of its term to `terms`.
+    pub async fn run(mut self, terms: watch::Sender<Term>, mut stop: watch::Receiver<bool>) {
         loop {
             // A request that takes longer than a renewal must not delay the next one.
             match timeout(RENEWAL, self.attempt()).await {
@@ -84,15 +119,16 @@ impl Candidate {
             }
             // It ends one renewal early, because other candidates count from when they saw the
             // Lease.
-            let is_leader = self.renewed.is_some_and(|at| at.elapsed() < DURATION - RENEWAL);
-            leads.send_if_modified(|leads| mem::replace(leads, is_leader) != is_leader);
+            let end = self.renewed.map(|at| at + DURATION - RENEWAL);
+            let term = Term(end.filter(|end| Instant::now() < *end));
+            terms.send_if_modified(|last| mem::replace(last, term) != term);
             tokio::select! {
                 () = tokio::time::sleep(RENEWAL) => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        if *leads.borrow() {
-            leads.send_replace(false);
+        if *terms.borrow() != Term(None) {
+            terms.send_replace(Term(None));
             match timeout(RENEWAL, self.write("", Duration::from_secs(1))).await {
                 Ok(Ok(())) => tracing::info!("Lease released"),
                 _ => tracing::warn!("cannot release the Lease; it will expire"),

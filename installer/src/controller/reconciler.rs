@@ -11,8 +11,9 @@ use tokio::{
 use tracing::{Instrument as _, Span, field::Empty};
 
 use super::{
-    announcer::Announcer,
     cache::{Cache, Change},
+    lease::{Term, term_ends},
+    publisher::Publication,
     schedule::Schedule,
     serve::Health,
     telemetry::Metrics,
@@ -31,57 +32,30 @@ use crate::{
 
 /// Applies changes to the cache, and writes the desired objects if it is the leader.
 pub(super) struct Reconciler {
-    client: Client,
-    meshes: Meshes,
-    mesh: IstioMesh,
-    watches: Watches,
-    /// The policies for which skycap has permissions.
-    kinds: &'static [PolicyKind],
-    cache: Cache,
+    pub(super) client: Client,
+    pub(super) meshes: Meshes,
+    pub(super) mesh: IstioMesh,
+    pub(super) watches: Watches,
+    /// What is known of the cluster. No round starts before it is complete.
+    pub(super) cache: Cache,
     /// The desired objects of the last round.
-    desired: BTreeMap<ObjectRef, Object>,
+    pub(super) desired: BTreeMap<ObjectRef, Object>,
     /// Whether the last round left steps to the next one.
-    is_partial: bool,
-    schedule: Schedule,
-    announcer: Announcer,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
+    pub(super) is_partial: bool,
+    pub(super) schedule: Schedule,
+    /// Where the status goes; `None` for nothing to publish.
+    pub(super) publications: watch::Sender<Option<Publication>>,
+    /// Until when this replica may write.
+    pub(super) term: watch::Receiver<Term>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) health: Arc<Health>,
 }
 
 impl Reconciler {
-    /// A reconciler that waits for `named` objects with fixed names before its first round.
-    pub(super) fn new(
-        client: Client,
-        meshes: Meshes,
-        mesh: IstioMesh,
-        named: usize,
-        watches: Watches,
-        metrics: Arc<Metrics>,
-        health: Arc<Health>,
-    ) -> Self {
-        let kinds = PolicyKind::on(&meshes);
-        Self {
-            announcer: Announcer::new(client.clone()),
-            client,
-            meshes,
-            mesh,
-            watches,
-            kinds,
-            cache: Cache::new(named, kinds),
-            desired: BTreeMap::new(),
-            is_partial: false,
-            schedule: Schedule::default(),
-            metrics,
-            health,
-        }
-    }
-
     /// Runs until it is aborted.
-    pub(super) async fn run(
-        mut self,
-        mut changes: mpsc::Receiver<Change>,
-        mut leading: watch::Receiver<bool>,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn run(mut self, mut changes: mpsc::Receiver<Change>) -> anyhow::Result<()> {
+        let mut term = self.term.clone();
+        let mut leads = false;
         loop {
             let wake = self.schedule.wake(Instant::now(), Timestamp::now());
             // No round before all watches have listed their objects.
@@ -94,22 +68,26 @@ impl Reconciler {
                         self.apply(change);
                     }
                     if self.cache.needs_policies() {
-                        self.watches.start_policies(self.kinds);
+                        self.watches.start_policies(PolicyKind::on(&self.meshes));
                     }
                 }
-                changed = leading.changed() => {
+                changed = term.changed() => {
                     changed?;
-                    let leads = *leading.borrow();
-                    tracing::info!(leads, "leadership changed");
-                    self.metrics.leader.set(i64::from(leads));
-                    self.schedule.note_change(Instant::now());
+                    let now_leads = term.borrow_and_update().is_running();
+                    if mem::replace(&mut leads, now_leads) != now_leads {
+                        self.note_leadership(leads);
+                    }
                 }
-                () = tokio::time::sleep_until(wake), if is_complete => {
-                    let leads = *leading.borrow();
-                    self.round(leads).await;
-                }
+                () = tokio::time::sleep_until(wake), if is_complete => self.round().await,
             }
         }
+    }
+
+    fn note_leadership(&mut self, leads: bool) {
+        tracing::info!(leads, "leadership changed");
+        self.metrics.leader.set(i64::from(leads));
+        self.publications.send_replace(None);
+        self.schedule.note_change(Instant::now());
     }
 
     fn apply(&mut self, change: Change) {
@@ -128,11 +106,12 @@ impl Reconciler {
     }
 
     /// A round, if one is due.
-    async fn round(&mut self, leads: bool) {
+    async fn round(&mut self) {
         if !self.schedule.is_due(Instant::now(), Timestamp::now()) {
             return;
         }
         self.health.set_ready();
+        let leads = self.term.borrow().is_running();
         let now = Timestamp::now();
         let start = std::time::Instant::now();
         let span = tracing::info_span!(
@@ -171,22 +150,31 @@ impl Reconciler {
         }
     }
 
-    /// Writes the objects that differ, and announces what is rejected. Returns the number of
-    /// writes.
+    /// Writes the objects that differ, and passes on the report. Returns the number of writes.
+    ///
+    /// It stops when the term ends, and does not begin a step after that.
     async fn write(&mut self, compilation: &Compilation) -> anyhow::Result<usize> {
         let live = &self.cache.live;
         let desired = Desired::new(&self.meshes, &self.mesh, &self.cache.input, compilation, live)?;
-        let Desired { ref report, bytes, .. } = desired;
+        let bytes = desired.bytes;
         self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         let (plan, is_all) = desired.plan(live).first(HTTP_ROUTES_PER_ROUND);
         self.desired =
             desired.objects.iter().map(|object| (object.reference(), object.clone())).collect();
         record(&plan, bytes, key_count(compilation));
-        let execution = plan.execute(&self.client, |_| {});
-        tokio::time::timeout(ROUND_TIMEOUT, execution).await.map_err(|_| {
-            anyhow::anyhow!("the writes took longer than {} s", ROUND_TIMEOUT.as_secs())
-        })??;
-        self.announcer.announce(report).await;
+        let status = desired.status_plan(live);
+        self.publications.send_replace(Some(Publication { status, report: desired.report }));
+        let execution = plan.execute(&self.client, |_| {
+            anyhow::ensure!(self.term.borrow().is_running(), "another replica may lead now");
+            Ok(())
+        });
+        tokio::select! {
+            result = execution => result?,
+            () = tokio::time::sleep(ROUND_TIMEOUT) => {
+                anyhow::bail!("the writes took longer than {} s", ROUND_TIMEOUT.as_secs());
+            }
+            () = term_ends(self.term.clone()) => anyhow::bail!("the Lease has ended"),
+        }
         self.is_partial |= !is_all;
         Ok(plan.steps.len())
     }

@@ -15,6 +15,7 @@ use crate::{
     objects::{Object, ObjectRef, PLUGIN_CONFIG, object},
     table::{
         compile::Compilation,
+        limits::TABLE_BYTES,
         rollout::{Canary, Rollout},
     },
 };
@@ -160,6 +161,6 @@ pub struct TooLarge {
 }
 
 const ENVOY_FILTER: (&str, &str) = ("networking.istio.io/v1alpha3", "EnvoyFilter");
-/// The limit for the plugin with the table as JSON, in bytes. etcd accepts requests of up to 1.5
-/// MiB; the difference is for what Kubernetes and other field managers add to the object.
-pub const TABLE_LIMIT: usize = 1200 << 10;
+/// The limit for the plugin with the table as JSON, in bytes: [`TABLE_BYTES`], and room for the
+/// plugin's own fields.
+pub const TABLE_LIMIT: usize = TABLE_BYTES + (16 << 10);

@@ -56,23 +56,18 @@ impl Summary {
 
 /// The status ConfigMap.
 ///
-/// A report that is too large keeps its problems and counts, and as many fragments as fit. The
-/// ConfigMap holds no time, so that nothing is written while nothing changes; its `managedFields`
-/// show when it last changed.
+/// A report that is too large is shortened until it fits, and counts what it leaves out
+/// ([`Report::shorten`]). The ConfigMap holds no time, so that nothing is written while nothing
+/// changes; its `managedFields` show when it last changed.
 ///
 /// # Errors
 /// Errors of `serde_json`; no input is known to cause one.
 pub fn status(compilation: &Compilation, report: &Report, bytes: usize) -> anyhow::Result<Object> {
     let summary = serde_json::to_string(&Summary::new(compilation, report, bytes))?;
-    let mut json = serde_json::to_string(report)?;
-    if json.len() > REPORT_LIMIT {
-        let mut report = report.clone();
-        report.truncate(report.fragments.len() * REPORT_LIMIT / json.len() / 2);
-        json = serde_json::to_string(&report)?;
-    }
+    let json = serde_json::to_string(&report.shorten(REPORT_LIMIT))?;
     let data = json!({"data": {"summary.json": summary, "report.json": json}});
     Object::new(object("v1", "ConfigMap", Some(NAMESPACE), STATUS, data))
 }
 
-/// The size above which a report is truncated, in bytes. A ConfigMap may have 1 MiB.
+/// The size to which a report is shortened, in bytes. A ConfigMap may have 1 MiB.
 const REPORT_LIMIT: usize = 192 << 10;

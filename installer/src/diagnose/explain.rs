@@ -5,13 +5,15 @@
 
 mod hints;
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use serde::Serialize;
 use skycap_core::{
     config::PluginConfig,
     decision::{Decision, decide},
     effect::{Effect, HeaderEdit},
     reason::Reason,
-    table::Table,
+    table::{Seed, Table},
 };
 
 use self::hints::hints;
@@ -52,7 +54,7 @@ pub fn explain(
     report: &Report,
     request: &AskedRequest,
 ) -> anyhow::Result<Explanation> {
-    let table = Table::new(config)?;
+    let table = Table::new(config, random_seed())?;
     let decision = decide(&table, request);
     let effect = decision.effect();
     Ok(Explanation {
@@ -152,4 +154,10 @@ fn goes_to(decision: &Decision<'_>, effect: &Effect, request: &AskedRequest) -> 
         (None, Reason::Routed, Some((target, port))) => format!("{target}:{port}"),
         _ => format!("{} (baseline)", request.to),
     }
+}
+
+/// A seed from the randomness of the standard library's own maps.
+fn random_seed() -> Seed {
+    let random = RandomState::new();
+    Seed::new([random.hash_one(0), random.hash_one(1)])
 }

@@ -65,7 +65,8 @@ pub async fn serves(client: &Client, api_version: &str, kind: &str) -> anyhow::R
 }
 
 impl Plan {
-    /// Executes the steps in order, and calls `before` ahead of each.
+    /// Executes the steps in order, and calls `before` ahead of each. If that fails, the step is not
+    /// done.
     ///
     /// After each new HTTPRoute it waits for a mesh to accept or reject it, because a burst of new
     /// routes takes Linkerd several times as long as one by one (see
@@ -74,10 +75,14 @@ impl Plan {
     /// # Errors
     /// The error of the first step that fails. The steps before it are done, and a new plan
     /// continues from there.
-    pub async fn execute(&self, client: &Client, before: impl Fn(&Step)) -> anyhow::Result<()> {
+    pub async fn execute(
+        &self,
+        client: &Client,
+        before: impl Fn(&Step) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut has_mesh = true;
         for step in &self.steps {
-            before(step);
+            before(step)?;
             let reference = step.reference();
             let context = || format!("cannot write {reference}");
             write(client, step).await.with_context(context)?;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+use super::limits::FRAGMENT_BYTES;
 use crate::problem::{InvalidField, InvalidValue};
 
 /// The data of a ConfigMap. Taking a key removes it, so the keys that are left are unknown.
@@ -12,6 +13,22 @@ pub(crate) struct Data(BTreeMap<String, String>);
 impl Data {
     pub(crate) fn of(map: &ConfigMap) -> Self {
         Self(map.data.clone().unwrap_or_default())
+    }
+
+    /// Checks that names and values have at most [`FRAGMENT_BYTES`] together.
+    ///
+    /// # Errors
+    /// [`InvalidField`] with the size.
+    pub(crate) fn check_size(&self) -> Result<(), InvalidField> {
+        let bytes: usize = self.0.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes <= FRAGMENT_BYTES {
+            return Ok(());
+        }
+        let text = format!(
+            "too large: {bytes} bytes, expected at most {FRAGMENT_BYTES}; split it into several \
+             ConfigMaps"
+        );
+        Err(InvalidField::new("data", text))
     }
 
     /// Takes `key` and parses its value, without the white space around it.

@@ -8,6 +8,7 @@ use super::{
     availability::OnUnavailable,
     data::{Data, parse_bool},
     expiry,
+    limits::FRAGMENT_MEMBERS,
     origin::Origin,
     role::Role,
     routes,
@@ -52,6 +53,16 @@ pub enum Content {
     },
 }
 
+impl Content {
+    /// Whether it adds nothing to its key, and so makes no namespace the key's owner.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Group { members } => members.is_empty(),
+            Self::Sandbox { extends, routes, .. } => extends.is_none() && routes.is_empty(),
+        }
+    }
+}
+
 impl Fragment {
     /// Parses a ConfigMap; `None` if it is not a fragment. `now` is what a `ttl` counts from if the
     /// ConfigMap has no creation time.
@@ -78,6 +89,7 @@ impl Fragment {
 }
 
 fn sandbox(mut data: Data, origin: &Origin, now: Timestamp) -> Result<Fragment, InvalidField> {
+    data.check_size()?;
     let content = Content::Sandbox {
         extends: data.take("extends", parse_key)?,
         on_unavailable: data.take("onUnavailable", str::parse::<OnUnavailable>)?,
@@ -87,9 +99,8 @@ fn sandbox(mut data: Data, origin: &Origin, now: Timestamp) -> Result<Fragment, 
 }
 
 fn group(mut data: Data, origin: &Origin, now: Timestamp) -> Result<Fragment, InvalidField> {
-    let members = data.take("members", |text| {
-        text.split(',').map(str::trim).filter(|key| !key.is_empty()).map(parse_key).collect()
-    })?;
+    data.check_size()?;
+    let members = data.take("members", parse_members)?;
     let content = Content::Group { members: members.unwrap_or_default() };
     fragment(data, origin, now, content, "`members`")
 }
@@ -119,6 +130,25 @@ fn fragment(
         })?,
     };
     Ok(Fragment { origin: origin.clone(), key, enabled, expires: ttl.or(expires), content })
+}
+
+fn parse_members(text: &str) -> Result<Vec<RoutingKey>, InvalidMembers> {
+    let members = || text.split(',').map(str::trim).filter(|key| !key.is_empty());
+    match members().count() {
+        0..=FRAGMENT_MEMBERS => members().map(|key| Ok(parse_key(key)?)).collect(),
+        count => Err(InvalidMembers::TooMany(count)),
+    }
+}
+
+/// Why `members` is rejected.
+#[derive(Debug, thiserror::Error)]
+enum InvalidMembers {
+    #[error(transparent)]
+    Key(#[from] InvalidValue),
+    #[error(
+        "{0} members: expected at most {FRAGMENT_MEMBERS}; make a group of groups, or remove some"
+    )]
+    TooMany(usize),
 }
 
 fn parse_key(text: &str) -> Result<RoutingKey, InvalidValue> {

@@ -1,5 +1,6 @@
 //! The report: what became of every fragment, for people and for machines.
 
+mod share;
 mod text;
 
 use std::{fmt, num::NonZeroU16};
@@ -29,6 +30,9 @@ pub struct Report {
     pub omitted: usize,
     /// The problems, sorted: rejected objects first, then warnings.
     pub problems: Vec<Problem>,
+    /// The number of problems that were left out for lack of space.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted_problems: usize,
 }
 
 impl Report {
@@ -39,7 +43,8 @@ impl Report {
     ) -> Self {
         problems.sort();
         problems.dedup();
-        Self { compiled, fragments: fragments.collect(), omitted: 0, problems }
+        let fragments = fragments.collect();
+        Self { compiled, fragments, omitted: 0, problems, omitted_problems: 0 }
     }
 
     /// Records that the table as a whole is rejected, so that the current table stays in place.
@@ -55,11 +60,27 @@ impl Report {
         self.problems.sort();
     }
 
-    /// Keeps at most `fragments` fragments and 500 problems, and counts the fragments left out.
-    pub fn truncate(&mut self, fragments: usize) {
-        self.omitted += self.fragments.len().saturating_sub(fragments);
-        self.fragments.truncate(fragments);
-        self.problems.truncate(500);
+    /// This report, with as many problems as fit into half of `bytes` of JSON, and as many fragments
+    /// as fit into the rest. What is left out is counted.
+    ///
+    /// Each namespace gets an equal share, so that the many problems of one do not displace those of
+    /// another.
+    #[must_use]
+    pub fn shorten(&self, bytes: usize) -> Self {
+        let namespace_of = |problem: &Problem| match &problem.object {
+            Some(object) => object.namespace.clone().unwrap_or_default(),
+            None => String::new(),
+        };
+        let (problems, used) = share::shorten(&self.problems, namespace_of, bytes / 2);
+        let namespace_of = |fragment: &FragmentReport| fragment.namespace.clone();
+        let (fragments, _) = share::shorten(&self.fragments, namespace_of, bytes - used);
+        Self {
+            compiled: self.compiled,
+            omitted: self.omitted + self.fragments.len() - fragments.len(),
+            omitted_problems: self.omitted_problems + self.problems.len() - problems.len(),
+            fragments,
+            problems,
+        }
     }
 
     /// Whether anything was rejected.
@@ -140,6 +161,8 @@ pub enum FragmentState {
     Expired,
     /// The settings' `namespaces` does not select its namespace.
     Unselected,
+    /// The table has no room for it, because its namespace uses too much.
+    Evicted,
 }
 
 impl FragmentState {
@@ -149,6 +172,7 @@ impl FragmentState {
             Self::Disabled => "disabled",
             Self::Expired => "expired",
             Self::Unselected => "unselected",
+            Self::Evicted => "evicted",
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{data::Data, expiry, origin::Origin};
 use crate::{
     names::{KIND_LABEL, NAMESPACE, ROLLOUT},
     objects::object,
-    problem::{InvalidField, InvalidValue, Problem},
+    problem::{InvalidField, InvalidValue, Problem, printable},
 };
 
 /// Which module serves which workloads.
@@ -114,11 +114,16 @@ fn parse_label(text: &str) -> Option<(String, String)> {
     is_label.then(|| (name.to_owned(), value.to_owned()))
 }
 
+fn parse_module(text: &str) -> Result<String, InvalidValue> {
+    let is_url = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let expected = "a URL such as `oci://registry.example.com/skycap@sha256:…`";
+    is_url.then(|| text.to_owned()).ok_or_else(|| InvalidValue::new("module", text, expected))
+}
+
 fn parse(mut data: Data) -> Result<Rollout, InvalidField> {
-    let text = |text: &str| Ok::<_, Infallible>(text.to_owned());
-    let module = data.take("module", text)?;
-    let outcome = data.take("outcome", text)?;
-    let canary = data.take("canary", text)?;
+    let module = data.take("module", parse_module)?;
+    let outcome = data.take("outcome", |text| Ok::<_, Infallible>(printable(text)))?;
+    let canary = data.take("canary", parse_module)?;
     let selector = data.take("selector", parse_selector)?;
     let until = data.take("until", expiry::at)?;
     data.close("`module`, `canary`, `selector`, `until`, `outcome`")?;

@@ -5,7 +5,10 @@ use std::num::NonZeroU16;
 use serde_json::{Map, Value};
 use skycap_core::names::{InvalidName, check_label};
 
-use super::yaml::{self, InvalidYaml};
+use super::{
+    limits::FRAGMENT_ROUTES,
+    yaml::{self, InvalidYaml},
+};
 use crate::problem::InvalidValue;
 
 /// One route of a sandbox: a baseline Service and the Service that replaces it.
@@ -25,6 +28,9 @@ pub struct SandboxRoute {
 pub(crate) fn parse(text: &str) -> Result<Vec<SandboxRoute>, InvalidRoutes> {
     match yaml::parse_value(text)? {
         Value::Null => Ok(Vec::new()),
+        Value::Object(routes) if routes.len() > FRAGMENT_ROUTES => {
+            Err(InvalidRoutes::TooMany(routes.len()))
+        }
         Value::Object(routes) => routes
             .into_iter()
             .map(|(service, target)| {
@@ -45,6 +51,12 @@ pub(crate) enum InvalidRoutes {
     /// A list or a scalar.
     #[error("not a map: expected lines such as `cart: cart-pr-1`")]
     NotAMap,
+    /// More than [`FRAGMENT_ROUTES`].
+    #[error(
+        "{0} routes: expected at most {FRAGMENT_ROUTES}; split them over several ConfigMaps with \
+         the same `key`"
+    )]
+    TooMany(usize),
     /// One route is invalid.
     #[error("route `{service}`: {source}")]
     Route { service: String, source: InvalidRoute },

@@ -7,6 +7,7 @@ use super::{
     availability::OnUnavailable,
     carriers,
     data::{Data, parse_bool},
+    key_owners::KeyOwners,
     meshes::Meshes,
     origin::Origin,
     selector::NamespaceSelector,
@@ -24,6 +25,8 @@ pub struct Settings {
     pub meshes: Meshes,
     /// The namespaces that take part; by default all of them.
     pub namespaces: NamespaceSelector,
+    /// Which namespaces own which keys; other keys belong to the namespace that uses them first.
+    pub key_owners: KeyOwners,
 }
 
 impl Settings {
@@ -52,14 +55,16 @@ fn parse(mut data: Data) -> Result<Settings, InvalidField> {
     let on_unavailable = data.take("onUnavailable", str::parse::<OnUnavailable>)?;
     let meshes = data.take("mesh", str::parse::<Meshes>)?;
     let namespaces = data.take("namespaces", str::parse::<NamespaceSelector>)?;
+    let key_owners = data.take("keyOwners", KeyOwners::parse)?;
     data.close(
         "`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `mesh`, \
-         `namespaces`",
+         `namespaces`, `keyOwners`",
     )?;
     Ok(Settings {
         config,
         on_unavailable: on_unavailable.unwrap_or_default(),
         meshes: meshes.unwrap_or_default(),
         namespaces: namespaces.unwrap_or_default(),
+        key_owners: key_owners.unwrap_or_default(),
     })
 }

@@ -62,9 +62,9 @@ impl Target {
 
     /// The warning about an unavailable target. `has_next` says whether its key extends or joins
     /// other keys, in which the search for a destination continues.
-    pub(crate) fn warning(&self, has_next: bool) -> Option<String> {
-        let Self { service, port, to, .. } = self;
-        let unavailable = self.unavailable.as_ref()?;
+    pub(crate) fn warning(&self, has_next: bool) -> String {
+        let Self { service, port, to, unavailable, .. } = self;
+        let why = unavailable.as_ref().map_or_else(String::new, ToString::to_string);
         let port = port.map_or_else(String::new, |port| format!(" to port {port}"));
         let effect = match (self.on_unavailable, has_next) {
             (OnUnavailable::Fail, _) => "get a 503",
@@ -74,7 +74,12 @@ impl Target {
             }
         };
         let service = service.name();
-        Some(format!("route `{service}: {to}`: requests{port} {effect}, because {unavailable}"))
+        format!("route `{service}: {to}`: requests{port} {effect}, because {why}")
+    }
+
+    /// Whether the target is unavailable now.
+    pub(crate) const fn is_unavailable(&self) -> bool {
+        self.unavailable.is_some()
     }
 
     /// The row of the report.

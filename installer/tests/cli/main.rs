@@ -11,6 +11,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use skycap_core::config::PluginConfig;
+
 /// Runs the command with no kubeconfig and none of the variables that stand for flags.
 fn skycap(args: &[&str]) -> std::io::Result<Output> {
     command(args).output()
@@ -35,7 +37,7 @@ fn text(bytes: &[u8]) -> String {
 fn the_examples_compile() -> std::io::Result<()> {
     let output = skycap(&["compile", "-f", &examples(), "-o", "plugin-config"])?;
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    assert!(skycap_core::table::Table::from_json(&output.stdout).is_ok());
+    assert!(PluginConfig::from_json(&output.stdout).is_ok());
     let report =
         skycap(&["compile", "-f", &examples(), "-o", "report", "--now", "2026-11-23T12:00:00Z"])?;
     assert_eq!(text(&report.stdout), include_str!("../data/examples-report.txt"));

@@ -7,7 +7,11 @@
 
 use std::{borrow::Cow, hint::black_box, process::ExitCode};
 
-use skycap_core::{decision::decide, request::Request, table::Table};
+use skycap_core::{
+    decision::decide,
+    request::Request,
+    table::{Seed, Table},
+};
 
 struct Baggage(Option<Vec<u8>>);
 
@@ -53,7 +57,9 @@ fn main() -> ExitCode {
          \"keys\":\"{}\"}}",
         keys.join(" ")
     );
-    let Ok(table) = Table::from_json(json.as_bytes()) else { return ExitCode::FAILURE };
+    let Ok(table) = Table::from_json(json.as_bytes(), Seed::new([1, 2])) else {
+        return ExitCode::FAILURE;
+    };
     let request = Baggage(baggage);
     for _ in 0..times {
         black_box(decide(&table, black_box(&request)).effect());

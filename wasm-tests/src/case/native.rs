@@ -2,7 +2,12 @@
 
 use std::borrow::Cow;
 
-use skycap_core::{decision::decide, effect::HeaderEdit, request::Request, table::Table};
+use skycap_core::{
+    decision::decide,
+    effect::HeaderEdit,
+    request::Request,
+    table::{Seed, Table},
+};
 
 use super::scenario::{Observed, Scenario, set};
 use crate::host::View;
@@ -13,7 +18,7 @@ impl Scenario {
     /// # Errors
     /// If the scenario itself is invalid.
     pub fn run_natively(&self) -> anyhow::Result<Vec<String>> {
-        let table = Table::from_json(self.table()?.as_bytes())?;
+        let table = Table::from_json(self.table()?.as_bytes(), Seed::new([1, 2]))?;
         self.run(table.config().dispatch, |view| Ok(observe(&table, view)))
     }
 }

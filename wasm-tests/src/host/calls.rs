@@ -35,3 +35,4 @@ fn call(
 
 /// The module from which host calls are imported.
 const ENV: &str = "env";
+const WASI: &str = "wasi_snapshot_preview1";

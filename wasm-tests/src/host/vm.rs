@@ -30,12 +30,21 @@ impl Vm {
     /// # Errors
     /// If the module traps.
     pub fn configure(&mut self, json: &[u8]) -> anyhow::Result<bool> {
+        self.store.set_fuel(FUEL).map_err(wasm_error)?;
         self.store.data_mut().plugin_configuration = json.to_vec();
         let (root, size) = (self.context(), u32::try_from(json.len())?);
         self.enter("proxy_on_vm_start", &[root, 0])?;
         let taken = self.enter("proxy_on_configure", &[root, size])?;
         self.store.data_mut().plugin_configuration.clear();
         Ok(taken.is_none_or(|taken| taken != 0))
+    }
+
+    /// The fuel that the last configuration took, if no request has passed since.
+    ///
+    /// # Errors
+    /// Errors of wasmi; none is known.
+    pub fn configuration_fuel(&self) -> anyhow::Result<u64> {
+        Ok(FUEL.saturating_sub(self.store.get_fuel().map_err(wasm_error)?))
     }
 
     /// Passes a request and its response through a stream of their own.

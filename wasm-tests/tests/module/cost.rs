@@ -64,7 +64,8 @@ fn budgets() -> [Budget; 4] {
             headers: baggage("sandbox=zz"),
             entries: 3,
             calls: 2,
-            fuel: 7_250,
+            // 600 of it is the keyed hash; natively, that takes 15 instructions more than FNV-1a did.
+            fuel: 7_850,
         },
         Budget {
             kind: "routed",

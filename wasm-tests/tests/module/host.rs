@@ -145,7 +145,7 @@ const ALL_CARRIERS: &str = r#"{"version":"1.0","explain":"on","carriers":[{"bagg
     {"query":"sandbox"},{"host":"{key}.example.com","inject":true}],
     "routes":[{"service":"cart.shop","to":"cart-{key}"}],"keys":"pr-1:0"}"#;
 
-const CALLS: [&str; 17] = [
+const CALLS: [&str; 18] = [
     "proxy_add_header_map_value",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
@@ -163,4 +163,5 @@ const CALLS: [&str; 17] = [
     "proxy_send_local_response",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
+    "random_get",
 ];

@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skycap_core::{config::PluginConfig, table::Table};
+use skycap_core::{config::PluginConfig, table::{Seed, Table}};
 
 fuzz_target!(|json: &[u8]| {
     let Ok(config) = PluginConfig::from_json(json) else { return };
-    let Ok(table) = Table::new(config.clone()) else { return };
+    let Ok(table) = Table::new(config.clone(), Seed::new([1, 2])) else { return };
     for (key, routes) in config.keys.iter() {
         let found = table.find(&key.parse().expect("a key")).expect("every key is found");
         assert_eq!(found.iter().count(), routes.len());

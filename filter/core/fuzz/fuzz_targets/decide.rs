@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::LazyLock};
 use libfuzzer_sys::fuzz_target;
 use skycap_core::{
     decision::decide, decision_header::DecisionHeader, effect::HeaderEdit, reason::Reason,
-    request::Request, table::Table,
+    request::Request, table::{Seed, Table},
 };
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -16,6 +16,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
             "routes":[{"service":"cart.shop","to":"cart-{key}"},
                 {"service":"cart.shop","port":81,"to":"x","toPort":82,"unavailable":true}],
             "keys":"pr-1:0,1"}"#,
+        Seed::new([1, 2]),
     )
     .expect("a valid table")
 });

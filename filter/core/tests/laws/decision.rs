@@ -8,7 +8,7 @@ use skycap_core::{
     effect::{Effect, HeaderEdit},
     reason::Reason,
     request::Request,
-    table::Table,
+    table::{Seed, Table},
 };
 
 /// A request with these headers for `cart.shop` on port 80.
@@ -58,7 +58,7 @@ fn table(dispatch: &str, enabled: bool, key: &str, service: &str) -> Table {
          \"carriers\":[{{\"baggage\":\"sandbox\"}},{{\"header\":\"x-s\",\"inject\":true}}],\
          \"routes\":[{{\"service\":\"{service}\",\"to\":\"sandbox-{{key}}\"}}],\"keys\":\"{key}:0\"}}"
     );
-    Table::from_json(json.as_bytes()).expect("a valid table")
+    Table::from_json(json.as_bytes(), Seed::new([1, 2])).expect("a valid table")
 }
 
 fn decided(table: &Table, request: &Headers) -> (Reason, Effect) {
@@ -111,7 +111,7 @@ proptest! {
     ) {
         let carriers: Vec<_> = order.iter().map(|carrier| CARRIERS[*carrier].0).collect();
         let json = format!("{{\"version\":\"1.0\",\"carriers\":[{}]}}", carriers.join(","));
-        let table = Table::from_json(json.as_bytes()).expect("a valid table");
+        let table = Table::from_json(json.as_bytes(), Seed::new([1, 2])).expect("a valid table");
         let headers = (0..6).filter(|carrier| present[*carrier]).map(|carrier| {
             let (_, header, value) = CARRIERS[carrier];
             // A quotation mark is not part of any key.

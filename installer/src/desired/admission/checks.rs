@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::names::KIND_LABEL;
+use crate::{
+    names::KIND_LABEL,
+    table::limits::{FRAGMENT_BYTES, FRAGMENT_MEMBERS},
+};
 
 /// One validation of the policy.
 pub(super) struct Check {
@@ -26,7 +29,7 @@ impl Check {
 
 /// All checks, in the order in which the policy lists them.
 pub(super) fn all_checks() -> Vec<Check> {
-    [kind_and_fields(), choices(), keys(), times()].into_iter().flatten().collect()
+    [kind_and_fields(), limits(), choices(), keys(), times()].into_iter().flatten().collect()
 }
 
 /// The kind label, and the data keys that each kind has.
@@ -46,6 +49,22 @@ fn kind_and_fields() -> Vec<Check> {
         Check::new(
             format!("!variables.isSettings || {}", has_only(&SETTINGS_FIELDS)),
             unknown_field(&SETTINGS_FIELDS),
+        ),
+    ]
+}
+
+/// The limits of a fragment. CEL cannot read the YAML of `routes`, so it cannot count them.
+fn limits() -> Vec<Check> {
+    let size = "variables.data.map(name, bytes(name).size() + bytes(variables.data[name]).size())";
+    let members = "variables.data['members'].split(',').filter(key, key.trim() != '').size()";
+    vec![
+        Check::new(
+            format!("variables.isSettings || {size}.sum() <= {FRAGMENT_BYTES}"),
+            format!("data: too large: expected at most {FRAGMENT_BYTES} bytes"),
+        ),
+        Check::new(
+            format!("!('members' in variables.data) || {members} <= {FRAGMENT_MEMBERS}"),
+            format!("data.members: too many members: expected at most {FRAGMENT_MEMBERS}"),
         ),
     ]
 }
@@ -140,7 +159,7 @@ fn matches(field: &str, pattern: &str) -> String {
 const SANDBOX_FIELDS: [&str; 7] =
     ["key", "enabled", "extends", "onUnavailable", "ttl", "expires", "routes"];
 const GROUP_FIELDS: [&str; 5] = ["key", "members", "enabled", "ttl", "expires"];
-const SETTINGS_FIELDS: [&str; 8] = [
+const SETTINGS_FIELDS: [&str; 9] = [
     "enabled",
     "dispatch",
     "carriers",
@@ -149,6 +168,7 @@ const SETTINGS_FIELDS: [&str; 8] = [
     "clusterDomain",
     "mesh",
     "namespaces",
+    "keyOwners",
 ];
 const ONE_KEY: &str = r"^\\s*[A-Za-z0-9._~-]{1,64}\\s*$";
 const MESHES: &str =

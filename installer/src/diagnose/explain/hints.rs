@@ -64,6 +64,7 @@ fn inactive(fragment: &FragmentReport) -> Option<String> {
         FragmentState::Unselected => {
             "is in a namespace that `namespaces` in the settings does not select".into()
         }
+        FragmentState::Evicted => "is left out, because the table has no room for it".into(),
     };
     Some(format!("{} has this key, but {why}", fragment.id()))
 }

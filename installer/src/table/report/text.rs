@@ -17,6 +17,9 @@ pub(super) fn report(report: &Report) -> String {
         text.push_str(&format!("\n … and {} more", report.omitted));
     }
     text.extend(problems(&report.problems).map(|problems| format!("\n\n{problems}")));
+    if report.omitted_problems > 0 {
+        text.push_str(&format!("\n … and {} more problems", report.omitted_problems));
+    }
     if !report.compiled {
         text.push_str("\n\nno new table: the current table stays in place");
     }
@@ -54,6 +57,7 @@ impl From<&FragmentReport> for FragmentRow {
             FragmentState::Disabled | FragmentState::Expired | FragmentState::Unselected => {
                 AnsiColor::Yellow
             }
+            FragmentState::Evicted => AnsiColor::Red,
         };
         let routes = report.routes.iter().map(ToString::to_string);
         let joins = (!report.joins.is_empty()).then(|| format!("+ {}", report.joins.join(", ")));

@@ -2,7 +2,7 @@
 
 use wasmi::{Error, Linker};
 
-use super::{ENV, Host, call};
+use super::{ENV, Host, WASI, call};
 use crate::host::{
     memory::{BAD_ARGUMENT, deserialize, read, write},
     vm_state::{LocalResponse, Log, VmState},
@@ -14,6 +14,7 @@ pub(super) fn define(linker: &mut Linker<VmState>) -> Result<(), Error> {
     linker.func_wrap(ENV, "proxy_get_current_time_nanoseconds", get_time)?;
     linker.func_wrap(ENV, "proxy_set_tick_period_milliseconds", set_tick_period)?;
     linker.func_wrap(ENV, "proxy_send_local_response", send_local_response)?;
+    linker.func_wrap(WASI, "random_get", random_get)?;
     Ok(())
 }
 
@@ -33,6 +34,11 @@ fn get_time(mut host: Host<'_>, time: u32) -> u32 {
     call(&mut host, "proxy_get_current_time_nanoseconds", |host| {
         write(host, time, &0_u64.to_le_bytes())
     })
+}
+
+/// The same bytes for every VM, so that a test is repeatable.
+fn random_get(mut host: Host<'_>, data: u32, size: u32) -> u32 {
+    call(&mut host, "random_get", |host| write(host, data, &vec![7; size as usize]))
 }
 
 fn set_tick_period(mut host: Host<'_>, _period: u32) -> u32 {
