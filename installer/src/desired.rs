@@ -150,7 +150,7 @@ fn foreign_object(object: &Object) -> Problem {
         object.reference(),
         Severity::Refused,
         "metadata.managedFields",
-        "skycap did not create this object, so it does not change it and does not use it; rename \
+        "skycap did not create this object, so it neither changes nor uses it; rename \
          it, or delete it if it is not needed",
     )
 }

@@ -63,7 +63,7 @@ fn after_invalid_yaml_the_other_documents_still_apply() {
 
 #[test]
 fn a_name_that_is_not_a_routing_key_asks_for_data_key() {
-    let yaml = config_map("\"no key\"", "sandbox", "  enabled: 'true'");
+    let yaml = config_map(&"a".repeat(65), "sandbox", "  routes: 'a: b'");
     let report = compiled(&yaml).report;
     let problem = only_problem(&yaml, &report.problems);
     assert_eq!(problem.field, "metadata.name");

@@ -56,6 +56,7 @@ fn check_reads_well() -> std::io::Result<()> {
 fn status() -> Status {
     Status {
         plugin: Some(Plugin {
+            exists: true,
             name: "WasmPlugin istio-system/skycap".into(),
             generation: Some("4049a2f932b6".into()),
         }),

@@ -35,6 +35,3 @@ impl Drop for Progress {
         }
     }
 }
-
-/// The same, by its old name.
-pub type Step = Progress;

@@ -1,5 +1,6 @@
 //! `cargo suite`: the tests in tiers, each with what it needs.
 
+mod background;
 mod cargo;
 mod fuzz;
 mod instructions;
@@ -43,7 +44,7 @@ struct Line {
 /// The table ends with `total: N passed, N failed, N skipped`, alone on its line.
 #[must_use]
 pub fn run(tiers: &[Tier], options: Options) -> bool {
-    tool::build_in_background(tiers);
+    background::build_in_background(tiers);
     let lines: Vec<Line> = tiers.iter().map(|tier| run_tier(*tier, options)).collect();
     print_table(&lines);
     let total = lines.iter().fold(Tally::default(), |total, line| total + line.tally);

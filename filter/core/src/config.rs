@@ -76,6 +76,10 @@ impl PluginConfig {
     /// # Errors
     /// Returns a [`ConfigError`] that names the field. No part of the configuration can be used.
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
+        // serde would read the items of an array as the fields in their order.
+        if json.trim_ascii_start().first() == Some(&b'[') {
+            return Err(ConfigError::NotAnObject);
+        }
         let mut unknown = None;
         let mut json = serde_json::Deserializer::from_slice(json);
         let mut track = serde_path_to_error::Track::new();

@@ -36,6 +36,8 @@ pub enum ConfigError {
         /// The number of routes in the configuration.
         routes: usize,
     },
+    /// The JSON is an array.
+    NotAnObject,
     /// A field is not part of this version of the schema.
     UnknownField {
         /// The field.
@@ -58,6 +60,9 @@ impl fmt::Display for ConfigError {
                 "`keys`: invalid route number `{route}` for key `{key}`: expected a number below \
                  {routes}, the length of `routes`"
             ),
+            Self::NotAnObject => {
+                f.write_str("pluginConfig: invalid type: array, expected an object")
+            }
             Self::UnknownField { path } => write!(
                 f,
                 "unknown field `{path}`: expected a field of schema version {}; check the spelling",

@@ -59,7 +59,7 @@ impl CheckArgs {
             (input, read_surroundings(&client).await?, scope.on_cluster(globals, &client))
         };
         let problems = check(&input, &compile(&input, now), &surroundings, &scope);
-        let none = || format!("no problems found in {scope}");
+        let none = || format!("no problems found ({scope})");
         output.print(&problems, || report::problems(&problems).unwrap_or_else(none))?;
         Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }

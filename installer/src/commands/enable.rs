@@ -21,7 +21,7 @@ use crate::names::{KIND_LABEL, MANAGER, NAMESPACE, SETTINGS};
     skycap enable --all")]
 pub struct EnableArgs {
     #[command(flatten)]
-    target: Target,
+    target: Switched,
 }
 
 /// Disable a sandbox or group, or all routing
@@ -34,12 +34,12 @@ pub struct EnableArgs {
     skycap disable --all")]
 pub struct DisableArgs {
     #[command(flatten)]
-    target: Target,
+    target: Switched,
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Target {
+struct Switched {
     /// Name of the sandbox's or group's ConfigMap
     name: Option<String>,
     /// Change the settings instead, which hold for all sandboxes (the kill switch)
@@ -59,7 +59,7 @@ impl DisableArgs {
     }
 }
 
-impl Target {
+impl Switched {
     async fn set(self, globals: &Globals, enabled: bool) -> anyhow::Result<ExitCode> {
         let client = globals.connect().await?;
         let word = if enabled { "enabled" } else { "disabled" };

@@ -11,7 +11,7 @@ use skycap_core::config::PluginConfig;
 use super::{Format, Globals, Usage, files::FileArgs, mesh::MeshArgs, report::read_published};
 use crate::{
     diagnose::{
-        curl::{CurlCommand, parse_header},
+        curl::{CurlCommand, InvalidCurl, parse_header},
         explain::explain,
         request::{AskedRequest, ServicePort},
     },
@@ -58,9 +58,10 @@ impl ExplainArgs {
         let (config, report, namespace) = if files.are_given() {
             let now = Timestamp::now();
             let compilation = compile(&files.input(now)?, now);
-            let config = compilation.config.context(
-                "no table: the settings are refused; `skycap compile -o report` shows why",
-            )?;
+            let config = compilation.config.with_context(|| {
+                let why = compilation.report.problems.first().map(ToString::to_string);
+                format!("no table: {}", why.unwrap_or_default())
+            })?;
             // As a manifest without a namespace.
             let namespace = globals.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
             (config, compilation.report, namespace.to_owned())
@@ -107,6 +108,7 @@ impl RequestArgs {
         let to = match to.as_deref() {
             Some(to) => to,
             None if curl.host.is_empty() => return Err(Usage::MissingDestination),
+            None if curl.is_other_scheme => return Err(InvalidCurl::NotHttp(curl.host).into()),
             None => &curl.host,
         };
         let authority = if curl.host.is_empty() { to } else { &curl.host };

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use kube::Client;
 
 use self::{
@@ -70,7 +70,7 @@ pub(super) struct ImageArgs {
     /// Controller's image
     ///
     /// Required, unless this build is a release.
-    #[arg(long, env = "SKYCAP_IMAGE", value_name = "IMAGE")]
+    #[arg(long, env = "SKYCAP_IMAGE", value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
     image: Option<String>,
 }
 

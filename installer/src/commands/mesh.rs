@@ -2,12 +2,16 @@
 
 use clap::Args;
 use kube::Client;
+use skycap_core::names::{InvalidName, check_label};
 
 use super::{Usage, release};
 use crate::{
     desired::istio::{IstioMesh, PluginKind},
     observed::{api, snapshot::read_settings},
-    table::meshes::{MeshKind, Meshes},
+    table::{
+        meshes::{MeshKind, Meshes},
+        rollout::parse_module,
+    },
 };
 
 /// Which meshes, and where Istio keeps its objects.
@@ -17,7 +21,7 @@ pub(crate) struct MeshArgs {
     #[arg(long = "mesh", value_enum, value_name = "MESH", value_delimiter = ',')]
     kinds: Vec<MeshKind>,
     /// Istio's root namespace
-    #[arg(long, value_name = "NAMESPACE", default_value = "istio-system")]
+    #[arg(long, value_name = "NAMESPACE", default_value = "istio-system", value_parser = parse_label)]
     istio_namespace: String,
 }
 
@@ -26,11 +30,11 @@ pub(crate) struct MeshArgs {
 pub(crate) struct ModuleArgs {
     /// Where Istio gets the module: oci://…, https://… or file:///…
     ///
-    /// Required on Istio, unless this build is a release or, for `sync`, the mesh has a module.
-    #[arg(long, env = "SKYCAP_MODULE_URL", value_name = "URL")]
+    /// Required on Istio, unless this build is a release.
+    #[arg(long, env = "SKYCAP_MODULE_URL", value_name = "URL", value_parser = parse_module)]
     module_url: Option<String>,
     /// Secret in Istio's root namespace with the credentials for the module's registry
-    #[arg(long, value_name = "SECRET")]
+    #[arg(long, value_name = "SECRET", value_parser = parse_label)]
     module_pull_secret: Option<String>,
     /// Kind of Istio's plugin to write [default: TrafficExtension if the cluster serves it]
     #[arg(long, value_enum, value_name = "KIND")]
@@ -160,6 +164,11 @@ impl ModuleArgs {
         };
         Ok(mesh.istio(plugin, url, self.module_pull_secret))
     }
+}
+
+/// A name that is a DNS label.
+fn parse_label(text: &str) -> Result<String, InvalidName> {
+    check_label(text).map(|()| text.to_owned())
 }
 
 /// skycap's plugin of this kind, with its module; `None` if it is not there.

@@ -27,7 +27,7 @@ enum PluginCommand {
 
 /// Push a module and print its URL with the digest
 ///
-/// Uses the credentials of `docker login` if there are some.
+/// Uses the credentials of `docker login` if there are any.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
     cargo module\n  \
@@ -98,7 +98,7 @@ impl InspectArgs {
 /// The module at a URL.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Found {
+struct Inspection {
     pinned: String,
     layout: Layout,
     version: Option<String>,
@@ -106,7 +106,7 @@ struct Found {
     module_digest: String,
 }
 
-impl Found {
+impl Inspection {
     fn table(&self) -> String {
         let Self { pinned, layout, version, module_bytes, module_digest } = self;
         let layout = match layout {
@@ -124,13 +124,13 @@ impl Found {
     }
 }
 
-async fn look(at: &Address) -> anyhow::Result<Found> {
+async fn look(at: &Address) -> anyhow::Result<Inspection> {
     let registry = Registry::open(at, Access::Pull).await?;
     let (manifest, digest) = registry.manifest().await?;
     let (layout, layer) = Layout::of(&manifest)?;
     let module = layout.module(registry.layer(layer).await?)?;
     let annotations = manifest.annotations.unwrap_or_default();
-    Ok(Found {
+    Ok(Inspection {
         pinned: at.pinned(&digest),
         layout,
         version: annotations.get("org.opencontainers.image.version").cloned(),

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use kube::Client;
 
-use self::{start::StartArgs, status::StatusArgs};
+use self::{start::StartArgs, status::RolloutStatusArgs};
 use super::{Globals, print};
 use crate::{
     desired::istio::IstioMesh,
@@ -29,7 +29,7 @@ pub struct RolloutArgs {
 #[derive(Debug, Subcommand)]
 enum RolloutCommand {
     Start(StartArgs),
-    Status(StatusArgs),
+    Status(RolloutStatusArgs),
     Promote(PromoteArgs),
     Abort(AbortArgs),
 }

@@ -41,6 +41,7 @@ impl ManArgs {
         std::fs::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(skycap, folder))
             .with_context(|| format!("cannot write man pages to `{}`", folder.display()))?;
+        anstream::eprintln!("man pages written to `{}`", folder.display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -61,14 +61,16 @@ async fn read_plugin(client: &Client, mesh: &IstioMesh) -> anyhow::Result<Plugin
     let live = api::read(client, &references).await?;
     let generation = mesh.table_of(&live).and_then(|table| table["generation"].as_str());
     let name = references.first().map(ToString::to_string).unwrap_or_default();
-    Ok(Plugin { name, generation: generation.map(str::to_owned) })
+    let exists = references.first().is_some_and(|plugin| live.contains_key(plugin));
+    Ok(Plugin { name, exists, generation: generation.map(str::to_owned) })
 }
 
-/// How many sidecars are up to date; `None`, with the reason on stderr, if they cannot be asked.
+/// How many sidecars are up to date; `None`, with the reason on stderr, if they cannot be read.
 async fn read_sidecars(client: &Client, mesh: &IstioMesh, summary: &Summary) -> Option<Uptake> {
-    let _progress = Progress::new("asking the sidecars");
+    let _progress = Progress::new("reading the sidecars' metrics");
     let uptake = Uptake::read(client, &mesh.plugin_name(), summary.generation.parse().ok()).await;
-    let warn = |error| anstream::eprintln!("warning: the sidecars cannot be asked: {error:#}");
+    let warn =
+        |error| anstream::eprintln!("warning: the sidecars' metrics cannot be read: {error:#}");
     uptake.map_err(warn).ok()
 }
 

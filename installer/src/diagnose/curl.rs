@@ -5,6 +5,8 @@
 pub struct CurlCommand {
     /// The URL's host, with its port if it has one.
     pub host: String,
+    /// Whether the URL is of another scheme than `http`.
+    pub is_other_scheme: bool,
     /// The URL's path and query; at least `/`.
     pub path: String,
     /// The headers that curl sends, with cookies; names in lower case.
@@ -21,6 +23,21 @@ pub enum InvalidCurl {
     /// An option stands at the end without its value.
     #[error("curl's option `{0}` has no value: paste the whole command after `--`")]
     MissingValue(String),
+    /// The whole command as one argument.
+    #[error("the curl command is one argument: paste it after `--` without quotes around it")]
+    Quoted,
+    /// Not the command curl.
+    #[error("`{0}` is not a curl command: expected `curl` and its arguments after `--`")]
+    OtherCommand(String),
+    /// More than one URL.
+    #[error("the curl command has two URLs, `{0}` and `{1}`: keep one")]
+    TwoUrls(String, String),
+    /// A URL that is not plain HTTP.
+    #[error(
+        "`{0}` is not an `http://` URL: a sidecar cannot read the headers of other requests; for a \
+         gateway that ends TLS, pass its Service with `--to`"
+    )]
+    NotHttp(String),
     /// A header without a colon.
     #[error("invalid header `{0}`: expected `NAME: VALUE`")]
     Header(String),
@@ -32,6 +49,11 @@ impl CurlCommand {
     /// # Errors
     /// [`InvalidCurl`].
     pub fn parse(args: &[String]) -> Result<Self, InvalidCurl> {
+        if let [only] = args
+            && only.contains(char::is_whitespace)
+        {
+            return Err(InvalidCurl::Quoted);
+        }
         let mut command = Self::default();
         let mut url = None;
         let mut args = args.iter().skip(usize::from(args.first().is_some_and(|a| a == "curl")));
@@ -45,19 +67,28 @@ impl CurlCommand {
                 "-H" | "--header" => command.headers.push(parse_header(&value()?)?),
                 "-b" | "--cookie" => command.headers.push(("cookie".into(), value()?)),
                 "-A" | "--user-agent" => command.headers.push(("user-agent".into(), value()?)),
-                "--url" => url = Some(value()?),
+                "--url" => set_url(&mut url, value()?)?,
                 _ if TAKES_VALUE.contains(&option) => drop(value()?),
                 _ if arg.starts_with('-') => {}
-                _ => url = Some(arg.clone()),
+                _ => set_url(&mut url, arg.clone())?,
             }
         }
         let url = url.ok_or(InvalidCurl::MissingUrl)?;
-        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", &url));
+        command.is_other_scheme = !scheme.eq_ignore_ascii_case("http");
         let slash = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(slash);
         command.host = host.rsplit_once('@').map_or(host, |(_, host)| host).into();
         command.path = if path.starts_with('/') { path.into() } else { format!("/{path}") };
         Ok(command)
+    }
+}
+
+fn set_url(url: &mut Option<String>, other: String) -> Result<(), InvalidCurl> {
+    match url.replace(other.clone()) {
+        None => Ok(()),
+        Some(word) if !word.contains(['.', ':', '/']) => Err(InvalidCurl::OtherCommand(word)),
+        Some(first) => Err(InvalidCurl::TwoUrls(first, other)),
     }
 }
 
@@ -146,18 +177,25 @@ mod tests {
                 vec![header("x-tenant", "a"), header("x", "y"), header("cookie", "sandbox=pr-1")],
             ),
             (
-                "curl\u{1f}https://me:secret@cart.shop/\u{1f}-d\u{1f}http://other",
+                "curl\u{1f}http://me:secret@cart.shop/\u{1f}-d\u{1f}http://other",
                 "cart.shop",
                 "/",
                 vec![],
             ),
         ];
         for (line, host, path, headers) in cases {
-            let wanted = CurlCommand { host: host.into(), path: path.into(), headers };
+            let (host, path) = (host.into(), path.into());
+            let wanted = CurlCommand { host, is_other_scheme: false, path, headers };
             assert_eq!(parse(line), Ok(wanted), "{line}");
         }
         assert_eq!(parse("curl\u{1f}-s"), Err(InvalidCurl::MissingUrl));
         assert_eq!(parse("curl\u{1f}-H"), Err(InvalidCurl::MissingValue("-H".into())));
+        assert!(parse("curl\u{1f}https://cart.shop").is_ok_and(|curl| curl.is_other_scheme));
+        assert_eq!(parse("curl http://cart.shop"), Err(InvalidCurl::Quoted));
+        let other = InvalidCurl::OtherCommand("wget".into());
+        assert_eq!(parse("wget\u{1f}http://cart.shop"), Err(other));
+        let two = InvalidCurl::TwoUrls("http://a".into(), "http://b".into());
+        assert_eq!(parse("curl\u{1f}http://a\u{1f}http://b"), Err(two));
         let no_colon = InvalidCurl::Header("baggage".into());
         assert_eq!(parse("curl\u{1f}-H\u{1f}baggage\u{1f}http://cart.shop"), Err(no_colon));
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, num::NonZeroU16};
 
-use skycap_core::request::Request;
+use skycap_core::{names::check_label, request::Request};
 
 /// A request: its destination and its headers.
 #[derive(Debug, Clone)]
@@ -53,6 +53,9 @@ impl ServicePort {
     /// # Errors
     /// [`InvalidServicePort`].
     pub fn parse(text: &str, namespace: &str, domain: &str) -> Result<Self, InvalidServicePort> {
+        if text.contains("://") {
+            return Err(InvalidServicePort::Host(text.into()));
+        }
         let (host, port) = text.rsplit_once(':').unwrap_or((text, "80"));
         let invalid_port = |_| InvalidServicePort::Port { text: text.into(), port: port.into() };
         let port = port.parse().map_err(invalid_port)?;
@@ -60,7 +63,7 @@ impl ServicePort {
         let host = host.strip_suffix(&format!(".svc.{domain}")).unwrap_or(host);
         let host = host.strip_suffix(".svc").unwrap_or(host);
         let (name, namespace) = host.split_once('.').unwrap_or((host, namespace));
-        if name.is_empty() || namespace.contains('.') {
+        if check_label(name).is_err() || check_label(namespace).is_err() {
             return Err(InvalidServicePort::Host(text.into()));
         }
         Ok(Self { name: name.into(), namespace: namespace.into(), port })
@@ -118,7 +121,7 @@ mod tests {
             let found = parse(text).map(|service| service.to_string());
             assert_eq!(found.as_deref(), Ok(wanted), "{text}");
         }
-        for text in ["www.example.com", ".shop", ""] {
+        for text in ["www.example.com", ".shop", "", "http://cart.shop/", "cart shop", "[::1]:80"] {
             assert_eq!(parse(text), Err(InvalidServicePort::Host(text.into())));
         }
         for text in ["cart:http", "cart:0", "cart:65536"] {

@@ -34,7 +34,9 @@ pub struct Status {
 pub struct Plugin {
     /// Its kind, namespace and name.
     pub name: String,
-    /// The generation of its table; `None` if there is no plugin.
+    /// Whether it is in the cluster.
+    pub exists: bool,
+    /// The generation of its table; `None` if it has no table with one.
     pub generation: Option<String>,
 }
 
@@ -141,7 +143,10 @@ impl Status {
         let leaderless = "NO LEADER: routing continues, but changes have no effect";
         let controller = self.controller.as_ref();
         rows.push(("controller", controller.map_or_else(|| leaderless.into(), Leader::state)));
-        rows.push(("fragments", format!("{fragments} ({refused} refused, {warnings} warnings)")));
+        rows.push((
+            "fragments",
+            format!("{fragments} valid, {refused} refused, {warnings} warnings"),
+        ));
         rows
     }
 
@@ -156,7 +161,8 @@ impl Status {
     fn in_the_mesh(&self, plugin: &Plugin) -> String {
         let compiled = &self.summary.generation;
         match &plugin.generation {
-            None => format!("MISSING: there is no {}", plugin.name),
+            None if !plugin.exists => format!("MISSING: there is no {}", plugin.name),
+            None => "MISSING: the plugin has no table of skycap".into(),
             Some(generation) if generation == compiled => format!("{generation} (up to date)"),
             Some(generation) if compiled.is_empty() => {
                 format!("{generation} (the last valid one: the settings or the table are refused)")

@@ -20,7 +20,7 @@ use crate::{
 
 /// The end of a trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub struct Conclusion {
     /// Whether the module is promoted; otherwise, it is backed out.
     pub promote: bool,
     /// Why, for users.
@@ -38,7 +38,7 @@ pub async fn watch(
     plugin: &str,
     mut trial: Trial,
     say: impl Fn(&str),
-) -> anyhow::Result<Option<Decision>> {
+) -> anyhow::Result<Option<Conclusion>> {
     let start = Instant::now();
     loop {
         tokio::time::sleep(INTERVAL).await;
@@ -52,11 +52,11 @@ pub async fn watch(
                 say(&format!("{evidence}; {} s left", left.as_secs()));
             }
             Verdict::Promote(evidence) => {
-                return Ok(Some(Decision { promote: true, reason: evidence.to_string() }));
+                return Ok(Some(Conclusion { promote: true, reason: evidence.to_string() }));
             }
             Verdict::BackOut(defect, evidence) => {
                 let reason = format!("{defect}; {}", evidence.running());
-                return Ok(Some(Decision { promote: false, reason }));
+                return Ok(Some(Conclusion { promote: false, reason }));
             }
         }
     }

@@ -25,7 +25,7 @@ pub(crate) enum InvalidCarriers {
     Count(usize),
     /// A carrier with a field that does not exist.
     #[error(
-        "carrier [{index}]: unknown field `{field}`: expected one of `baggage`, `tracestate`, \
+        "carriers[{index}]: unknown field `{field}`: expected one of `baggage`, `tracestate`, \
          `header`, `cookie`, `query` or `host`, and optionally `inject`"
     )]
     UnknownField {
@@ -35,7 +35,7 @@ pub(crate) enum InvalidCarriers {
         field: String,
     },
     /// A carrier that the filter rejects.
-    #[error("carrier [{index}]: {source}")]
+    #[error("carriers[{index}]: {source}")]
     Carrier {
         /// The carrier's place in the list, from 0.
         index: usize,

@@ -67,6 +67,15 @@ impl<'a> Claims<'a> {
     }
 
     fn add(&mut self, index: usize, fragment: &'a Fragment) {
+        if fragment.content.is_empty() {
+            let (field, example) = match fragment.content {
+                Content::Group { .. } => ("data.members", "`members: pr-1, pr-2`"),
+                Content::Sandbox { .. } => ("data.routes", "`cart: cart-pr-1`"),
+            };
+            self.findings.add(Severity::Warning, fragment, field, || {
+                format!("empty: this ConfigMap routes nothing; add a line such as {example}")
+            });
+        }
         let entry = self.keys.entry(fragment.key).or_insert_with(|| KeyEntry::new(index));
         let owner = self.owners.get(&fragment.key).copied();
         let is_owner = owner == Some(&fragment.origin.namespace);

@@ -62,6 +62,7 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         reports.map(|((fragment, state), routes)| FragmentReport::new(fragment, state, routes)),
         problems,
         has_settings,
+        has_settings && !settings.config.enabled,
     );
     let mut rollout = input.rollout();
     rollout.canary = rollout.canary_at(now).cloned();

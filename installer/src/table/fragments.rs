@@ -121,6 +121,7 @@ fn fragment(
         return Err(InvalidField::new("data.ttl", "both `ttl` and `expires` are set; keep one"));
     }
     data.close(&format!("`key`, `enabled`, `ttl`, `expires`, {other_keys}"))?;
+    check_name(&origin.name).map_err(|error| InvalidField::new("metadata.name", error))?;
     check_label(&origin.namespace)
         .map_err(|error| InvalidField::new("metadata.namespace", error))?;
     let key = match key {
@@ -130,6 +131,17 @@ fn fragment(
         })?,
     };
     Ok(Fragment { origin: origin.clone(), key, enabled, expires: ttl.or(expires), content })
+}
+
+/// Checks that a file's ConfigMap has a name that the API server would accept (RFC 1123).
+fn check_name(name: &str) -> Result<(), InvalidValue> {
+    let expected = "1 to 253 of `a-z 0-9 . -`, beginning and ending with a letter or a digit";
+    let is_inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+    let is_edge = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric());
+    let mut bytes = name.bytes();
+    let is_valid = name.len() <= 253 && name.bytes().all(is_inner);
+    let is_valid = is_valid && is_edge(bytes.clone().next()) && is_edge(bytes.next_back());
+    is_valid.then_some(()).ok_or_else(|| InvalidValue::new("name", name, expected))
 }
 
 fn parse_members(text: &str) -> Result<Vec<RoutingKey>, InvalidMembers> {

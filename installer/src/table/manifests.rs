@@ -3,6 +3,7 @@
 mod documents;
 
 use std::{
+    collections::HashSet,
     io::Read as _,
     path::{Path, PathBuf},
 };
@@ -55,10 +56,9 @@ impl Manifests {
     /// [`Unreadable`] if a path cannot be read. A malformed document is a [`Problem`] instead.
     pub fn read(paths: &[PathBuf]) -> Result<Self, Unreadable> {
         let mut manifests = Self::default();
+        let mut folders = HashSet::new();
         for path in paths {
-            manifests
-                .read_path(path)
-                .map_err(|source| Unreadable { path: path.clone(), source })?;
+            manifests.read_path(path, &mut folders)?;
         }
         Ok(manifests)
     }
@@ -73,22 +73,31 @@ impl Manifests {
         }
     }
 
-    fn read_path(&mut self, path: &Path) -> std::io::Result<()> {
+    /// `folders` are those that were read, so that a symbolic link to one is not followed.
+    fn read_path(&mut self, path: &Path, folders: &mut HashSet<PathBuf>) -> Result<(), Unreadable> {
+        let unreadable = |source| Unreadable { path: path.to_owned(), source };
         if path == Path::new("-") {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            self.add(&text, "stdin");
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).map_err(unreadable)?;
+            self.add_bytes(bytes, "stdin");
         } else if path.is_dir() {
-            let entries = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path()));
-            let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
-            entries.sort();
-            for entry in entries.iter().filter(|entry| entry.is_dir() || is_manifest(entry)) {
-                self.read_path(entry)?;
+            if folders.insert(path.canonicalize().map_err(unreadable)?) {
+                for entry in entries(path).map_err(unreadable)? {
+                    self.read_path(&entry, folders)?;
+                }
             }
         } else {
-            self.add(&std::fs::read_to_string(path)?, &path.display().to_string());
+            let bytes = std::fs::read(path).map_err(unreadable)?;
+            self.add_bytes(bytes, &path.display().to_string());
         }
         Ok(())
+    }
+
+    fn add_bytes(&mut self, bytes: Vec<u8>, source: &str) {
+        match String::from_utf8(bytes) {
+            Ok(text) => self.add(&text, source),
+            Err(_) => self.refuse(source, None, InvalidDocument::NotText),
+        }
     }
 
     fn add_document(
@@ -108,13 +117,19 @@ impl Manifests {
     /// Adds one object, or the items of a List. An invalid object is a problem of its own, so that
     /// it does not affect the other items.
     fn add_object(&mut self, mut value: Value, source: &str) {
-        if value.get("kind").and_then(Value::as_str) == Some("List") {
+        let kind = value.get("kind").and_then(Value::as_str);
+        if kind.is_some_and(|kind| kind.ends_with("List")) {
             if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
                 items.into_iter().for_each(|item| self.add_object(item, source));
             }
             return;
         }
         let object = reference_of(&value);
+        if object.kind == "ConfigMap"
+            && let Some(error) = invalid_data(&value)
+        {
+            return self.refuse(source, Some(object), error);
+        }
         if let Err(error) = self.add_kind(&object.kind, value, source) {
             let error = InvalidDocument::Object { kind: object.kind.clone(), source: error };
             self.refuse(source, Some(object), error);
@@ -164,17 +179,46 @@ enum InvalidDocument {
     /// Not YAML.
     #[error("{0}; correct the document")]
     Yaml(#[from] InvalidYaml),
+    /// Not UTF-8.
+    #[error("not a text in UTF-8; correct the file")]
+    NotText,
+    /// A value of a ConfigMap that is not a string.
+    #[error("data.{0}")]
+    Data(String),
     /// A list or a scalar.
     #[error("not a Kubernetes object: expected a map with `kind` and `metadata`")]
     NotAnObject,
     /// An object with a field of the wrong type.
-    #[error("invalid {kind}: {source}{}", hint(kind))]
+    #[error("invalid {kind}: {source}")]
     Object { kind: String, source: serde_json::Error },
 }
 
-/// What to do about an invalid object, where its kind has a common mistake.
-fn hint(kind: &str) -> &'static str {
-    if kind == "ConfigMap" { "; the values in `data` are strings, so quote them" } else { "" }
+/// The first value of a ConfigMap that is not a string, and how to write it.
+fn invalid_data(object: &Value) -> Option<InvalidDocument> {
+    let data = object.get("data")?.as_object()?;
+    let (name, value) = data.iter().find(|(_, value)| !value.is_string() && !value.is_null())?;
+    Some(InvalidDocument::Data(match value {
+        Value::Object(_) => format!("{name}: expected a string; put `|` after `{name}:`"),
+        Value::Array(_) => format!("{name}: expected a string, such as `{name}: a, b`"),
+        value => {
+            format!(
+                "{name}: invalid value `{value}`: expected a string; write `{name}: \"{value}\"`"
+            )
+        }
+    }))
+}
+
+/// The manifests and folders in a folder, by name. In the volume of a ConfigMap, names that begin with
+/// `..` are the kubelet's own copies.
+fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
+    let is_own = |entry: &PathBuf| {
+        entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."))
+    };
+    entries.retain(|entry| !is_own(entry) && (entry.is_dir() || is_manifest(entry)));
+    entries.sort();
+    Ok(entries)
 }
 
 fn is_manifest(path: &Path) -> bool {

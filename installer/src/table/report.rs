@@ -23,6 +23,9 @@ use crate::{
 pub struct Report {
     /// Whether there is a table. There is none if the settings are rejected.
     pub compiled: bool,
+    /// Whether the kill switch is on, so that no request is routed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub disabled: bool,
     /// The well-formed fragments and their routes, the oldest first.
     pub fragments: Vec<FragmentReport>,
     /// The number of fragments that were left out for lack of space.
@@ -40,11 +43,12 @@ impl Report {
         fragments: impl Iterator<Item = FragmentReport>,
         mut problems: Vec<Problem>,
         compiled: bool,
+        disabled: bool,
     ) -> Self {
         problems.sort();
         problems.dedup();
         let fragments = fragments.collect();
-        Self { compiled, fragments, omitted: 0, problems, omitted_problems: 0 }
+        Self { compiled, disabled, fragments, omitted: 0, problems, omitted_problems: 0 }
     }
 
     /// Records that the table as a whole is rejected, so that the current table stays in place.
@@ -76,6 +80,7 @@ impl Report {
         let (fragments, _) = share::shorten(&self.fragments, namespace_of, bytes - used);
         Self {
             compiled: self.compiled,
+            disabled: self.disabled,
             omitted: self.omitted + self.fragments.len() - fragments.len(),
             omitted_problems: self.omitted_problems + self.problems.len() - problems.len(),
             fragments,
@@ -209,6 +214,11 @@ impl fmt::Display for RouteReport {
             (None, None) => Ok(()),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -114,10 +114,16 @@ fn parse_label(text: &str) -> Option<(String, String)> {
     is_label.then(|| (name.to_owned(), value.to_owned()))
 }
 
-fn parse_module(text: &str) -> Result<String, InvalidValue> {
-    let is_url = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let expected = "a URL such as `oci://registry.example.com/skycap@sha256:…`";
-    is_url.then(|| text.to_owned()).ok_or_else(|| InvalidValue::new("module", text, expected))
+/// Parses the URL of a module.
+///
+/// # Errors
+/// [`InvalidValue`] if it is not of a scheme that Istio's agent fetches (istio: pkg/wasm/cache.go).
+pub fn parse_module(text: &str) -> Result<String, InvalidValue> {
+    let schemes = ["oci://", "https://", "http://", "file://"];
+    let is_url = schemes.iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let expected = "a URL such as `oci://registry.example.com/skycap/filter:0.1.0`";
+    is_url.then(|| text.to_owned()).ok_or_else(|| InvalidValue::new("module URL", text, expected))
 }
 
 fn parse(mut data: Data) -> Result<Rollout, InvalidField> {

@@ -5,10 +5,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    thread,
 };
 
-use super::{Tier, wasm};
 use crate::{module::run, process::killed_with_parent, progress::Progress, workspace};
 
 /// A program, at a version.
@@ -36,22 +34,6 @@ pub(super) const CARGO_FUZZ: Tool = Tool {
     program: "cargo-fuzz",
     locked: true,
 };
-
-/// Builds the programs that these tiers need and the cache does not have. That happens in the
-/// background, because tests often leave a core idle. The tier that needs a program reports an error.
-pub(super) fn build_in_background(tiers: &[Tier]) {
-    let tools: Vec<_> = tiers.iter().filter_map(|tier| tool_of(*tier)).collect();
-    thread::spawn(move || tools.iter().for_each(|tool| drop(tool.path())));
-}
-
-fn tool_of(tier: Tier) -> Option<Tool> {
-    match tier {
-        Tier::Lint => Some(CARGO_DENY),
-        Tier::Wasm => wasm::test_runner().ok(),
-        Tier::Fuzz => Some(CARGO_FUZZ),
-        _ => None,
-    }
-}
 
 impl Tool {
     /// wasm-bindgen's test runner. It works only with tests that were built with the same version.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
-    table::{fragments::Fragment, role::Role, settings::Settings},
+    table::{fragments::Fragment, limits::FRAGMENT_BYTES, role::Role, settings::Settings},
 };
 use skycap_tests::fixture::{Fixture, manifests::fragment, run};
 
@@ -51,6 +51,9 @@ fn rejection_of(map: &ConfigMap) -> Option<String> {
 /// Kind, name and data; of a malformed one, also a part of the message.
 fn cases() -> Vec<(&'static str, &'static str, Value, Option<&'static str>)> {
     let long = "a".repeat(65);
+    let members = |count: usize| vec!["a"; count].join(", ");
+    // `routes` and a comment of as many bytes as are left.
+    let data = |bytes: usize| json!({"routes": format!("#{}", "ü".repeat((bytes - 7) / 2))});
     vec![
         ("sandbox", "pr-1", json!({"routes": "cart: cart-pr-1"}), None),
         ("sandbox", "pr-1", json!({}), None),
@@ -78,6 +81,10 @@ fn cases() -> Vec<(&'static str, &'static str, Value, Option<&'static str>)> {
         ("group", "all", json!({"members": ""}), None),
         ("group", "all", json!({"members": "pr-1,, pr-2,"}), None),
         ("group", "all", json!({"members": "pr 1"}), Some("data.members")),
+        ("group", "all", json!({"members": members(64)}), None),
+        ("group", "all", json!({"members": members(65)}), Some("data.members")),
+        ("sandbox", "large", data(FRAGMENT_BYTES - 1), None),
+        ("sandbox", "large", data(FRAGMENT_BYTES + 1), Some("data: too large")),
         ("group", "all", json!({"routes": "cart: cart-pr-1"}), Some("data: ")),
         ("sandboxes", "pr-1", json!({}), Some("skycap.dev/kind")),
     ]

@@ -1,6 +1,4 @@
-//! Others interfere, clocks jump, and a table is too large: the table in the mesh stays right.
-
-use std::time::Duration;
+//! Others interfere and clocks jump: the table in the mesh stays right.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{
@@ -8,10 +6,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::json;
-use skycap::{
-    desired::istio::{PluginKind, TABLE_LIMIT},
-    observed::api,
-};
+use skycap::{desired::istio::PluginKind, observed::api};
 use skycap_tests::{
     cluster::{Controller, faketime},
     fixture::{Fixture, manifests::sandbox, run},
@@ -59,13 +54,12 @@ fn a_fragment_flaps() -> anyhow::Result<()> {
             fixture.apply(&sandbox("pr-2", data)).await?;
             let table = fixture.table().await?;
             anyhow::ensure!(table.keys.iter().any(|(key, _)| key == "pr-1"), "pr-1 is gone");
-            tokio::time::sleep(Duration::from_millis(80)).await;
         }
         fixture.has_key("pr-2", true, "its last state").await?;
         let changes = fixture.changes().await? - before;
         println!("50 flaps: {changes} tables");
-        // The first of them changes nothing: without `pr-2`, the table has no such key either.
-        anyhow::ensure!(changes <= 49, "{changes} tables for 50 flaps");
+        // They come faster than the controller waits for quiet, so most share a round.
+        anyhow::ensure!(changes <= 10, "{changes} tables for 50 flaps");
         fixture.is_settled("after the flapping").await?;
         Ok(())
     })
@@ -111,37 +105,4 @@ fn the_clock_jumps() -> anyhow::Result<()> {
         fixture.has_key("pr-2", true, "a change after the jumps").await?;
         Ok(())
     })
-}
-
-#[test]
-fn a_table_is_too_large_for_the_api_server() -> anyhow::Result<()> {
-    with_pr_1(async |fixture, _| {
-        for (name, end) in [("huge-1", "a"), ("huge-2", "b")] {
-            fixture.apply(&huge(name, end)).await?;
-            fixture.has_key(name, true, "two fit").await?;
-        }
-        let bytes = fixture.summary().await?.bytes;
-        anyhow::ensure!(bytes * 10 > TABLE_LIMIT * 8, "{bytes} bytes are far from the limit");
-        let before = fixture.changes().await?;
-        fixture.apply(&huge("huge-3", "c")).await?;
-        let is_rejected = async |fixture: &Fixture| Ok(fixture.summary().await?.refused == 1);
-        fixture.until("the report rejects the table", is_rejected).await?;
-        fixture.has_key("pr-1", true, "the last table stays").await?;
-        fixture.has_key("huge-3", false, "and nothing of the new one is in it").await?;
-        anyhow::ensure!(fixture.changes().await? == before, "something was written");
-        for name in ["huge-1", "huge-2", "huge-3"] {
-            fixture.delete(name).await?;
-        }
-        fixture.is_settled("the table fits again").await?;
-        let is_well = async |fixture: &Fixture| Ok(fixture.summary().await?.refused == 0);
-        fixture.until("the report rejects nothing", is_well).await?;
-        Ok(())
-    })
-}
-
-/// A sandbox of 5,500 routes. Its targets have names of their own, so no two sandboxes share a route.
-fn huge(name: &str, end: &str) -> serde_json::Value {
-    let long = "x".repeat(36);
-    let routes: Vec<_> = (0..5_500).map(|n| format!("s{n}: {long}-{n}-{end}")).collect();
-    sandbox(name, json!({"routes": routes.join("\n"), "onUnavailable": "fail"}))
 }

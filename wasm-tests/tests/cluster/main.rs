@@ -1,6 +1,7 @@
 //! The controller and the command on a real etcd and kube-apiserver.
 
 mod admission;
+mod attacks;
 mod commands;
 mod controller;
 mod controller_work;

@@ -72,7 +72,8 @@ async fn a_module_that_traps_costs_a_worker_one_request() -> anyhow::Result<()> 
     let module = folder.path().join("trap.wasm");
     std::fs::write(&module, wat::parse_str(TRAP)?)?;
     let endpoints = [grpc::serve(LOCAL, "baseline").await?, grpc::serve(LOCAL, "sandbox").await?];
-    // A gRPC server also answers HTTP/1.1 requests, and any answer will do.
+    // A gRPC server also answers HTTP/1.1 requests, always in the same way.
+    let direct = client::send(endpoints[0], "app.shop", &hyper::HeaderMap::new()).await?.status;
     let (envoy, _folder) = start(module, endpoints, true).await?;
     let mut failed = 0;
     let mut passed = 0;
@@ -80,13 +81,16 @@ async fn a_module_that_traps_costs_a_worker_one_request() -> anyhow::Result<()> 
         let answer =
             client::send(envoy.process.listener("80")?, "app.shop", &hyper::HeaderMap::new())
                 .await?;
-        match answer.status.as_u16() {
-            503 => failed += 1,
-            _ => passed += 1,
+        match answer.status {
+            hyper::StatusCode::SERVICE_UNAVAILABLE => failed += 1,
+            status => {
+                anyhow::ensure!(status == direct, "the baseline answers {direct}, not {status}");
+                passed += 1;
+            }
         }
     }
     anyhow::ensure!((1..=2).contains(&failed), "{failed} of 40 requests failed, with two workers");
-    anyhow::ensure!(passed == 40 - failed, "{passed} of 40 requests passed");
+    println!("{failed} of 40 requests failed, {passed} reached the baseline");
     Ok(())
 }
 

@@ -92,9 +92,12 @@ async fn the_kill_switch_reaches_the_canary(fixture: &Fixture, load: &Load) -> a
 
 #[test]
 fn a_bad_module_is_backed_out() -> anyhow::Result<()> {
-    for (fault, reason) in
-        [(Fault::RefusesTable, "5xx"), (Fault::Traps, "shop/frontend-1"), (Fault::IsSlow, " ms")]
-    {
+    // The reason, and at most how many of the canary's requests are lost.
+    for (fault, reason, lost) in [
+        (Fault::RefusesTable, ": 5xx rate ", 400),
+        (Fault::Traps, ": the module decided only ", 10),
+        (Fault::IsSlow, ": mean latency ", 0),
+    ] {
         with_load(PluginKind::WasmPlugin, async |fixture, load| {
             let plugin = format!("istio-system.{CANARY}");
             let bad = write_module(fixture, "bad", &faulty::module(fault, &plugin)?)?;
@@ -114,6 +117,7 @@ fn a_bad_module_is_backed_out() -> anyhow::Result<()> {
             fixture.until("the canary has the old module again", serves).await?;
             let answers = load.stop().await?;
             println!("{fault:?}, the canary's requests: {:?}", answers[CANARY_CLIENT]);
+            anyhow::ensure!(answers[CANARY_CLIENT].lost <= lost, "{fault:?}: too many are lost");
             answers[OTHER_CLIENT].are_all_right().with_context(|| format!("{fault:?}"))
         })?;
     }
@@ -126,7 +130,7 @@ fn a_canary_without_a_decision_ends_by_itself() -> anyhow::Result<()> {
         let good = write_good_module(fixture)?;
         let watcher = start(fixture, &good, "300")?;
         fixture.until("the canary is in place", canary_is_in_place).await?;
-        let again = ["rollout", "start", "--image", &good, "--canary", "app=cart"];
+        let again = ["rollout", "start", "--module-url", &good, "--canary", "app=cart"];
         let second = fixture.skycap_fails(&again, 1).await?;
         anyhow::ensure!(second.contains(&good), "a second canary: {second}");
         drop(watcher);
@@ -150,7 +154,7 @@ fn a_user_may_decide_while_the_canary_is_watched() -> anyhow::Result<()> {
     with_load(PluginKind::TrafficExtension, async |fixture, load| {
         fixture.skycap_fails(&["rollout", "promote"], 1).await?;
         let good = write_good_module(fixture)?;
-        let nowhere = ["rollout", "start", "--image", &good, "--canary", "app=none"];
+        let nowhere = ["rollout", "start", "--module-url", &good, "--canary", "app=none"];
         let message = fixture.skycap_fails(&nowhere, 1).await?;
         anyhow::ensure!(message.contains("`app=none`"), "{message}");
         anyhow::ensure!(canary_is_gone(fixture).await?, "a canary without workloads");
@@ -193,7 +197,7 @@ fn with_load(
 }
 
 fn start(fixture: &Fixture, module: &str, window: &str) -> anyhow::Result<Child> {
-    let args = ["rollout", "start", "--image", module, "--canary", "app=frontend"];
+    let args = ["rollout", "start", "--module-url", module, "--canary", "app=frontend"];
     let limits = ["--window", window, "--start", "10"];
     let mut command = fixture.command(&[&args[..], &limits].concat())?;
     Ok(command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?)

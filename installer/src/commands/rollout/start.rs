@@ -12,13 +12,13 @@ use crate::{
     commands::{duration::parse_duration, mesh::MeshArgs, print, progress::Progress},
     module::{
         registry::pin,
-        trial::{Decision, look, read, watch, write},
+        trial::{Conclusion, look, read, watch, write},
         verdict::{Limits, Trial},
     },
     observed::sidecars::Sidecars,
     table::{
         meshes::MeshKind,
-        rollout::{Canary, Rollout, parse_selector, selector_text},
+        rollout::{Canary, Rollout, parse_module, parse_selector, selector_text},
     },
 };
 
@@ -33,7 +33,7 @@ use crate::{
     --canary app=frontend --window 10m")]
 pub(super) struct StartArgs {
     /// New module: oci://…, https://… or file:///…
-    #[arg(long, value_name = "URL", alias = "image")]
+    #[arg(long, value_name = "URL", value_parser = parse_module)]
     module_url: String,
     /// Labels of the workloads that try the module, such as app=frontend
     #[arg(long, value_name = "LABELS", value_parser = parse_selector)]
@@ -92,7 +92,7 @@ async fn judge(
     let progress = Progress::new("watching the canary");
     let trial = Trial::new(limits, canary, others);
     match watch(client, selector, plugin, trial, |seen| progress.say(seen)).await {
-        Ok(decision) => decision.map(|Decision { promote, reason }| (promote, reason)),
+        Ok(decision) => decision.map(|Conclusion { promote, reason }| (promote, reason)),
         // A module that cannot be watched must not be promoted.
         Err(error) => Some((false, format!("the canary cannot be watched: {error:#}"))),
     }

@@ -19,7 +19,7 @@ use crate::{
 /// Show the current module, the canary and the last result
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap rollout status -o json")]
-pub(super) struct StatusArgs {
+pub(super) struct RolloutStatusArgs {
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
@@ -27,7 +27,7 @@ pub(super) struct StatusArgs {
     mesh: MeshArgs,
 }
 
-impl StatusArgs {
+impl RolloutStatusArgs {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
         let Self { output, mesh } = self;
         let (_, mesh) = mesh.find(client).await?;

@@ -1,6 +1,6 @@
 //! What to do, where the outcome is probably not the expected one.
 
-use skycap_core::{decision::Decision, reason::Reason};
+use skycap_core::{config::Source, decision::Decision, reason::Reason};
 
 use crate::{
     problem::Severity,
@@ -29,8 +29,14 @@ pub(super) fn hints(decision: &Decision<'_>, report: &Report) -> Vec<String> {
 
 fn no_key(decision: &Decision<'_>) -> String {
     let carriers = &decision.table().config().carriers;
-    let first = carriers.first().map(|carrier| carrier.source.label()).unwrap_or_default();
-    format!("send the key in {first}; for baggage, pass `-H 'baggage: sandbox=KEY'`")
+    let first = carriers.first().map(|carrier| &carrier.source);
+    let label = first.map(Source::label).unwrap_or_default();
+    match first {
+        Some(Source::Baggage(name)) => {
+            format!("send the key in {label}: pass `-H 'baggage: {name}=KEY'`")
+        }
+        _ => format!("send the key in {label}"),
+    }
 }
 
 fn unknown_key(key: &str, report: &Report) -> Vec<String> {

@@ -1,10 +1,7 @@
 //! The report as tables for people.
 
 use anstyle::{AnsiColor, Style};
-use tabled::{
-    Table, Tabled,
-    settings::{Style as Frame, Width, object::Columns},
-};
+use tabled::{Table, Tabled, settings::Style as Frame};
 
 use super::{FragmentReport, FragmentState, Report};
 use crate::problem::{Problem, Severity};
@@ -12,7 +9,7 @@ use crate::problem::{Problem, Severity};
 /// The report as text, at most 100 columns wide unless names are long.
 pub(super) fn report(report: &Report) -> String {
     let fragments = report.fragments.iter().map(FragmentRow::from).chain(refused(&report.problems));
-    let mut text = table(fragments, 3).unwrap_or_else(|| "no sandboxes or groups".into());
+    let mut text = table(fragments).unwrap_or_else(|| "no sandboxes or groups".into());
     if report.omitted > 0 {
         text.push_str(&format!("\n … and {} more", report.omitted));
     }
@@ -20,15 +17,19 @@ pub(super) fn report(report: &Report) -> String {
     if report.omitted_problems > 0 {
         text.push_str(&format!("\n … and {} more problems", report.omitted_problems));
     }
+    if report.disabled {
+        let notice = "routing is off in the settings: every request goes to the baseline";
+        text.insert_str(0, &format!("{notice}\n\n"));
+    }
     if !report.compiled {
-        text.push_str("\n\nno new table: the current table stays in place");
+        text.push_str("\n\nno table: correct the settings; until then, the last valid table stays in the mesh");
     }
     text
 }
 
 /// Problems as text; `None` if there are none.
 pub(crate) fn problems(problems: &[Problem]) -> Option<String> {
-    table(problems.iter().map(ProblemRow::from), 2)
+    table(problems.iter().map(ProblemRow::from))
 }
 
 fn refused(problems: &[Problem]) -> impl Iterator<Item = FragmentRow> {
@@ -65,7 +66,7 @@ impl From<&FragmentReport> for FragmentRow {
             fragment: report.id(),
             key: report.key.clone(),
             state: paint(color, report.state.label()),
-            routes: routes.chain(joins).collect::<Vec<_>>().join("\n"),
+            routes: wrap(&routes.chain(joins).collect::<Vec<_>>().join("\n")),
         }
     }
 }
@@ -87,20 +88,47 @@ impl From<&Problem> for ProblemRow {
         Self {
             severity: paint(color, problem.severity.label()),
             place: problem.place().join("\n"),
-            what: problem.text.clone(),
+            what: wrap(&problem.text),
         }
     }
 }
 
-/// A table whose column `wide` is wrapped; `None` if there are no rows.
-fn table<R: Tabled>(rows: impl Iterator<Item = R>, wide: usize) -> Option<String> {
+/// A table; `None` if there are no rows.
+fn table<R: Tabled>(rows: impl Iterator<Item = R>) -> Option<String> {
     let mut rows = rows.peekable();
     rows.peek()?;
     let mut table = Table::new(rows);
-    table.with(Frame::blank()).modify(Columns::one(wide), Width::wrap(56).keep_words(true));
+    table.with(Frame::blank());
     let text = table.to_string();
     Some(text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
+
+/// Breaks lines between words at [`WIDE`] characters. A longer word is not broken, so that it can be
+/// copied.
+fn wrap(text: &str) -> String {
+    let mut wrapped = String::with_capacity(text.len());
+    for (number, line) in text.lines().enumerate() {
+        wrapped.push_str(if number > 0 { "\n" } else { "" });
+        let mut width = 0;
+        for word in line.split(' ') {
+            let length = word.chars().count();
+            if width > 0 && width + 1 + length > WIDE {
+                wrapped.push('\n');
+                width = 0;
+            }
+            if width > 0 {
+                wrapped.push(' ');
+                width += 1;
+            }
+            wrapped.push_str(word);
+            width += length;
+        }
+    }
+    wrapped
+}
+
+/// The width of the widest column, in characters.
+const WIDE: usize = 56;
 
 fn paint(color: AnsiColor, text: &str) -> String {
     let style = Style::new().fg_color(Some(color.into()));

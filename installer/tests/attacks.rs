@@ -1,0 +1,275 @@
+//! Attacks by a developer who may write ConfigMaps in one namespace: on the table that all share, on
+//! the keys of others, on the controller's time and memory, and on the terminal of whoever reads the
+//! report.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use skycap::{
+    objects::ObjectRef,
+    problem::{Problem, QUOTED_BYTES, Severity, TEXT_BYTES},
+    table::{
+        compile::{Compilation, compile},
+        input::Input,
+        limits::{NAMESPACE_WARNINGS, SEARCHED_KEYS, TABLE_BYTES},
+        manifests::Manifests,
+        report::FragmentState,
+    },
+};
+
+const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
+
+/// A ConfigMap of `kind` that was created `age` seconds before [`NOW`].
+fn fragment(kind: &str, namespace: &str, name: &str, age: i64, data: &Value) -> Value {
+    let created = NOW - jiff::SignedDuration::from_secs(age);
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": name, "namespace": namespace, "creationTimestamp": created.to_string(),
+            "labels": {"skycap.dev/kind": kind},
+        },
+        "data": data,
+    })
+}
+
+fn settings(data: &Value) -> Value {
+    fragment("settings", "skycap-system", "skycap", 0, data)
+}
+
+fn compiled(objects: &[Value]) -> Compilation {
+    let mut manifests = Manifests::default();
+    manifests.add(&json!({"kind": "List", "items": objects}).to_string(), "list.json");
+    compile(&Input::new(&manifests, NOW), NOW)
+}
+
+/// The targets of `key` in the table, in order.
+fn targets(compilation: &Compilation, key: &str) -> Vec<String> {
+    let config = compilation.config.as_ref().expect("a table");
+    let (_, routes) = config.keys.iter().find(|(name, _)| *name == key).expect("the key");
+    let route = |number: &u32| &config.routes[usize::try_from(*number).expect("an index")];
+    routes
+        .iter()
+        .map(|number| serde_json::to_value(&route(number).to).expect("a text"))
+        .map(|to| to.as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn problems_of<'a>(compilation: &'a Compilation, namespace: &str, name: &str) -> Vec<&'a Problem> {
+    let object = ObjectRef::config_map(namespace, name);
+    let problems = compilation.report.problems.iter();
+    problems.filter(|problem| problem.object.as_deref() == Some(&object)).collect()
+}
+
+#[test]
+fn a_fragment_beyond_a_limit_is_refused() {
+    let routes = |count: usize| (0..count).map(|n| format!("s{n}: t{n}\n")).collect::<String>();
+    let members = |count: usize| (0..count).map(|n| format!("m{n}, ")).collect::<String>();
+    let filled = |bytes: usize| format!("# {}", "x".repeat(bytes - "routes".len() - 2));
+    for (kind, data, is_refused) in [
+        ("sandbox", json!({"routes": routes(256)}), false),
+        ("sandbox", json!({"routes": routes(257)}), true),
+        ("group", json!({"members": members(64)}), false),
+        ("group", json!({"members": members(65)}), true),
+        ("sandbox", json!({"routes": filled(64 << 10)}), false),
+        ("sandbox", json!({"routes": filled((64 << 10) + 1)}), true),
+    ] {
+        let compilation = compiled(&[fragment(kind, "shop", "one", 0, &data)]);
+        let found = problems_of(&compilation, "shop", "one");
+        let refused = found.iter().any(|problem| problem.severity == Severity::Refused);
+        assert_eq!(refused, is_refused, "{kind}: {found:?}");
+    }
+}
+
+/// A younger group of the same key in another namespace once came ahead of the key's `extends`.
+#[test]
+fn members_of_another_namespace_have_no_effect() {
+    let victim = fragment("sandbox", "shop", "pr-124", 20, &json!({"routes": "cart: cart-pr-124"}));
+    let routes = json!({"key": "pr-99", "routes": "pricing: evil"});
+    let target = fragment("sandbox", "shop", "pr-99", 30, &routes);
+    let data = json!({"key": "pr-124", "members": "pr-99"});
+    let attack = fragment("group", "evil", "grab", 10, &data);
+    let compilation = compiled(&[victim.clone(), target.clone(), attack]);
+    assert_eq!(targets(&compilation, "pr-124"), ["cart-{key}"]);
+    let refused = problems_of(&compilation, "evil", "grab");
+    assert!(matches!(refused[..], [Problem { severity: Severity::Refused, .. }]), "{refused:?}");
+
+    // The routes of such a fragment still apply, because its namespace owns these Services.
+    let data = json!({"key": "pr-124", "extends": "pr-99", "routes": "web: web-pr-124"});
+    let own = fragment("sandbox", "evil", "grab", 10, &data);
+    let compilation = compiled(&[victim, target, own]);
+    assert_eq!(targets(&compilation, "pr-124"), ["cart-{key}", "web-{key}"]);
+}
+
+/// An older, empty group once voided the members of the right one.
+#[test]
+fn an_empty_fragment_claims_nothing() {
+    let routes = json!({"routes": "cart: cart-pr-1"});
+    let sandbox = fragment("sandbox", "shop", "pr-1", 30, &routes);
+    let group = fragment("group", "shop", "release", 10, &json!({"members": "pr-1"}));
+    let attack = fragment("group", "evil", "x", 90, &json!({"key": "release", "members": ""}));
+    let compilation = compiled(&[sandbox, group, attack]);
+    assert_eq!(targets(&compilation, "release"), ["cart-pr-1"]);
+}
+
+#[test]
+fn the_settings_say_who_owns_a_key() {
+    let routes = json!({"routes": "cart: cart-pr-1"});
+    let squatter = fragment("sandbox", "evil", "pr-1", 90, &json!({"routes": "web: web-pr-1"}));
+    let base = fragment("sandbox", "shop", "base", 80, &json!({"routes": "pricing: pricing-v2"}));
+    let data = json!({"key": "pr-1", "extends": "base", "routes": "cart: cart-pr-1"});
+    let owner = fragment("sandbox", "shop", "mine", 10, &data);
+    let objects = [squatter, base, owner];
+    let squatted = compiled(&objects);
+    assert_eq!(targets(&squatted, "pr-1"), ["cart-{key}", "web-{key}"], "{routes}");
+    for (owners, is_owner) in [
+        ("pr-: shop", true),
+        ("{pr: evil, pr-: shop, pr-12: evil}", true),
+        ("{\"\": shop, pr-: evil}", false),
+        ("x: shop", false),
+    ] {
+        let settings = settings(&json!({"keyOwners": owners}));
+        let compilation = compiled(&[&objects[..], &[settings]].concat());
+        let wanted = if is_owner { 3 } else { 2 };
+        assert_eq!(targets(&compilation, "pr-1").len(), wanted, "{owners}");
+        let refused = problems_of(&compilation, "shop", "mine");
+        assert_eq!(refused.is_empty(), is_owner, "{owners}: {refused:?}");
+    }
+    for invalid in ["[]", "pr-: [a]", "pr/: shop", "pr-: Shop", "pr-"] {
+        let compilation = compiled(&[settings(&json!({"keyOwners": invalid}))]);
+        assert!(compilation.config.is_none(), "`{invalid}` is accepted");
+    }
+}
+
+/// The namespace that fills the table loses its youngest sandboxes; others lose nothing.
+#[test]
+fn a_namespace_that_fills_the_table_pays_for_it() {
+    let long = "x".repeat(40);
+    let hostile = |number: i64| {
+        let routes: String = (0..256).map(|n| format!("s{n}: {long}-{n}-{number}\n")).collect();
+        let data = json!({"routes": routes, "onUnavailable": "fail"});
+        fragment("sandbox", "evil", &format!("e{number}"), 1_000 - number, &data)
+    };
+    let mut objects: Vec<_> = (0..100).map(hostile).collect();
+    let routes = json!({"routes": "cart: cart-pr-1"});
+    objects.push(fragment("sandbox", "shop", "pr-1", 1, &routes));
+    let compilation = compiled(&objects);
+    let json = compilation.config.clone().expect("a table").into_json().expect("JSON");
+    assert!(json.len() <= TABLE_BYTES && json.len() > TABLE_BYTES * 9 / 10, "{}", json.len());
+    assert_eq!(targets(&compilation, "pr-1"), ["cart-{key}"]);
+    let states: Vec<_> = compilation.report.fragments.iter().map(|f| f.state).collect();
+    let evicted = states.iter().filter(|state| **state == FragmentState::Evicted).count();
+    let (last, hostile) = states.split_last().expect("fragments");
+    assert_eq!(*last, FragmentState::Active);
+    assert!(evicted > 30 && hostile.is_sorted_by_key(|state| *state == FragmentState::Evicted));
+    let refused = problems_of(&compilation, "evil", "e99");
+    assert!(refused.iter().any(|p| p.severity == Severity::Refused), "{refused:?}");
+
+    objects.push(settings(&json!({"enabled": "false"})));
+    let off = compiled(&objects).config.expect("the kill switch");
+    assert!(!off.enabled && off.keys.is_empty() && off.routes.is_empty());
+}
+
+/// 3,000 routes that 100 groups join: 43 KB of ConfigMaps, and 300,000 rows.
+#[test]
+fn groups_that_multiply_rows_pay_for_them() {
+    let mut objects = Vec::new();
+    for n in 0..12 {
+        let routes: String = (0..250).map(|m| format!("s{n}-{m}: t{n}-{m}\n")).collect();
+        objects.push(fragment(
+            "sandbox",
+            "evil",
+            &format!("e{n}"),
+            2_000,
+            &json!({"routes": routes}),
+        ));
+    }
+    let members: Vec<_> = (0..12).map(|n| format!("e{n}")).collect();
+    for n in 0..100 {
+        let data = json!({"members": members.join(",")});
+        objects.push(fragment("group", "evil", &format!("g{n}"), 1_000 - n, &data));
+    }
+    objects.push(fragment("sandbox", "shop", "pr-1", 1, &json!({"routes": "cart: cart-pr-1"})));
+    let compilation = compiled(&objects);
+    let json = compilation.config.clone().expect("a table").into_json().expect("JSON");
+    assert!(json.len() <= TABLE_BYTES, "{}", json.len());
+    assert_eq!(targets(&compilation, "pr-1"), ["cart-{key}"]);
+}
+
+/// 2,000 sandboxes that extend one another once took 8 s: each search visited all of them.
+#[test]
+fn a_chain_of_keys_is_searched_to_a_limit() {
+    let link = |n: i64| {
+        let data = json!({"extends": format!("k{}", n + 1), "routes": format!("s{n}: t{n}")});
+        fragment("sandbox", "evil", &format!("k{n}"), 2_000 - n, &data)
+    };
+    let compilation = compiled(&(0..2_000).map(link).collect::<Vec<_>>());
+    assert_eq!(targets(&compilation, "k0").len(), SEARCHED_KEYS);
+    let config = compilation.config.expect("a table");
+    assert!(config.keys.rows() <= 2_000 * SEARCHED_KEYS, "{} rows", config.keys.rows());
+    assert!(compilation.report.problems.iter().any(|p| p.text.contains("more than 256 keys")));
+}
+
+#[test]
+fn one_fragment_has_one_problem_for_all_its_unknown_members() {
+    let members: Vec<_> = (0..64).map(|n| format!("nobody-{n}")).collect();
+    let data = json!({"members": members.join(", ")});
+    let compilation = compiled(&[fragment("group", "shop", "release", 0, &data)]);
+    let problems = problems_of(&compilation, "shop", "release");
+    assert!(
+        matches!(problems[..], [problem] if problem.text.contains("and 61 more")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn the_problems_of_a_namespace_are_bounded() {
+    let routes: String = (0..256).map(|n| format!("s{n}: t{n}\n")).collect();
+    let mut objects: Vec<_> = (0..20)
+        .map(|n| fragment("sandbox", "evil", &format!("e{n}"), 0, &json!({"routes": routes})))
+        .collect();
+    objects.push(fragment("sandbox", "shop", "pr-1", 0, &json!({"routes": "cart: cart-pr-1"})));
+    objects.push(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}}));
+    let report = compiled(&objects).report;
+    // 10,240 for `evil`, two for `shop`.
+    assert_eq!(report.problems.len(), NAMESPACE_WARNINGS + 1 + 2, "{}", report.problems.len());
+    let short = report.shorten(8 << 10);
+    let json = serde_json::to_string(&short).expect("JSON");
+    assert!(json.len() < 9 << 10, "{}", json.len());
+    let shop = ObjectRef::config_map("shop", "pr-1");
+    let has_shop = |problem: &Problem| problem.object.as_deref() == Some(&shop);
+    assert!(short.problems.iter().any(has_shop), "the problems of others are displaced");
+    assert_eq!(short.problems.len() + short.omitted_problems, report.problems.len());
+}
+
+proptest! {
+    /// Escape sequences in a `ttl` once reached the terminal of whoever ran `status`, and a `ttl` of a
+    /// megabyte kept the status from being written.
+    #[test]
+    fn nothing_unprintable_or_long_reaches_a_report(
+        value in "\\PC{0,300}|[\u{0}-\u{ff}\u{202a}-\u{202e}`]{0,2000}",
+        name in "[a-z]{1,9}|[\u{1}-\u{ff}]{0,300}",
+        field in prop::sample::select(vec!["ttl", "expires", "key", "enabled", "extends", "onUnavailable", "routes", "new"]),
+        kind in prop::sample::select(vec!["sandbox", "group", "settings"]),
+    ) {
+        let objects = [
+            fragment(kind, "shop", &name, 0, &json!({field: value})),
+            fragment("sandbox", "shop", "pr-1", 0, &json!({"routes": {"a": value}})),
+            fragment("sandbox", "shop", "pr-2", 0, &json!({"routes": format!("? {value:?}\n: {value:?}")})),
+            settings(&json!({field: value})),
+        ];
+        let report = compiled(&objects).report;
+        // The table paints its states; nothing else is an escape sequence.
+        let table = anstream::adapter::strip_str(&report.table()).to_string();
+        let unprintable = |c: char| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
+        prop_assert!(!table.contains(unprintable), "{:?}", table);
+        let painted = report.table().replace("\u{1b}[3", "").replace("\u{1b}[0m", "");
+        prop_assert!(!painted.contains('\u{1b}'), "an escape sequence that is not a colour");
+        for problem in &report.problems {
+            prop_assert!(!problem.to_string().contains(|c: char| c.is_control()), "{problem:?}");
+            prop_assert!(problem.text.len() <= TEXT_BYTES + 16, "{} bytes", problem.text.len());
+            for quoted in problem.text.split('`').skip(1).step_by(2) {
+                prop_assert!(quoted.len() <= QUOTED_BYTES * 8, "{quoted}");
+            }
+        }
+    }
+}
