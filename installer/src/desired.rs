@@ -58,13 +58,8 @@ impl Desired {
         compilation: &Compilation,
         live: &Live,
     ) -> anyhow::Result<Self> {
-        let mut desired = Self {
-            objects: Vec::new(),
-            status: status(compilation, &compilation.report, 0)?,
-            unwanted: Vec::new(),
-            report: compilation.report.clone(),
-            bytes: 0,
-        };
+        let mut desired =
+            Parts { objects: Vec::new(), unwanted: Vec::new(), report: compilation.report.clone() };
         let meshes = input.meshes();
         desired.report.add(not_installed(&meshes, installed));
         if compilation.config.is_some() && installed.has(MeshKind::Istio) {
@@ -73,9 +68,10 @@ impl Desired {
         if compilation.config.is_some() && installed.take_http_routes() {
             desired.add_http_routes(&meshes, input, compilation, live);
         }
-        desired.bytes = desired.objects.iter().map(Object::bytes).max().unwrap_or(0);
-        desired.status = status(compilation, &desired.report, desired.bytes)?;
-        Ok(desired)
+        let Parts { objects, unwanted, report } = desired;
+        let bytes = objects.iter().map(Object::bytes).max().unwrap_or(0);
+        let status = status(compilation, &report, bytes)?;
+        Ok(Self { objects, status, unwanted, report, bytes })
     }
 
     /// The plan that turns `live` into these objects; without the status ConfigMap.
@@ -89,7 +85,16 @@ impl Desired {
     pub fn status_plan(&self, live: &Live) -> Plan {
         Plan::new(vec![self.status.clone()], &[], live)
     }
+}
 
+/// What the meshes need, before there is a status of it.
+struct Parts {
+    objects: Vec<Object>,
+    unwanted: Vec<ObjectRef>,
+    report: Report,
+}
+
+impl Parts {
     fn add_istio(
         &mut self,
         meshes: &Meshes,

@@ -77,6 +77,10 @@ impl Reconciler {
                     if mem::replace(&mut leads, now_leads) != now_leads {
                         self.note_leadership(leads);
                     }
+                    // Each renewal would start the sleep below anew.
+                    if is_complete {
+                        self.round().await;
+                    }
                 }
                 () = tokio::time::sleep_until(wake), if is_complete => self.round().await,
             }

@@ -15,10 +15,14 @@ use super::{
 };
 use crate::problem::Severity;
 
-/// The routes of each key, each with the index of the fragment that adds it.
+/// The routes of each key.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     keys: BTreeMap<RoutingKey, KeyRows>,
+    /// The distinct routes, each with the oldest fragment that has it.
+    routes: Vec<(Route, usize)>,
+    /// The number of each route in the table, which lists them in their order.
+    numbers: Vec<u32>,
     /// The fragments that join or extend keys, and whose search would take too long.
     too_long: Vec<usize>,
 }
@@ -27,13 +31,15 @@ pub(crate) struct Rows {
 struct KeyRows {
     /// The oldest fragment with this key.
     oldest: usize,
-    routes: Vec<(Route, usize)>,
+    /// Indexes of [`Rows::routes`], each with the fragment that adds the route to this key.
+    routes: Vec<(usize, usize)>,
 }
 
 impl Rows {
     /// Flattens every key. Warnings go to the findings of `claims`.
     pub(crate) fn new(claims: &mut Claims<'_>) -> Self {
         let mut rows = Self::default();
+        let mut indexes = HashMap::new();
         let mut keys: Vec<_> = claims.keys.iter().collect();
         // The oldest first, so that the youngest are left out if a namespace has too many.
         keys.sort_by_key(|(_, entry)| entry.joined_by());
@@ -58,9 +64,41 @@ impl Rows {
                     claims.findings.add(Severity::Warning, fragment, warning.field, text);
                 }
             }
-            rows.keys.insert(*key, KeyRows { oldest: entry.oldest, routes: flattened.routes });
+            let routes = flattened.routes.into_iter();
+            let routes = routes
+                .map(|(route, fragment)| (rows.index(route, fragment, &mut indexes), fragment));
+            let routes = routes.collect();
+            rows.keys.insert(*key, KeyRows { oldest: entry.oldest, routes });
         }
+        rows.number();
         rows
+    }
+
+    /// The index of a route, which is added if it is new.
+    fn index(
+        &mut self,
+        route: Route,
+        fragment: usize,
+        indexes: &mut HashMap<Route, usize>,
+    ) -> usize {
+        if let Some(index) = indexes.get(&route) {
+            let oldest = &mut self.routes[*index].1;
+            *oldest = fragment.min(*oldest);
+            return *index;
+        }
+        indexes.insert(route.clone(), self.routes.len());
+        self.routes.push((route, fragment));
+        self.routes.len() - 1
+    }
+
+    /// Numbers the routes in their order.
+    fn number(&mut self) {
+        let mut order: Vec<usize> = (0..self.routes.len()).collect();
+        order.sort_unstable_by(|a, b| self.routes[*a].0.cmp(&self.routes[*b].0));
+        self.numbers = vec![0; order.len()];
+        for (number, index) in (0..).zip(order) {
+            self.numbers[index] = number;
+        }
     }
 
     /// The fragments to leave out so that the table fits: the youngest of the namespace that uses
@@ -89,52 +127,33 @@ impl Rows {
 
     /// The table.
     pub(crate) fn into_config(self, settings: &PluginConfig) -> PluginConfig {
-        let numbers = self.numbers();
         let mut keys = Keys::default();
         for (key, KeyRows { routes, .. }) in &self.keys {
             let mut numbers: Vec<u32> =
-                routes.iter().filter_map(|(route, _)| numbers.get(route).copied()).collect();
+                routes.iter().map(|(index, _)| self.numbers[*index]).collect();
             numbers.sort_unstable();
             keys.push(key, &numbers);
         }
-        let routes = numbers.into_keys().cloned().collect();
+        let mut routes: Vec<_> = self.routes.into_iter().map(|(route, _)| route).collect();
+        routes.sort_unstable();
         PluginConfig { routes, keys, ..settings.clone() }.stamped()
-    }
-
-    /// The distinct routes with their numbers.
-    fn numbers(&self) -> BTreeMap<&Route, u32> {
-        let routes = self.keys.values().flat_map(|key| &key.routes);
-        let mut numbers: BTreeMap<&Route, u32> = routes.map(|(route, _)| (route, 0)).collect();
-        numbers.values_mut().zip(0..).for_each(|(slot, number)| *slot = number);
-        numbers
     }
 
     /// How many bytes of the table each fragment takes. A route that several keys share counts for
     /// its oldest fragment, and so does the text of a key.
     fn bytes(&self, fragments: usize) -> Vec<usize> {
         let mut bytes = vec![0; fragments];
-        let mut add = |fragment: usize, count: usize| {
-            if let Some(bytes) = bytes.get_mut(fragment) {
-                *bytes += count;
-            }
-        };
-        let numbers = self.numbers();
-        let mut oldest: HashMap<&Route, usize> = HashMap::new();
-        for (key, KeyRows { oldest: first, routes }) in &self.keys {
+        for (key, KeyRows { oldest, routes }) in &self.keys {
             // `pr-1:` and the space before it.
-            add(*first, key.as_str().len() + 2);
-            for (route, fragment) in routes {
-                let number = numbers.get(route).copied().unwrap_or_default();
-                add(
-                    *fragment,
-                    2 + usize::try_from(number.checked_ilog10().unwrap_or(0)).unwrap_or(0),
-                );
-                let oldest = oldest.entry(route).or_insert(*fragment);
-                *oldest = (*oldest).min(*fragment);
+            bytes[*oldest] += key.as_str().len() + 2;
+            for (index, fragment) in routes {
+                // The number and its comma.
+                let digits = self.numbers[*index].checked_ilog10().unwrap_or(0) + 1;
+                bytes[*fragment] += 1 + usize::try_from(digits).unwrap_or(0);
             }
         }
-        for (route, fragment) in oldest {
-            add(fragment, serde_json::to_string(route).map_or(0, |json| json.len() + 1));
+        for (route, oldest) in &self.routes {
+            bytes[*oldest] += serde_json::to_string(route).map_or(0, |json| json.len() + 1);
         }
         bytes
     }
