@@ -27,14 +27,18 @@ pub(crate) fn on_request(root: &mut Root, stream: u32) -> u32 {
         if forged {
             drops.add(Reason::ForgedDispatch);
         }
-        root.metrics.count(Reason::NoTable, drops);
-        return apply(&Effect::without_table(forged));
+        let mut reason = Reason::NoTable;
+        let status = apply(&Effect::without_table(forged), &mut reason, &mut drops);
+        root.metrics.count(reason, drops);
+        return status;
     };
-    let decision = decide(&table, &request);
+    let mut decision = decide(&table, &request);
     root.expects_lists = expects_lists.get();
+    decision.explained = is_explained(&table.config().explain);
+    let status = apply(&decision.effect(), &mut decision.reason, &mut decision.drops);
     root.metrics.count(decision.reason, decision.drops);
-    explain(root, stream, &decision, &table.config().explain);
-    apply(&decision.effect())
+    explain(root, stream, &decision);
+    status
 }
 
 /// Adds the decision header to the response, if the request asked for it.
@@ -46,37 +50,58 @@ pub(crate) fn on_response(root: &mut Root, stream: u32) -> u32 {
     CONTINUE
 }
 
-/// Logs the decision at level debug, and keeps it for the response if the request may ask for it.
-fn explain(root: &mut Root, stream: u32, decision: &Decision<'_>, allowed: &Explain) {
+/// Whether the request asks for an explanation, and may. A token is removed, so that no service
+/// behind this proxy learns it.
+fn is_explained(allowed: &Explain) -> bool {
+    // Saves the host call while explain is off.
+    if allowed.is_off() {
+        return false;
+    }
+    let Some(value) = host::first_line(Headers::Request, EXPLAIN_HEADER) else { return false };
+    if allowed.is_secret() {
+        host::remove_header(Headers::Request, EXPLAIN_HEADER);
+    }
+    allowed.allows(&value)
+}
+
+/// Logs the decision at level debug, and keeps it for the response if the request asked for it.
+fn explain(root: &mut Root, stream: u32, decision: &Decision<'_>) {
     if root.logs_debug {
         host::log(LogLevel::Debug, &format!("skycap: {}", DecisionHeader(decision)));
     }
-    // Saves the host call while explain is off.
-    if !allowed.is_off()
-        && host::first_line(Headers::Request, EXPLAIN_HEADER)
-            .is_some_and(|value| allowed.allows(&value))
-    {
+    if decision.explained {
         root.remember(stream, DecisionHeader(decision).to_string());
     }
 }
 
-fn apply(effect: &Effect) -> u32 {
+/// Applies an effect. What Envoy does not accept changes the outcome, or adds a drop: a request that
+/// was not routed must not count as routed.
+fn apply(effect: &Effect, reason: &mut Reason, drops: &mut Drops) -> u32 {
     let Effect { dispatch, baggage, response } = effect;
-    if let Some(baggage) = baggage {
-        host::set_header(Headers::Request, "baggage", baggage);
+    if let Some(baggage) = baggage
+        && !host::set_header(Headers::Request, "baggage", baggage)
+    {
+        drops.add(Reason::InjectionNotApplied);
     }
     match dispatch {
         Some(HeaderEdit::Remove(name)) => {
+            // Envoy removes it by itself too, so a failure here changes no route.
             host::remove_header(Headers::Request, name);
         }
         Some(HeaderEdit::Set(name, value)) => {
-            host::set_header(Headers::Request, name, value.as_bytes());
+            if !host::set_header(Headers::Request, name, value.as_bytes()) {
+                *reason = Reason::NotApplied;
+            }
         }
         None => {}
     }
     match response {
         Some(response) if respond(response) => STOP_ITERATION,
-        _ => CONTINUE,
+        Some(_) => {
+            *reason = Reason::NotApplied;
+            CONTINUE
+        }
+        None => CONTINUE,
     }
 }
 

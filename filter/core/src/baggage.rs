@@ -19,7 +19,7 @@ use crate::{
 /// Searches for the member `name` in `list`, which is all `baggage` lines of a request, joined by
 /// `,`.
 ///
-/// Names are compared as a whole and case-sensitively, and are never percent-decoded (W3C Baggage
+/// A decoded value is read up to its first `;`. Names are compared as a whole and case-sensitively, and are never percent-decoded (W3C Baggage
 /// section 3.3.1.1). Properties are skipped unread. A list longer than [`BAGGAGE_BYTES`] is dropped.
 #[must_use]
 pub fn find(list: &[u8], name: &str) -> Reading {
@@ -32,7 +32,8 @@ pub fn find(list: &[u8], name: &str) -> Reading {
             Member::Foreign => {}
             Member::Malformed => malformed = true,
             Member::Value(value) => {
-                return match RoutingKey::collect(percent_decode(value)) {
+                // Python's SDK encodes a property into the value: `pr-1%3Bttl%3D1`.
+                return match RoutingKey::collect(percent_decode(value), Some(b';')) {
                     Ok(key) => Reading::key(key),
                     Err(InvalidKey::Charset | InvalidKey::Empty | InvalidKey::TooLong) => {
                         Reading::dropped(Reason::InvalidKey)
@@ -44,21 +45,23 @@ pub fn find(list: &[u8], name: &str) -> Reading {
     if malformed { Reading::dropped(Reason::MalformedMember) } else { Reading::absent() }
 }
 
-/// Appends the member `name=key` to `list`. Returns `None` if the result would exceed
-/// [`BAGGAGE_BYTES`] or [`BAGGAGE_MEMBERS`].
+/// Writes the member `name=key` at the start of `list`, in the place of all members of that name.
+/// Returns `None` if the result would exceed [`BAGGAGE_BYTES`] or [`BAGGAGE_MEMBERS`].
 ///
-/// Existing members stay unchanged, even malformed ones, because another reader may understand
-/// them. The new member is the last one, so it wins over existing members of the same name.
+/// The new member is the first one, because SDKs that truncate a list do so at its end. Other
+/// members stay unchanged, even malformed ones, because another reader may understand them.
 #[must_use]
 pub fn insert(list: &[u8], name: &str, key: &RoutingKey) -> Option<Vec<u8>> {
-    let members = list.split(|byte| *byte == b',').filter(|member| !trim_ows(member).is_empty());
-    if members.count() >= BAGGAGE_MEMBERS {
-        return None;
+    let mut longer = [name.as_bytes(), b"=", key.as_bytes()].concat();
+    let mut members: usize = 1;
+    for member in list.split(|byte| *byte == b',') {
+        if !has_name(member, name.as_bytes()) && !trim_ows(member).is_empty() {
+            longer.push(b',');
+            longer.extend_from_slice(member);
+            members = members.saturating_add(1);
+        }
     }
-    let separator: &[u8] = if trim_ows(list).is_empty() { b"" } else { b"," };
-    let kept = if separator.is_empty() { &[] } else { list };
-    let longer = [kept, separator, name.as_bytes(), b"=", key.as_bytes()].concat();
-    (longer.len() <= BAGGAGE_BYTES).then_some(longer)
+    (members <= BAGGAGE_MEMBERS && longer.len() <= BAGGAGE_BYTES).then_some(longer)
 }
 
 /// Returns the members of `list`, the last one first.
@@ -118,6 +121,14 @@ fn value_of<'a>(member: &'a [u8], name: &[u8]) -> Member<'a> {
         [] | [b';', ..] => Member::Malformed,
         _ => Member::Foreign,
     }
+}
+
+/// Whether `member` has this name, whatever its value.
+///
+/// Apart from [`value_of`], which the compiler inlines only where it is called once.
+fn has_name(member: &[u8], name: &[u8]) -> bool {
+    let rest = trim_ows_start(member).strip_prefix(name).map(trim_ows_start);
+    matches!(rest, Some([] | [b'=' | b';', ..]))
 }
 
 /// Whether `value` is `*baggage-octet`, with two hexadecimal digits after each `%`.

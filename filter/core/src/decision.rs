@@ -44,6 +44,8 @@ pub struct Decision<'t> {
     pub destination: Option<Destination>,
     /// The route for the key and the destination.
     pub route: Option<&'t Route>,
+    /// Whether the request may ask for an explanation, and does. The caller sets it.
+    pub explained: bool,
     /// Whether the client sent the dispatch header.
     forged: bool,
     /// The new value of the request's `baggage`.
@@ -59,6 +61,7 @@ impl<'t> Decision<'t> {
             key: None,
             destination: None,
             route: None,
+            explained: false,
             forged: false,
             baggage: None,
         }
@@ -94,9 +97,9 @@ impl<'t> Decision<'t> {
     }
 
     fn local_response(&self) -> Option<LocalResponse> {
-        let (target, port) = self.target()?;
         let (key, _) = self.key.as_ref()?;
-        Some(LocalResponse::unavailable(key, &target, port))
+        let target = if self.explained { self.target() } else { None };
+        Some(LocalResponse::unavailable(key, target))
     }
 
     fn search(&mut self, request: &impl Request) -> Reason {

@@ -10,7 +10,7 @@ use crate::{
 pub struct Effect {
     /// The edit that directs Envoy to the target, or that removes a client's dispatch header.
     pub dispatch: Option<HeaderEdit>,
-    /// The new value of `baggage`: the previous value and the injected member.
+    /// The new value of `baggage`: the injected member and the other members of the request.
     pub baggage: Option<Vec<u8>>,
     /// The response that the client gets from the filter, instead of one from the upstream.
     pub response: Option<LocalResponse>,
@@ -54,15 +54,17 @@ pub struct LocalResponse {
 }
 
 impl LocalResponse {
-    /// A 503 that names the key and the unavailable target.
-    pub(crate) fn unavailable(key: &RoutingKey, target: &str, port: u16) -> Self {
-        Self {
-            status: 503,
-            headers: vec![("content-type", "text/plain".into()), (SANDBOX_HEADER, key.to_string())],
-            body: format!(
-                "skycap: target `{target}:{port}` of key `{key}` is unavailable, and \
-                 `onUnavailable` is `fail`\n"
-            ),
-        }
+    /// A 503 that names the key, and the unavailable target if the request may ask for it.
+    pub(crate) fn unavailable(key: &RoutingKey, target: Option<(String, u16)>) -> Self {
+        let target = match target {
+            Some((name, port)) => format!("target `{name}:{port}`"),
+            None => "a target".into(),
+        };
+        let body = format!(
+            "skycap: {target} of key `{key}` is unavailable, and `onUnavailable` is `fail`\n"
+        );
+        let headers =
+            vec![("content-type", "text/plain".into()), (SANDBOX_HEADER, key.to_string())];
+        Self { status: 503, headers, body }
     }
 }

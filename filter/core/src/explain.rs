@@ -2,6 +2,8 @@
 
 use core::{error::Error, fmt, str::FromStr};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::serde_as_text::serde_as_text;
 
 /// Which requests may ask for the decision header.
@@ -12,8 +14,11 @@ pub enum Explain {
     Off,
     /// Every request with `x-skycap-explain: 1`.
     On,
-    /// Every request whose `x-skycap-explain` is this token.
-    Token(String),
+    /// Every request whose `x-skycap-explain` is the token with this SHA-256 digest.
+    ///
+    /// The token itself is in no table, because everybody who may read a proxy's configuration can
+    /// read the table.
+    Token([u8; 32]),
 }
 
 impl Explain {
@@ -24,13 +29,23 @@ impl Explain {
     }
 
     /// Whether a request whose [`EXPLAIN_HEADER`] has this value gets the decision header.
+    // Not inlined: its stack frame would be set up for every request.
+    #[inline(never)]
     #[must_use]
     pub fn allows(&self, value: &[u8]) -> bool {
         match self {
             Self::Off => false,
             Self::On => value == b"1",
-            Self::Token(token) => value == token.as_bytes(),
+            // Digests of different tokens differ from the start, so the time of the comparison tells
+            // nothing about the token.
+            Self::Token(digest) => Sha256::digest(value).as_slice() == digest,
         }
+    }
+
+    /// Whether the header holds a secret, which must not travel upstream.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self, Self::Token(_))
     }
 }
 
@@ -38,13 +53,16 @@ impl FromStr for Explain {
     type Err = InvalidExplain;
 
     fn from_str(text: &str) -> Result<Self, InvalidExplain> {
+        if let Some(digest) = text.strip_prefix("sha256:") {
+            return parse_digest(digest).map(Self::Token).ok_or(InvalidExplain);
+        }
         match (text, text.strip_prefix("token:")) {
             ("off", _) => Ok(Self::Off),
             ("on", _) => Ok(Self::On),
             (_, Some(token))
                 if !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()) =>
             {
-                Ok(Self::Token(token.into()))
+                Ok(Self::Token(Sha256::digest(token).into()))
             }
             _ => Err(InvalidExplain),
         }
@@ -56,12 +74,29 @@ impl fmt::Display for Explain {
         match self {
             Self::Off => f.write_str("off"),
             Self::On => f.write_str("on"),
-            Self::Token(token) => write!(f, "token:{token}"),
+            Self::Token(digest) => {
+                f.write_str("sha256:")?;
+                digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
         }
     }
 }
 
-/// Hides the token, so that a log of the configuration does not contain it.
+/// Reads 64 hexadecimal digits.
+fn parse_digest(text: &str) -> Option<[u8; 32]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let mut digest = [0; 32];
+    if pairs.len() != digest.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(pairs) {
+        let text = core::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(text, 16).ok().filter(|_| pair.is_ascii() && pair[0] != b'+')?;
+    }
+    Some(digest)
+}
+
+/// Hides the digest, so that a log of the configuration does not contain it.
 impl fmt::Debug for Explain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -80,7 +115,7 @@ impl fmt::Display for InvalidExplain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "invalid value (not shown, because it may contain a token): expected `off`, `on` or \
-             `token:TOKEN`, where TOKEN is visible ASCII",
+             `token:TOKEN`, where TOKEN is visible ASCII, or `sha256:` and the digest of a token",
         )
     }
 }

@@ -24,15 +24,22 @@ impl RoutingKey {
     /// Returns [`InvalidKey`] if there are no bytes, more than 64, or other bytes than a key may
     /// contain.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidKey> {
-        Self::collect(bytes.iter().copied())
+        Self::collect(bytes.iter().copied(), None)
     }
 
-    /// Reads a key from an iterator, such as that of percent-decoded bytes.
-    pub(crate) fn collect(source: impl Iterator<Item = u8>) -> Result<Self, InvalidKey> {
+    /// Reads a key from an iterator, such as that of percent-decoded bytes, up to its end or to the
+    /// byte `end`, which no key contains.
+    pub(crate) fn collect(
+        source: impl Iterator<Item = u8>,
+        end: Option<u8>,
+    ) -> Result<Self, InvalidKey> {
         let mut bytes = [0; KEY_BYTES];
         let mut len = 0_u8;
         for byte in source {
             if !is_key_byte(byte) {
+                if Some(byte) == end {
+                    break;
+                }
                 return Err(InvalidKey::Charset);
             }
             *bytes.get_mut(usize::from(len)).ok_or(InvalidKey::TooLong)? = byte;

@@ -20,6 +20,8 @@ pub enum Reason {
     NoKey,
     /// No table has been accepted yet.
     NoTable,
+    /// Envoy did not accept the change of a request that was to go to the sandbox.
+    NotApplied,
     /// The key is known, but does not replace this destination.
     NotReplaced,
     /// The target has another port number than the destination, which dispatch `authority` cannot
@@ -36,6 +38,8 @@ pub enum Reason {
     CarrierTooLong,
     /// The client sent the dispatch header.
     ForgedDispatch,
+    /// Envoy did not accept the new value of `baggage`.
+    InjectionNotApplied,
     /// With the key, `baggage` would exceed W3C's limits.
     InjectionTooLong,
     /// A value is not a routing key.
@@ -46,12 +50,13 @@ pub enum Reason {
 
 impl Reason {
     /// All outcomes, in the order of their counters.
-    pub const OUTCOMES: [Self; 10] = [
+    pub const OUTCOMES: [Self; 11] = [
         Self::Disabled,
         Self::ForeignDestination,
         Self::NoDestination,
         Self::NoKey,
         Self::NoTable,
+        Self::NotApplied,
         Self::NotReplaced,
         Self::PortMismatch,
         Self::Routed,
@@ -60,9 +65,10 @@ impl Reason {
     ];
 
     /// All drops, in the order of their counters.
-    pub const DROPS: [Self; 5] = [
+    pub const DROPS: [Self; 6] = [
         Self::CarrierTooLong,
         Self::ForgedDispatch,
+        Self::InjectionNotApplied,
         Self::InjectionTooLong,
         Self::InvalidKey,
         Self::MalformedMember,
@@ -83,6 +89,7 @@ impl Reason {
             Self::NoDestination => "no_destination",
             Self::NoKey => "no_key",
             Self::NoTable => "no_table",
+            Self::NotApplied => "not_applied",
             Self::NotReplaced => "not_replaced",
             Self::PortMismatch => "port_mismatch",
             Self::Routed => "routed",
@@ -90,6 +97,7 @@ impl Reason {
             Self::UnknownKey => "unknown_key",
             Self::CarrierTooLong => "carrier_too_long",
             Self::ForgedDispatch => "forged_dispatch",
+            Self::InjectionNotApplied => "injection_not_applied",
             Self::InjectionTooLong => "injection_too_long",
             Self::InvalidKey => "invalid_key",
             Self::MalformedMember => "malformed_member",
@@ -109,6 +117,7 @@ impl Reason {
             }
             Self::NoKey => "no carrier of the request contains a routing key",
             Self::NoTable => "no routing table has been accepted yet",
+            Self::NotApplied => "Envoy did not accept the change of the request",
             Self::NotReplaced => "the sandbox does not replace this destination",
             Self::PortMismatch => {
                 "dispatch `authority` cannot reach a target on a different port number"
@@ -118,6 +127,7 @@ impl Reason {
             Self::UnknownKey => "no enabled sandbox or group has this key",
             Self::CarrierTooLong => "a list exceeds its length limit and is treated as absent",
             Self::ForgedDispatch => "the client sent the dispatch header, which was removed",
+            Self::InjectionNotApplied => "Envoy did not accept the new value of `baggage`",
             Self::InjectionTooLong => {
                 "the key was not added to `baggage`, which would exceed W3C's limits"
             }

@@ -47,6 +47,7 @@ const INVALID: &[Invalid] = &[
     invalid("\"enabled\":true", "\"enabled\":\"true\"", "`enabled`", "expected a boolean"),
     invalid("\"enabled\"", "\"enabeld\"", "`enabeld`", "schema version 1.0"),
     invalid("\"authority\"", "\"Authority\"", "`dispatch`", "expected `cluster-header`"),
+    invalid("token:abc", "sha256:abc", "`explain`", "`sha256:`"),
     invalid("token:abc", "token:", "`explain`", "expected `off`, `on` or `token:TOKEN`"),
     invalid("example.org", "example..org", "`clusterDomain`", "expected a DNS name"),
     invalid(CARRIERS, "[]", "`carriers`", "expected 1 to 16 carriers, found 0"),

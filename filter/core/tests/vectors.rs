@@ -192,7 +192,10 @@ fn a_member_is_inserted_within_the_limits() {
     };
     // 75 (Python): a routing key needs no encoding, so every SDK reads it as it was written.
     assert_eq!(insert("").as_deref(), Some("sandbox=pr-1"));
-    assert_eq!(insert("a=b;p , c").as_deref(), Some("a=b;p , c,sandbox=pr-1"));
+    assert_eq!(insert("a=b;p , c").as_deref(), Some("sandbox=pr-1,a=b;p , c"));
+    // Other members of the name go, so that the list names one key.
+    let old = "a=b, sandbox = x;p,sandbox,sandboxes=1,sandbox=%zz";
+    assert_eq!(insert(old).as_deref(), Some("sandbox=pr-1,a=b,sandboxes=1"));
     // 9 (W3C): 64 members must be propagated; a platform may drop one more.
     assert!(insert(&vec!["a=b"; 63].join(",")).is_some());
     assert_eq!(insert(&vec!["a=b"; 64].join(",")), None);

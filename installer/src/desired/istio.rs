@@ -1,13 +1,15 @@
 //! The objects of a compiled table on Istio: the plugin with the table in its `pluginConfig`, and
-//! the EnvoyFilter with the dispatch route.
+//! the EnvoyFilter of the dispatch.
 
 mod filters;
 mod plugin_kind;
 
 use serde_json::{Value, json};
-use skycap_core::dispatch::Dispatch;
 
-pub use self::{filters::dispatch_route, plugin_kind::PluginKind};
+pub use self::{
+    filters::{dispatch_route, early_removal},
+    plugin_kind::PluginKind,
+};
 
 use super::plan::Live;
 use crate::{
@@ -50,9 +52,7 @@ impl IstioMesh {
             if bytes > TABLE_LIMIT {
                 return Err(TooLarge { bytes }.into());
             }
-            if config.dispatch == Dispatch::ClusterHeader {
-                objects.push(self.dispatch_route()?);
-            }
+            objects.extend(self.dispatch_filter(config.dispatch, &config.cluster_domain)?);
             objects.push(plugin);
             if let Some(Canary { module, selector, .. }) = canary {
                 let mut plugin = self.plugin(CANARY, module, table)?;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use skycap_core::config::ClusterDomain;
 
 use super::PLUGIN;
 
@@ -146,7 +147,7 @@ impl Bootstrap {
         });
         let routes: Vec<_> = self
             .dispatch_route
-            .then(skycap::desired::istio::dispatch_route)
+            .then(|| skycap::desired::istio::dispatch_route(&ClusterDomain::default()))
             .into_iter()
             .chain([default])
             .collect();

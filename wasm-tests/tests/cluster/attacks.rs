@@ -28,8 +28,8 @@ fn a_namespace_fills_the_table() -> anyhow::Result<()> {
         (0..256).map(|n| format!("s{n}: {long}-{n}-{number}\n")).collect()
     };
     let data = move |number: usize| json!({"routes": routes(number), "onUnavailable": "fail"});
-    // This is not an optimised build, and etcd takes half a second for a megabyte.
-    while_under_attack("sandbox", 80, data, Duration::from_secs(4), async |fixture| {
+    // This is not an optimised build, and a megabyte takes the API server half a second.
+    while_under_attack("sandbox", 80, data, Duration::from_secs(8), async |fixture| {
         let is_full = async |fixture: &Fixture| {
             let summary = fixture.summary().await?;
             Ok(summary.bytes * 10 > TABLE_BYTES * 9 && summary.refused > 20)
@@ -172,7 +172,7 @@ async fn use_switches(fixture: &Fixture, limit: Duration, when: &str) -> anyhow:
         let off = async || Ok(!fixture.table().await?.enabled);
         let took = first_time(begun, off).await?;
         println!("{when} the attack: the kill switch after {took:?}");
-        anyhow::ensure!(took < Duration::from_secs(2), "the kill switch took {took:?}");
+        anyhow::ensure!(took < limit.max(Duration::from_secs(2)), "the kill switch took {took:?}");
         fixture.apply(&settings(json!({}))).await?;
         first_time(Instant::now(), async || has(fixture, &name).await).await?;
     }

@@ -1,6 +1,7 @@
 //! Istio's own programs between the controller and Envoy. Each sidecar listens on the ports of the
 //! Services themselves, so one test runs at a time.
 
+mod attacks;
 mod filter;
 mod install;
 mod istio_objects;

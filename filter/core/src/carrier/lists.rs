@@ -21,7 +21,7 @@ pub(super) fn find_parameter(path: &[u8], name: &str) -> Reading {
     };
     let pairs = query.split(|byte| *byte == b'&').filter_map(split_pair);
     first_of(pairs, name).map_or_else(Reading::absent, |value| {
-        RoutingKey::collect(percent_decode(value))
+        RoutingKey::collect(percent_decode(value), None)
             .map_or_else(|_| Reading::dropped(Reason::InvalidKey), Reading::key)
     })
 }

@@ -49,6 +49,8 @@ fn reference(list: &[u8]) -> Outcome {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
         (1..=64).contains(&value.len()) && value.chars().all(plain)
     };
+    // Python's SDK encodes properties into the value.
+    let last = last.map(|value| value.split(';').next().unwrap_or_default().to_owned());
     match last {
         Some(value) if is_key(&value) => Ok(value),
         Some(_) => Err(Some(Reason::InvalidKey)),
@@ -101,8 +103,28 @@ fn member() -> impl Strategy<Value = Vec<u8>> {
     ];
     const EQUALS: &[&str] = &["=", "=", "=", "=", "= ", "=\t", "", "=="];
     const VALUES: &[&str] = &[
-        "pr-1", "pr-12", "Pr.1_~", "pr%2D1", "%70r%2d1", "pr-1 ", "pr-1\t ", "", "%zz", "%", "%2",
-        "p%2Fr", "p%C3%A9", "a b", "\"", "\\", "p/r", "pr-1=x",
+        "pr-1",
+        "pr-12",
+        "Pr.1_~",
+        "pr%2D1",
+        "%70r%2d1",
+        "pr-1 ",
+        "pr-1\t ",
+        "",
+        "%zz",
+        "%",
+        "%2",
+        "p%2Fr",
+        "p%C3%A9",
+        "pr-1%3Bttl%3D1",
+        "pr-1%3b",
+        "%3Bpr-1",
+        "pr-1+%3Bp",
+        "a b",
+        "\"",
+        "\\",
+        "p/r",
+        "pr-1=x",
     ];
     const PROPERTIES: &[&str] =
         &["", "", "", ";p", " ; p=v;q", ";%zz", ";\"", "; sandbox=no", ";sandbox=no;p"];
@@ -227,9 +249,18 @@ proptest! {
     ) {
         let routing_key: RoutingKey = key.parse().expect("a key of the charset");
         let longer = baggage::insert(&list, NAME, &routing_key).expect("a list within the limits");
-        let blank = list.iter().all(|byte| matches!(byte, b' ' | b'\t'));
-        let kept = if blank { Vec::new() } else { [&list[..], b","].concat() };
-        prop_assert_eq!(&longer, &[&kept[..], b"sandbox=", key.as_bytes()].concat());
+        let ows = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let name_of = |member: &[u8]| {
+            let name = member.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+            name.iter().copied().skip_while(ows).collect::<Vec<_>>()
+        };
+        let is_other = |member: &&[u8]| {
+            !member.iter().all(ows) && name_of(member).trim_ascii_end() != NAME.as_bytes()
+        };
+        let others = list.split(|byte| *byte == b',').filter(is_other);
+        let own = format!("sandbox={key}");
+        let members: Vec<&[u8]> = std::iter::once(own.as_bytes()).chain(others).collect();
+        prop_assert_eq!(longer.escape_ascii().to_string(), members.join(&b',').escape_ascii().to_string());
         prop_assert_eq!(find(&longer), Ok(key));
     }
 

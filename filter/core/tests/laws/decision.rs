@@ -87,7 +87,7 @@ proptest! {
         let (reason, effect) = decided(&table(dispatch, true, &key, "cart.shop"), &request);
         prop_assert_eq!(reason, Reason::Routed);
         prop_assert!(matches!(effect.dispatch, Some(HeaderEdit::Set(..))));
-        let injected = (!in_baggage).then(|| format!("{other},sandbox={key}").into_bytes());
+        let injected = (!in_baggage).then(|| format!("sandbox={key},{other}").into_bytes());
         prop_assert_eq!(&effect.baggage, &injected);
 
         let dispatch_edit = owned.filter(|_| forged).map(HeaderEdit::Remove);

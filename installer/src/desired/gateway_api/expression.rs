@@ -3,7 +3,7 @@
 //! It agrees with [`skycap_core::baggage::find`] for every ASCII line that is not longer than the
 //! filter reads: exactly the member's name, exactly the key as its value, optional white space,
 //! properties, any position in the list, and each byte of the key literal or percent-encoded. It
-//! skips a malformed member, and of several members with the name the last one decides. The latter
+//! skips a malformed member, it skips properties in either form, and of several members with the name the last one decides. The latter
 //! seems to need look-ahead, but "a member that is not a well-formed `sandbox=…`" is a regular
 //! language, which the expression spells out. Property tests compare it with the filter's parser,
 //! in Rust's `regex` and in RE2.
@@ -32,7 +32,7 @@ impl MemberExpression {
         let escaped: String = name.bytes().map(literal).collect();
         Self {
             before: format!("^(?:[^,]*,)*[ \\t]*{escaped}[ \\t]*=[ \\t]*"),
-            after: format!("[ \\t]*(?:;[^,]*)?(?:,{})*$", other_member(name)),
+            after: format!("{ENCODED_PROPERTIES}[ \\t]*(?:;[^,]*)?(?:,{})*$", other_member(name)),
         }
     }
 
@@ -69,6 +69,9 @@ const MALFORMED_VALUE: &str = concat!(
     r"(?:[^,;!#-+\--:<-\[\]-~ \t][^,]*|%[0-9A-Fa-f]?(?:[^,0-9A-Fa-f][^,]*)?)",
     r"|(?:[!#$&-+\--:<-\[\]-~]|%[0-9A-Fa-f][0-9A-Fa-f])+[ \t]+[^,; \t][^,]*)",
 );
+
+/// Properties that Python's SDK encodes into the value, up to the end of the value.
+const ENCODED_PROPERTIES: &str = r"(?:%3[Bb](?:[!#$&-+\--:<-\[\]-~]|%[0-9A-Fa-f][0-9A-Fa-f])*)?";
 
 /// A byte that matches itself, inside and outside of a class, in both engines.
 fn literal(byte: u8) -> String {

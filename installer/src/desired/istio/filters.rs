@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use skycap_core::dispatch::CLUSTER_HEADER;
+use skycap_core::{
+    config::{ClusterDomain, Dispatch},
+    dispatch::CLUSTER_HEADER,
+};
 
 use super::{ENVOY_FILTER, IstioMesh};
 use crate::{
@@ -13,30 +16,37 @@ use crate::{
 };
 
 impl IstioMesh {
-    /// The dispatch route, first in every virtual host of sidecars and gateways (istio: pilot's
-    /// `INSERT_FIRST` of an `HTTP_ROUTE`).
+    /// What a dispatch needs in Envoy; `None` for dispatch `authority`, which needs nothing.
     ///
-    /// Envoy removes a client's own dispatch header before it selects a route
-    /// (`internal_only_headers` in route.proto). It does so for external clients; since 1.33, all
-    /// clients are external by default. Therefore, a forged header routes nothing even where the
-    /// module could not be loaded.
-    pub(super) fn dispatch_route(&self) -> anyhow::Result<Object> {
-        let header_removal = |context: &str| {
-            json!({
-                "applyTo": "ROUTE_CONFIGURATION",
-                "match": {"context": context},
-                "patch": {"operation": "MERGE", "value": {"internal_only_headers": [CLUSTER_HEADER]}},
-            })
-        };
-        let route = |context: &str| {
-            json!({
-                "applyTo": "HTTP_ROUTE",
-                "match": {"context": context},
-                "patch": {"operation": "INSERT_FIRST", "value": dispatch_route()},
-            })
-        };
-        let patches = CONTEXTS.map(header_removal).into_iter().chain(CONTEXTS.map(route)).collect();
-        Object::new(self.envoy_filter(DISPATCH_ROUTE, None, patches))
+    /// Envoy removes a dispatch header that comes from outside before it selects a route
+    /// (`early_header_mutation_extensions` of the connection manager; Envoy 1.25, so every Istio that
+    /// [`preflight`](crate::observed::preflight) accepts). So a client's header routes nothing, also
+    /// while the module is absent, has trapped or was rejected. `internal_only_headers` of a route
+    /// configuration would remove it only from clients that Envoy regards as external.
+    ///
+    /// For dispatch `cluster-header`, the dispatch route is the first one in every virtual host of
+    /// sidecars and gateways (istio: pilot's `INSERT_FIRST` of an `HTTP_ROUTE`).
+    pub(super) fn dispatch_filter(
+        &self,
+        dispatch: Dispatch,
+        domain: &ClusterDomain,
+    ) -> anyhow::Result<Option<Object>> {
+        let Some(header) = dispatch.owned_header() else { return Ok(None) };
+        let mut patches: Vec<_> = CONTEXTS
+            .iter()
+            .map(|context| patch_connection_manager(context, &early_removal(header)))
+            .collect();
+        if dispatch == Dispatch::ClusterHeader {
+            patches.extend(CONTEXTS.iter().map(|context| {
+                let route = dispatch_route(domain);
+                json!({
+                    "applyTo": "HTTP_ROUTE",
+                    "match": {"context": context},
+                    "patch": {"operation": "INSERT_FIRST", "value": route},
+                })
+            }));
+        }
+        Object::new(self.envoy_filter(DISPATCH_ROUTE, None, patches)).map(Some)
     }
 
     /// An additional access log for requests that have baggage.
@@ -67,21 +77,8 @@ impl IstioMesh {
                 "log_format": {"json_format": line},
             },
         });
-        let connection_manager = json!({
-            "name": CONNECTION_MANAGER,
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "access_log": [logger],
-            },
-        });
-        let patches = CONTEXTS.map(|context| {
-            let chain = json!({"filter": {"name": CONNECTION_MANAGER}});
-            json!({
-                "applyTo": "NETWORK_FILTER",
-                "match": {"context": context, "listener": {"filterChain": chain}},
-                "patch": {"operation": "MERGE", "value": connection_manager},
-            })
-        });
+        let log = json!({"access_log": [logger]});
+        let patches = CONTEXTS.map(|context| patch_connection_manager(context, &log));
         self.envoy_filter(ACCESS_LOG, None, patches.into())
     }
 
@@ -135,14 +132,54 @@ impl IstioMesh {
     }
 }
 
+/// A patch that merges fields into Envoy's HTTP connection manager.
+fn patch_connection_manager(context: &str, fields: &Value) -> Value {
+    let mut config = fields.clone();
+    config["@type"] = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager".into();
+    json!({
+        "applyTo": "NETWORK_FILTER",
+        "match": {
+            "context": context,
+            "listener": {"filterChain": {"filter": {"name": CONNECTION_MANAGER}}},
+        },
+        "patch": {
+            "operation": "MERGE",
+            "value": {"name": CONNECTION_MANAGER, "typed_config": config},
+        },
+    })
+}
+
+/// The field of a connection manager by which Envoy removes a header before it selects a route.
+#[must_use]
+pub fn early_removal(header: &str) -> Value {
+    json!({"early_header_mutation_extensions": [{
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": [{"remove": header}],
+        },
+    }]})
+}
+
+/// The form of the clusters that the dispatch route accepts: a port of a Service, without a subset.
+/// Envoy has more clusters, such as its own admin interface (`prometheus_stats`) and istiod
+/// (`xds-grpc`).
+fn service_cluster(domain: &ClusterDomain) -> String {
+    let domain = domain.as_str().replace('.', "\\.");
+    format!("outbound\\|[0-9]+\\|\\|[a-z0-9-]+\\.[a-z0-9-]+\\.svc\\.{domain}")
+}
+
 /// The route that sends a request to the cluster that its dispatch header names.
 #[must_use]
-pub fn dispatch_route() -> Value {
+pub fn dispatch_route(domain: &ClusterDomain) -> Value {
     json!({
         "name": "skycap",
         "match": {
             "prefix": "/",
-            "headers": [{"name": CLUSTER_HEADER, "present_match": true}],
+            "headers": [{
+                "name": CLUSTER_HEADER,
+                "string_match": {"safe_regex": {"regex": service_cluster(domain)}},
+            }],
         },
         "route": {
             "cluster_header": CLUSTER_HEADER,
