@@ -17,6 +17,9 @@ pub const CONTROLLER: &str = "skycap-controller";
 /// The ValidatingAdmissionPolicy on fragments and settings.
 pub const FRAGMENTS_POLICY: &str = "skycap-fragments";
 
+/// The ValidatingAdmissionPolicy on what the controller writes.
+pub const CONTROLLER_POLICY: &str = "skycap-controller";
+
 /// The WasmPlugin or TrafficExtension with the table.
 pub const PLUGIN: &str = "skycap";
 /// The canary's plugin, and the EnvoyFilter that removes [`PLUGIN`] from the canary's workloads.

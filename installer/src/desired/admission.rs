@@ -1,4 +1,7 @@
-//! The ValidatingAdmissionPolicy: it rejects malformed fragments and settings at `kubectl apply`,
+//! The ValidatingAdmissionPolicies: one on fragments and settings, and one on what the controller
+//! writes ([`controller_policy`]).
+//!
+//! The policy on fragments rejects malformed fragments and settings at `kubectl apply`,
 //! as far as CEL can check them.
 //!
 //! The controller rejects the same and more (CEL cannot read the YAML in `routes`), so a cluster
@@ -7,10 +10,12 @@
 //! [`Settings::parse`](crate::table::settings::Settings::parse) reject too; a test compares them.
 
 mod checks;
+mod controller;
 
 use serde_json::{Value, json};
 
 use self::checks::{Check, all_checks};
+pub use self::controller::controller_policy;
 use crate::{
     names::{FRAGMENTS_POLICY, KIND_LABEL, NAMESPACE, ROLLOUT, SETTINGS},
     objects::object,

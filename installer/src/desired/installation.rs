@@ -40,8 +40,11 @@ impl Installation {
             ("rbac.yaml", "The controller's permissions: only those that it needs.", self.rbac()),
             (
                 "admission.yaml",
-                "Rejects malformed fragments at `kubectl apply`, as far as CEL can check them.",
-                admission::policy(),
+                "Rejects malformed fragments at `kubectl apply`, and limits what the controller may write.",
+                admission::policy()
+                    .into_iter()
+                    .chain(admission::controller_policy(&self.mesh))
+                    .collect(),
             ),
             (
                 "settings.yaml",

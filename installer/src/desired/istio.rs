@@ -7,7 +7,7 @@ mod plugin_kind;
 use serde_json::{Value, json};
 
 pub use self::{
-    filters::{dispatch_route, early_removal},
+    filters::{CONTEXTS, dispatch_route, early_removal, patch_connection_manager},
     plugin_kind::PluginKind,
 };
 
@@ -106,6 +106,11 @@ impl IstioMesh {
     #[must_use]
     pub fn plugin_name(&self) -> String {
         format!("{}.{PLUGIN}", self.root_namespace)
+    }
+
+    /// The names of the HTTP filter that Istio may make of the plugin.
+    pub(crate) fn filter_names(&self) -> Vec<String> {
+        self.plugin.filter_names(&self.plugin_name())
     }
 
     /// The URL of the module in the cluster's plugin; `None` if there is no plugin.

@@ -107,7 +107,7 @@ impl IstioMesh {
                 "patch": {"operation": "REMOVE"},
             })
         };
-        let filters = self.plugin.filter_names(&self.plugin_name());
+        let filters = self.filter_names();
         let patches = CONTEXTS
             .iter()
             .flat_map(|context| filters.iter().map(|filter| patch(context, filter)))
@@ -133,7 +133,8 @@ impl IstioMesh {
 }
 
 /// A patch that merges fields into Envoy's HTTP connection manager.
-fn patch_connection_manager(context: &str, fields: &Value) -> Value {
+#[must_use]
+pub fn patch_connection_manager(context: &str, fields: &Value) -> Value {
     let mut config = fields.clone();
     config["@type"] = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager".into();
     json!({
@@ -203,5 +204,5 @@ pub fn dispatch_route(domain: &ClusterDomain) -> Value {
 }
 
 /// Outbound requests of sidecars, and requests through gateways.
-const CONTEXTS: [&str; 2] = ["SIDECAR_OUTBOUND", "GATEWAY"];
+pub const CONTEXTS: [&str; 2] = ["SIDECAR_OUTBOUND", "GATEWAY"];
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";

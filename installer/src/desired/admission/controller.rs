@@ -1,0 +1,239 @@
+//! The ValidatingAdmissionPolicy on the controller's own writes: a controller that was taken over can
+//! write into the mesh only what skycap writes.
+//!
+//! RBAC limits kinds and names, not contents. With `patch` on an EnvoyFilter in Istio's root namespace,
+//! one can put Lua into every proxy, or take a JWT filter out of it; with `patch` on a plugin, load
+//! another module, or reject every request. This policy applies only to the controller's
+//! ServiceAccount, and fails closed: if it cannot be evaluated, the write is rejected, and routing
+//! goes on with the last table.
+
+use serde_json::{Value, json};
+use skycap_core::config::{ClusterDomain, Dispatch};
+
+use crate::{
+    desired::istio::{
+        CONTEXTS, IstioMesh, dispatch_route, early_removal, patch_connection_manager,
+    },
+    names::{
+        CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, MANAGED_BY, MANAGER, NAMESPACE,
+        PLUGIN,
+    },
+    objects::object,
+};
+
+/// The policy and its binding, for what the controller writes on this mesh.
+#[must_use]
+pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
+    let rule = |group: &str, resources: &[&str], operations: &[&str]| {
+        json!({
+            "apiGroups": [group], "apiVersions": ["*"], "resources": resources,
+            "operations": operations,
+        })
+    };
+    let write = ["CREATE", "UPDATE"];
+    let rules = json!([
+        rule("extensions.istio.io", &["wasmplugins", "trafficextensions"], &write),
+        rule("networking.istio.io", &["envoyfilters"], &write),
+        rule("gateway.networking.k8s.io", &["httproutes"], &["CREATE", "UPDATE", "DELETE"]),
+    ]);
+    let user =
+        format!("request.userInfo.username == 'system:serviceaccount:{NAMESPACE}:{CONTROLLER}'");
+    let spec = json!({
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": rules},
+        "matchConditions": [{"name": "is-the-controller", "expression": user}],
+        "variables": [
+            {"name": "isRoute", "expression": "request.resource.resource == 'httproutes'"},
+            {"name": "isFilter", "expression": "request.resource.resource == 'envoyfilters'"},
+            {"name": "isPlugin", "expression": "!variables.isRoute && !variables.isFilter"},
+            {"name": "wasm", "expression": "request.resource.resource == 'trafficextensions' ? object.spec.wasm : object.spec"},
+        ],
+        "validations": validations(mesh),
+    });
+    let group = "admissionregistration.k8s.io/v1";
+    let binding = json!({"spec": {"policyName": CONTROLLER_POLICY, "validationActions": ["Deny"]}});
+    vec![
+        object(group, "ValidatingAdmissionPolicy", None, CONTROLLER_POLICY, json!({"spec": spec})),
+        object(group, "ValidatingAdmissionPolicyBinding", None, CONTROLLER_POLICY, binding),
+    ]
+}
+
+fn validations(mesh: &IstioMesh) -> Vec<Value> {
+    let plugin = |expression: &str, message: &str| {
+        check(&format!("!variables.isPlugin || ({expression})"), message)
+    };
+    let filter = |expression: &str, message: &str| {
+        check(&format!("!variables.isFilter || ({expression})"), message)
+    };
+    let root = &mesh.root_namespace;
+    let fields = "['url', 'pluginName', 'failStrategy', 'pluginConfig', 'imagePullSecret', 'match', 'selector']";
+    vec![
+        check(
+            &format!(
+                "variables.isRoute || (request.namespace == '{root}' && request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}'])"
+            ),
+            "the controller writes only its own objects",
+        ),
+        plugin(
+            &format!(
+                "variables.wasm.all(field, field in {fields}) && object.spec.all(field, field in ['wasm'] + {fields})"
+            ),
+            "the controller sets no other field of a plugin",
+        ),
+        plugin(
+            &format!(
+                "variables.wasm.url.matches({})",
+                cel(&json!(module_pattern(&mesh.module_url)))
+            ),
+            "the module must be of the repository that was installed, pinned by its digest",
+        ),
+        plugin("variables.wasm.failStrategy == 'FAIL_OPEN'", "a plugin must fail open"),
+        plugin(
+            "object.spec.match == [{'mode': 'CLIENT'}]",
+            "a plugin is for outbound requests only",
+        ),
+        plugin(
+            &format!("(request.name == '{CANARY}') == has(object.spec.selector)"),
+            "only the canary's plugin has a selector",
+        ),
+        filter(
+            &format!(
+                "(request.name == '{CANARY}') == has(object.spec.workloadSelector) && object.spec.all(field, field in ['configPatches', 'workloadSelector'])"
+            ),
+            "only the canary's EnvoyFilter selects workloads",
+        ),
+        filter(
+            &format!(
+                "request.name == '{CANARY}' || object.spec.configPatches.all(patch, {})",
+                dispatch_patch()
+            ),
+            "an EnvoyFilter may hold only the patches of skycap's dispatch",
+        ),
+        filter(
+            &format!(
+                "request.name == '{CANARY}' || object.spec.configPatches.filter(patch, patch.applyTo == 'NETWORK_FILTER').map(patch, patch.match.context) == {}",
+                cel(&json!(CONTEXTS))
+            ),
+            "the dispatch header of clients must be removed",
+        ),
+        filter(
+            &format!(
+                "request.name != '{CANARY}' || object.spec.configPatches.all(patch, {})",
+                removal_patch(mesh)
+            ),
+            "the canary's EnvoyFilter may only remove skycap's own plugin",
+        ),
+        check(&own_route(), "the controller writes only its own HTTPRoutes of Services"),
+    ]
+}
+
+fn check(expression: &str, message: &str) -> Value {
+    json!({"expression": expression, "message": format!("skycap: {message}")})
+}
+
+/// A patch of the dispatch: as [`IstioMesh`] writes it, with any cluster domain.
+fn dispatch_patch() -> String {
+    let headers = [Dispatch::ClusterHeader, Dispatch::Header].into_iter();
+    let removals: Vec<_> = headers
+        .filter_map(Dispatch::owned_header)
+        .flat_map(|header| {
+            CONTEXTS.map(|context| patch_connection_manager(context, &early_removal(header)))
+        })
+        .collect();
+    let mut route = dispatch_route(&ClusterDomain::default());
+    let matched = route["match"].take();
+    let header = &matched["headers"][0]["name"];
+    let prefix = r"outbound\|[0-9]+\|\|[a-z0-9-]+\.[a-z0-9-]+\.svc\.";
+    let fields = route.as_object().into_iter().flatten().filter(|(name, _)| *name != "match");
+    let same: String = fields
+        .map(|(name, value)| format!(" && patch.patch.value.{name} == {}", cel(value)))
+        .collect();
+    let names: Vec<_> = route.as_object().into_iter().flat_map(|route| route.keys()).collect();
+    format!(
+        "patch in {} || (patch.applyTo == 'HTTP_ROUTE' && patch.match.all(field, field == 'context') \
+         && patch.patch.operation == 'INSERT_FIRST' && patch.patch.all(field, field in ['operation', 'value']) \
+         && patch.patch.value.all(field, field in {}){same} \
+         && patch.patch.value.match.all(field, field in ['prefix', 'headers']) \
+         && patch.patch.value.match.headers.size() == 1 \
+         && patch.patch.value.match.headers.all(header, header.name == {} \
+         && header.all(field, field in ['name', 'string_match']) \
+         && header.string_match.all(field, field == 'safe_regex') \
+         && header.string_match.safe_regex.regex.startsWith({})))",
+        cel(&json!(removals)),
+        cel(&json!(names)),
+        cel(header),
+        cel(&json!(prefix)),
+    )
+}
+
+/// A patch that removes skycap's own plugin from the canary's workloads.
+fn removal_patch(mesh: &IstioMesh) -> String {
+    let filters = mesh.filter_names();
+    format!(
+        "patch.applyTo == 'HTTP_FILTER' && patch.patch == {{'operation': 'REMOVE'}} && \
+         patch.match.listener.filterChain.filter.subFilter.name in {}",
+        cel(&json!(filters))
+    )
+}
+
+/// HTTPRoutes that skycap created, whose parents are Services.
+fn own_route() -> String {
+    let is_own = |object: &str| {
+        format!("{object}.metadata.?labels[?'{MANAGED_BY}'].orValue('') == '{MANAGER}'")
+    };
+    format!(
+        "!variables.isRoute || ((request.operation == 'CREATE' || {}) && (request.operation == 'DELETE' || \
+         ({} && object.spec.parentRefs.all(parent, parent.kind == 'Service'))))",
+        is_own("oldObject"),
+        is_own("object"),
+    )
+}
+
+/// A regular expression (RE2) for the modules that the controller may name.
+///
+/// From a registry, a module of the same repository, pinned by its digest. Files are for tests, and
+/// another scheme has no digest, so there the folder must be the same.
+fn module_pattern(url: &str) -> String {
+    let literal = |text: &str| {
+        text.chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_string()
+                } else {
+                    format!("\\x{{{:x}}}", u32::from(c))
+                }
+            })
+            .collect::<String>()
+    };
+    match url.split_once("://") {
+        Some(("oci", rest)) => {
+            let repository = rest.split_once('@').map_or(rest, |(repository, _)| repository);
+            // A tag is behind the last slash; a colon before it is that of a port.
+            let slash = repository.rfind('/').unwrap_or(0);
+            let end = repository[slash..].find(':').map_or(repository.len(), |colon| slash + colon);
+            format!("^oci://{}@sha256:[0-9a-f]{{64}}$", literal(&repository[..end]))
+        }
+        Some(("file", _)) => "^file://".into(),
+        _ => {
+            let folder = url.rfind('/').map_or(url, |slash| &url[..=slash]);
+            format!("^{}[^/]+$", literal(folder))
+        }
+    }
+}
+
+/// A value as a literal of CEL, whose strings and numbers are written as in JSON. The values of a map
+/// must be of one type there, so those of maps are declared as `dyn`.
+fn cel(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(cel).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| {
+                format!("{}: dyn({})", Value::from(name.as_str()), cel(value))
+            });
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
