@@ -106,7 +106,7 @@ impl Parts {
             self.unwanted.extend(mesh.references());
             return;
         }
-        match mesh.objects(compilation) {
+        match mesh.objects(compilation, live) {
             Ok(objects) => {
                 let (foreign, own): (Vec<_>, Vec<_>) = objects
                     .into_iter()

@@ -1,6 +1,6 @@
 //! The verdict on a canary depends only on the metrics of its sidecar and of another one.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use skycap::{
     module::verdict::{Defect, Limits, StartFailure, Trial, Verdict},
@@ -16,6 +16,7 @@ fn healthy(second: u32) -> ProxyMetrics {
         workers: 1.0,
         vm_seconds: second * 2.0,
         decided: PAST + second * 10.0,
+        outcomes: outcomes(PAST * 0.1 + second, PAST * 0.9 + second * 9.0),
         requests: PAST + second * 10.0,
         latency_ms_sum: PAST + second * 10.0,
         latency_ms_count: PAST + second * 10.0,
@@ -28,8 +29,20 @@ fn before() -> ProxyMetrics {
     ProxyMetrics { vms: 0.0, vm_seconds: 0.0, ..healthy(0) }
 }
 
+/// One of ten requests is routed.
+fn outcomes(routed: f64, no_key: f64) -> BTreeMap<String, f64> {
+    [("routed".to_owned(), routed), ("no_key".to_owned(), no_key)].into()
+}
+
+/// From this second of the trial on, no request is routed.
+fn routes_nothing_from(start: u32, second: u32) -> ProxyMetrics {
+    let routed = f64::from(second.min(start));
+    let outcomes = outcomes(PAST * 0.1 + routed, PAST * 0.9 + f64::from(second) * 10.0 - routed);
+    ProxyMetrics { outcomes, ..healthy(second) }
+}
+
 fn without_requests(second: u32) -> ProxyMetrics {
-    ProxyMetrics { requests: PAST, decided: PAST, ..healthy(second) }
+    ProxyMetrics { requests: PAST, decided: PAST, outcomes: healthy(0).outcomes, ..healthy(second) }
 }
 
 /// A fraction of the requests gets a 5xx.
@@ -69,7 +82,7 @@ fn verdict(canary: Metrics, other: Metrics) -> Option<Verdict> {
 
 #[test]
 fn a_healthy_canary_is_promoted() {
-    let cases: [(&str, Metrics, Metrics); 5] = [
+    let cases: [(&str, Metrics, Metrics); 6] = [
         ("healthy", healthy, healthy),
         (
             "its proxy restarts during the trial",
@@ -82,6 +95,11 @@ fn a_healthy_canary_is_promoted() {
             healthy,
         ),
         ("as many failures as elsewhere", |s| failing(s, 0.05), |s| failing(s, 0.05)),
+        (
+            "the kill switch is used during the trial",
+            |second| routes_nothing_from(8, second),
+            |second| routes_nothing_from(9, second),
+        ),
         ("as slow as elsewhere", |s| slow(s, 10.0), |s| slow(s, 10.0)),
     ];
     for (about, canary, other) in cases {
@@ -92,7 +110,7 @@ fn a_healthy_canary_is_promoted() {
 
 #[test]
 fn a_bad_canary_is_backed_out_with_its_defect() {
-    let cases: [(&str, Metrics, IsExpected); 8] = [
+    let cases: [(&str, Metrics, IsExpected); 10] = [
         (
             "it never runs",
             |_| before(),
@@ -130,6 +148,19 @@ fn a_bad_canary_is_backed_out_with_its_defect() {
             "it is slow",
             |second| slow(second, 10.0),
             |defect| matches!(defect, Defect::Latency { mean, before: 1.0 } if (10.9..11.1).contains(mean)),
+        ),
+        (
+            "it routes nothing",
+            |second| routes_nothing_from(0, second),
+            |defect| matches!(defect, Defect::Outcome { outcome, share: 0.0, .. } if outcome == "routed"),
+        ),
+        (
+            "it routes every request",
+            |second| {
+                let outcomes = outcomes(PAST * 0.1 + f64::from(second) * 10.0, PAST * 0.9);
+                ProxyMetrics { outcomes, ..healthy(second) }
+            },
+            |defect| matches!(defect, Defect::Outcome { .. }),
         ),
         ("it has no requests", without_requests, |defect| *defect == Defect::NoTraffic),
     ];

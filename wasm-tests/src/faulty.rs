@@ -11,6 +11,10 @@ pub enum Fault {
     Traps,
     /// It takes some milliseconds for each request.
     IsSlow,
+    /// It finds a key in no request.
+    RoutesNothing,
+    /// It finds another key in each request.
+    RoutesWrong,
 }
 
 /// A module with this fault. `plugin` is the label of its counters.
@@ -24,8 +28,10 @@ pub fn module(fault: Fault, plugin: &str) -> anyhow::Result<Vec<u8>> {
             (1, "(if (i32.eq (global.get $requests) (i32.const 30)) (then unreachable))")
         }
         Fault::IsSlow => (1, SLOW),
+        Fault::RoutesNothing | Fault::RoutesWrong => (1, ""),
     };
-    let (data, define) = counters(plugin);
+    let outcome = if fault == Fault::RoutesWrong { "unknown_key" } else { "no_key" };
+    let (data, define) = counters(plugin, outcome);
     let text = format!(
         r#"(module
   (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
@@ -60,12 +66,12 @@ pub fn module(fault: Fault, plugin: &str) -> anyhow::Result<Vec<u8>> {
 
 /// The names of the counters as data, 128 bytes apart, and the calls that define them. Their ids are
 /// written from byte 512 on.
-fn counters(plugin: &str) -> (String, String) {
+fn counters(plugin: &str, outcome: &str) -> (String, String) {
     let labelled = |name: &str| format!("{name}.plugin=.={plugin};.;");
     let names = [
         labelled("skycap_vms_total"),
         labelled("skycap_vm_milliseconds_total"),
-        "skycap_requests_total.outcome=.=no_key;.;".to_owned(),
+        format!("skycap_requests_total.outcome=.={outcome};.;"),
     ];
     let (mut data, mut define) = (Vec::new(), Vec::new());
     for (index, name) in names.iter().enumerate() {

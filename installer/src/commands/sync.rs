@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     desired::{Desired, named_objects},
+    module::trial,
     observed::{
         api,
         snapshot::{read, read_policies},
@@ -45,14 +46,18 @@ impl SyncArgs {
         let client = globals.connect().await?;
         let (meshes, mesh) = module.over_existing(mesh, &client).await?;
         let now = Timestamp::now();
-        let mut input =
-            if files.are_given() { files.input(now)? } else { read(&client, now).await? };
+        let files_given = files.are_given();
+        let mut input = if files_given { files.input(now)? } else { read(&client, now).await? };
         let mut live = api::read(&client, &named_objects(&meshes, &mesh)).await?;
         if meshes.take_http_routes() {
             // Also with files: routes of others in the cluster must not be overwritten.
             let (policies, own) = read_policies(&client).await?;
             live.extend(own);
             input.policies = policies;
+        }
+        if files_given {
+            // A promoted module and a canary stay: files with sandboxes say nothing about them.
+            input.set_rollout(trial::read(&client).await?);
         }
         let compilation = compile(&input, now);
         let desired = Desired::new(&meshes, &mesh, &input, &compilation, &live)?;

@@ -7,13 +7,19 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Bytes, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, task::JoinHandle};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::telemetry::Metrics;
 
@@ -47,17 +53,41 @@ pub(super) async fn start(
         format!("cannot listen on `{listen}`; choose another address with --listen")
     })?;
     Ok(tokio::spawn(async move {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            // Without a permit, clients wait in the backlog of the listener.
+            let Ok(permit) = connections.clone().acquire_owned().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                // Such as too many open files, which lasts for a while.
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
             let (health, metrics) = (health.clone(), metrics.clone());
-            let service = service_fn(move |request: Request<_>| {
-                let response = answer(request.uri().path(), &health, &metrics);
-                async { Ok::<_, Infallible>(response) }
+            tokio::spawn(async move {
+                // An error or a timeout concerns only this client, which may just have disconnected.
+                let _ = timeout(CONNECTION_TIME, serve(stream, health, metrics)).await;
+                drop(permit);
             });
-            // An error here concerns only this client, which may just have disconnected.
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     }))
+}
+
+async fn serve(
+    stream: TcpStream,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+) -> Result<(), hyper::Error> {
+    let service = service_fn(move |request: Request<_>| {
+        let response = answer(request.uri().path(), &health, &metrics);
+        async { Ok::<_, Infallible>(response) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_headers(64)
+        .max_buf_size(16 << 10)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
 }
 
 fn answer(path: &str, health: &Health, metrics: &Metrics) -> Response<Full<Bytes>> {
@@ -81,3 +111,12 @@ fn answer(path: &str, health: &Health, metrics: &Metrics) -> Response<Full<Bytes
     }
     response
 }
+
+/// How many clients are served at once: a few scrapers and the kubelet.
+const CONNECTIONS: usize = 32;
+/// How long a client may take for the headers of a request.
+const HEADER_TIME: Duration = Duration::from_secs(5);
+/// How long a connection lives. A scraper that keeps one open opens another.
+const CONNECTION_TIME: Duration = Duration::from_secs(120);
+/// How long to wait after a connection could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);

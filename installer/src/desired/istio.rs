@@ -4,6 +4,7 @@
 mod filters;
 mod plugin_kind;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use self::{
@@ -37,15 +38,17 @@ pub struct IstioMesh {
 }
 
 impl IstioMesh {
-    /// The objects for a compilation; none if the settings are rejected.
+    /// The objects for a compilation; none if the settings are rejected. If the record of the rollout
+    /// is rejected, each workload keeps the module that it has in `live`.
     ///
     /// # Errors
     /// [`TooLarge`]: the API server would reject the table.
-    pub fn objects(&self, compilation: &Compilation) -> anyhow::Result<Vec<Object>> {
+    pub fn objects(&self, compilation: &Compilation, live: &Live) -> anyhow::Result<Vec<Object>> {
         let mut objects = Vec::new();
         if let Some(config) = &compilation.config {
             let table = serde_json::to_value(config)?;
-            let Rollout { module, canary, .. } = &compilation.rollout;
+            let rollout = compilation.rollout.clone().unwrap_or_else(|| self.rollout_of(live));
+            let Rollout { module, canary, .. } = &rollout;
             let module = module.as_ref().unwrap_or(&self.module_url);
             let plugin = self.plugin(PLUGIN, module, table.clone())?;
             let bytes = plugin.bytes();
@@ -119,11 +122,34 @@ impl IstioMesh {
         self.wasm_of(live)?.get("url")?.as_str()
     }
 
+    /// Which module serves which workloads in the cluster, by the plugins that are there.
+    fn rollout_of(&self, live: &Live) -> Rollout {
+        let canary = || {
+            let selector = self.spec_of(live, CANARY)?.pointer("/selector/matchLabels")?;
+            Some(Canary {
+                module: self.wasm_named(live, CANARY)?.get("url")?.as_str()?.to_owned(),
+                selector: serde_json::from_value(selector.clone()).ok()?,
+                until: Timestamp::MAX,
+            })
+        };
+        let module = self.module_of(live).map(str::to_owned);
+        Rollout { module, canary: canary(), outcome: None }
+    }
+
     fn wasm_of<'a>(&self, live: &'a Live) -> Option<&'a Value> {
+        self.wasm_named(live, PLUGIN)
+    }
+
+    fn spec_of<'a>(&self, live: &'a Live, name: &str) -> Option<&'a Value> {
         let (api_version, kind) = self.plugin.kind();
-        let is_plugin =
-            |reference: &&ObjectRef| reference.kind == kind && reference.api_version == api_version;
-        let spec = &live.get(self.references().iter().find(is_plugin)?)?.data["spec"];
+        let is_plugin = |reference: &&ObjectRef| {
+            reference.kind == kind && reference.api_version == api_version && reference.name == name
+        };
+        live.get(self.references().iter().find(is_plugin)?)?.data.get("spec")
+    }
+
+    fn wasm_named<'a>(&self, live: &'a Live, name: &str) -> Option<&'a Value> {
+        let spec = self.spec_of(live, name)?;
         match self.plugin {
             PluginKind::WasmPlugin => Some(spec),
             PluginKind::TrafficExtension => spec.get("wasm"),

@@ -7,6 +7,7 @@
 //! | the VMs together run for less time than has passed | one of them has trapped, and its requests bypass the module |
 //! | requests are answered and not decided | the same, if the VM still runs |
 //! | the 5xx rate rises | compared with the sidecar before the trial, and with other sidecars now |
+//! | another share of the requests has an outcome such as `routed` | compared with the sidecar before the trial, and with the change in other sidecars: a module that routes nothing answers quickly and without errors |
 //! | the latency rises | compared with the sidecar before the trial, and with the change in other sidecars |
 
 mod defect;
@@ -18,6 +19,8 @@ pub use self::{
     defect::{Defect, StartFailure},
     evidence::{Evidence, Traffic},
 };
+use skycap_core::reason::Reason;
+
 use crate::observed::sidecars::{ProxyMetrics, Sidecars};
 
 /// When a canary counts as bad, and how long it is watched.
@@ -120,6 +123,13 @@ impl Trial {
         let end = self.all_running.map(|start| start + self.limits.window);
         let left = end.map(|end| end.saturating_sub(elapsed));
         let is_over = left.is_some_and(|left| left.is_zero()) && self.not_running.is_empty();
+        // Counters are written once a second, so the shares of a short time differ by chance.
+        let is_long = self.all_running.is_some_and(|start| elapsed >= start + SHARES_AFTER);
+        if let Some(defect) =
+            (is_long || is_over).then(|| outcome_defect(&evidence.traffic, &elsewhere)).flatten()
+        {
+            return Verdict::BackOut(defect, evidence);
+        }
         match is_over {
             false => Verdict::Wait(evidence, left),
             true if evidence.traffic.decided > 0.0 => Verdict::Promote(evidence),
@@ -208,6 +218,28 @@ impl Trial {
     }
 }
 
+/// A defect in what the module decides.
+fn outcome_defect(traffic: &Traffic, others: &Traffic) -> Option<Defect> {
+    let elsewhere = others.shares().unwrap_or_default();
+    traffic.shares()?.into_iter().find_map(|(outcome, share, before)| {
+        let other = elsewhere.iter().find(|(name, ..)| *name == outcome);
+        let change = other.map_or(0.0, |(_, now, past)| now - past);
+        let expected = (before + change).clamp(0.0, 1.0);
+        let is_halved = outcome == Reason::Routed.label()
+            && expected * traffic.decided >= ENOUGH
+            && share < expected / 2.0;
+        ((share - expected).abs() > SHARE || is_halved).then(|| Defect::Outcome {
+            outcome: outcome.to_owned(),
+            share,
+            expected,
+        })
+    })
+}
+
+/// How long the module must have run before shares of outcomes are compared.
+const SHARES_AFTER: Duration = Duration::from_secs(10);
+/// By how much the share of an outcome may differ from what is expected.
+const SHARE: f64 = 0.3;
 /// The number of requests from which on a mean or a share says something.
 const ENOUGH: f64 = 20.0;
 /// The number of failures below which they may be accidental.

@@ -25,8 +25,9 @@ pub struct Compilation {
     pub config: Option<PluginConfig>,
     /// The report on every fragment.
     pub report: Report,
-    /// Which module serves which workloads now.
-    pub rollout: Rollout,
+    /// Which module serves which workloads now; `None` if the record is rejected, and then what serves
+    /// now must stay.
+    pub rollout: Option<Rollout>,
     /// When the next fragment or canary expires, and the result may change.
     pub valid_until: Option<Timestamp>,
 }
@@ -64,9 +65,11 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         has_settings,
         has_settings && !settings.config.enabled,
     );
-    let mut rollout = input.rollout();
-    rollout.canary = rollout.canary_at(now).cloned();
-    let canary = rollout.canary.as_ref().map(|canary| canary.until);
+    let rollout = input.rollout().map(|mut rollout| {
+        rollout.canary = rollout.canary_at(now).cloned();
+        rollout
+    });
+    let canary = rollout.as_ref().and_then(|rollout| Some(rollout.canary.as_ref()?.until));
     let expiries = fragments.iter().filter_map(|fragment| fragment.expires).chain(canary);
     Compilation {
         config: has_settings.then_some(config),

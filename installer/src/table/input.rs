@@ -130,10 +130,9 @@ impl Input {
         self.settings().map(|settings| settings.meshes.clone()).unwrap_or_default()
     }
 
-    /// Which module serves which workloads; if the record is rejected, the module that skycap was
-    /// installed with serves all of them.
-    pub(crate) fn rollout(&self) -> Rollout {
-        self.rollout.clone().unwrap_or_default()
+    /// Which module serves which workloads; `None` if the record is rejected.
+    pub(crate) fn rollout(&self) -> Option<Rollout> {
+        self.rollout.clone().ok()
     }
 
     /// The well-formed fragments, the oldest first.
@@ -174,6 +173,11 @@ impl Input {
         let changes = self.settings != settings;
         self.settings = settings;
         changes
+    }
+
+    /// Replaces the record of the rollout.
+    pub fn set_rollout(&mut self, rollout: Rollout) {
+        self.rollout = Ok(rollout);
     }
 
     fn replace_rollout(&mut self, rollout: Result<Rollout, Problem>) -> bool {

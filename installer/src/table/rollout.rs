@@ -41,8 +41,7 @@ impl Rollout {
     /// Parses the record.
     ///
     /// # Errors
-    /// The problem for which it is rejected. Then there is no canary, and the module is the one
-    /// that skycap was installed with.
+    /// The problem for which it is rejected. Then each workload keeps the module that it has.
     pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, Problem> {
         parse(Data::of(map)).map_err(|field| Origin::of(map, source).refusal(field))
     }

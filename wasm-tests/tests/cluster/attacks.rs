@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Client,
     api::{Patch, PatchParams},
@@ -16,7 +17,10 @@ use skycap::{
     names::{NAMESPACE, STATUS},
     objects::ObjectRef,
     observed::api,
-    table::limits::TABLE_BYTES,
+    table::{
+        limits::TABLE_BYTES,
+        rollout::{Canary, Rollout},
+    },
 };
 use skycap_tests::{
     cluster::Controller,
@@ -233,6 +237,44 @@ fn deny_status() -> [Value; 2] {
 
 /// A second, and what the API server itself takes.
 const SECOND: Duration = Duration::from_millis(1_500);
+
+/// A record of the rollout that cannot be read once gave all workloads the module of the installation.
+#[test]
+fn the_record_of_a_rollout_becomes_malformed() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        let canary = Canary {
+            module: "file:///next.wasm".into(),
+            selector: [("app".into(), "cart".into())].into(),
+            until: Timestamp::now() + SignedDuration::from_hours(1),
+        };
+        let module = Some("file:///promoted.wasm".to_owned());
+        let mut record = Rollout { module, canary: Some(canary), outcome: None }.manifest();
+        fixture.apply(&record).await?;
+        let serves = async |fixture: &Fixture| Ok(urls(fixture).await? == ["next", "promoted"]);
+        fixture.until("both modules serve", serves).await?;
+        record["data"]["typo"] = "x".into();
+        fixture.apply(&record).await?;
+        let is_refused = async |fixture: &Fixture| Ok(fixture.summary().await?.refused == 1);
+        fixture.until("the record is refused", is_refused).await?;
+        fixture.apply(&sandbox("pr-2", json!({"routes": "cart: cart-pr-2"}))).await?;
+        fixture.has_key("pr-2", true, "a new sandbox").await?;
+        let urls = urls(fixture).await?;
+        anyhow::ensure!(urls == ["next", "promoted"], "other modules serve: {urls:?}");
+        Ok(())
+    })
+}
+
+/// The names of the modules of skycap's plugins, sorted.
+async fn urls(fixture: &Fixture) -> anyhow::Result<Vec<String>> {
+    let live = api::read(&fixture.cluster.client, &fixture.mesh.references()).await?;
+    let urls = live.values().filter_map(|object| object.data["spec"]["url"].as_str());
+    let name = |url: &str| url.trim_start_matches("file:///").trim_end_matches(".wasm").to_owned();
+    let mut names: Vec<_> = urls.map(name).collect();
+    names.sort();
+    Ok(names)
+}
 
 /// With the controller's token, nothing can be written into the mesh but what skycap writes: no Lua, no
 /// filter taken away, no other module.

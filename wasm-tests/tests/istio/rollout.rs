@@ -97,6 +97,8 @@ fn a_bad_module_is_backed_out() -> anyhow::Result<()> {
         (Fault::RefusesTable, ": 5xx rate ", 400),
         (Fault::Traps, ": the module decided only ", 10),
         (Fault::IsSlow, ": mean latency ", 0),
+        (Fault::RoutesNothing, "have the outcome `no_key`", 0),
+        (Fault::RoutesWrong, "have the outcome `", 0),
     ] {
         with_load(PluginKind::WasmPlugin, async |fixture, load| {
             let plugin = format!("istio-system.{CANARY}");

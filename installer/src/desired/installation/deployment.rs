@@ -1,4 +1,4 @@
-//! The controller's Deployment and PodDisruptionBudget.
+//! The controller's Deployment, PodDisruptionBudget and NetworkPolicy.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Installation {
-    /// The Deployment and the PodDisruptionBudget.
+    /// The Deployment, the PodDisruptionBudget and the NetworkPolicy.
     pub(super) fn controller(&self) -> Vec<Value> {
         let template = json!({
             "metadata": {"labels": selector()},
@@ -20,6 +20,7 @@ impl Installation {
                 "securityContext": {
                     "runAsNonRoot": true,
                     "runAsUser": 65532,
+                    "runAsGroup": 65532,
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
                 "topologySpreadConstraints": [{
@@ -37,9 +38,18 @@ impl Installation {
             "template": template,
         }});
         let budget = json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": selector()}}});
+        // Anybody may scrape; the controller itself calls only the API server and, if it is set, a
+        // collector of OpenTelemetry, whose addresses differ from cluster to cluster.
+        let ports = json!([{"protocol": "TCP", "port": "http"}]);
+        let network = json!({"spec": {
+            "podSelector": {"matchLabels": selector()},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": ports}],
+        }});
         vec![
             object("apps/v1", "Deployment", Some(NAMESPACE), CONTROLLER, deployment),
             object("policy/v1", "PodDisruptionBudget", Some(NAMESPACE), CONTROLLER, budget),
+            object("networking.k8s.io/v1", "NetworkPolicy", Some(NAMESPACE), CONTROLLER, network),
         ]
     }
 
@@ -55,8 +65,9 @@ impl Installation {
             "livenessProbe": probe("/healthz"),
             "readinessProbe": probe("/readyz"),
             "resources": {
-                "requests": {"cpu": "20m", "memory": "48Mi"},
-                "limits": {"memory": "256Mi"},
+                "requests": {"cpu": "20m", "memory": "48Mi", "ephemeral-storage": "16Mi"},
+                // No limit of CPU: the kernel would stop a round that a change waits for.
+                "limits": {"memory": "256Mi", "ephemeral-storage": "64Mi"},
             },
             "securityContext": {
                 "allowPrivilegeEscalation": false,

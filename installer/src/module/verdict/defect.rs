@@ -61,6 +61,21 @@ pub enum Defect {
         /// The rate in other sidecars during the trial.
         others: f64,
     },
+    /// The module decides otherwise than the one before it. Shares are fractions of the requests.
+    #[error(
+        "{:.1} % of the requests have the outcome `{outcome}`, but {:.1} % were expected, as before \
+         and in other sidecars",
+        share * 100.0,
+        expected * 100.0
+    )]
+    Outcome {
+        /// The outcome, as in the counter's label.
+        outcome: String,
+        /// The share in the canary's sidecars.
+        share: f64,
+        /// The share before the trial, and what has changed since in other sidecars.
+        expected: f64,
+    },
     /// The mean latency rose. Latencies are in milliseconds.
     #[error("mean latency {mean:.1} ms (before: {before:.1} ms)")]
     Latency {

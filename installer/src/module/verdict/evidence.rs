@@ -1,6 +1,9 @@
 //! What was seen of a canary: in how many sidecars its module runs, and the requests there.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::ENOUGH;
 use crate::observed::sidecars::ProxyMetrics;
@@ -41,6 +44,9 @@ pub struct Traffic {
     pub errors: f64,
     /// The number of these that the module decided.
     pub decided: f64,
+    /// The number of these with each outcome.
+    outcomes: BTreeMap<String, f64>,
+    past_outcomes: BTreeMap<String, f64>,
     /// Their latencies in milliseconds, summed, and the number of latencies in the sum.
     latency_ms: (f64, f64),
     past_requests: f64,
@@ -54,9 +60,11 @@ impl Traffic {
         self.requests += since.requests;
         self.errors += since.errors;
         self.decided += since.decided;
+        add_all(&mut self.outcomes, &since.outcomes);
         self.latency_ms.0 += since.latency_ms_sum;
         self.latency_ms.1 += since.latency_ms_count;
         if let Some(before) = before {
+            add_all(&mut self.past_outcomes, &before.outcomes);
             self.past_requests += before.requests;
             self.past_errors += before.errors;
             self.past_latency_ms.0 += before.latency_ms_sum;
@@ -73,6 +81,25 @@ impl Traffic {
         self.past_errors / self.past_requests.max(1.0)
     }
 
+    /// The outcomes that were seen during the trial or before it, each with its share during the trial
+    /// and before it; `None` if there are too few requests.
+    pub(super) fn shares(&self) -> Option<Vec<(&str, f64, f64)>> {
+        let total = |outcomes: &BTreeMap<String, f64>| {
+            Some(outcomes.values().sum::<f64>()).filter(|total| *total >= ENOUGH)
+        };
+        let (now, past) = (total(&self.outcomes)?, total(&self.past_outcomes)?);
+        let names: BTreeSet<_> = self.outcomes.keys().chain(self.past_outcomes.keys()).collect();
+        let share = |outcomes: &BTreeMap<String, f64>, name: &String, total: f64| {
+            outcomes.get(name).copied().unwrap_or_default() / total
+        };
+        let shares = names.into_iter().map(|name| {
+            let (now, past) =
+                (share(&self.outcomes, name, now), share(&self.past_outcomes, name, past));
+            (name.as_str(), now, past)
+        });
+        Some(shares.collect())
+    }
+
     /// The mean latency during the trial in milliseconds; `None` if there are too few requests.
     pub(super) fn mean_latency(&self) -> Option<f64> {
         mean(self.latency_ms)
@@ -80,6 +107,12 @@ impl Traffic {
 
     pub(super) fn past_mean_latency(&self) -> Option<f64> {
         mean(self.past_latency_ms)
+    }
+}
+
+fn add_all(sums: &mut BTreeMap<String, f64>, counts: &BTreeMap<String, f64>) {
+    for (outcome, count) in counts {
+        *sums.entry(outcome.clone()).or_default() += count;
     }
 }
 

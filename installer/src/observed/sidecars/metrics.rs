@@ -1,5 +1,7 @@
 //! The metrics of one proxy, in the text format of Prometheus.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// The metrics of one proxy that concern a plugin and its requests.
@@ -21,6 +23,8 @@ pub struct ProxyMetrics {
     pub fetch_failures: f64,
     /// The number of requests that the module decided.
     pub decided: f64,
+    /// The same by outcome, such as `routed`.
+    pub outcomes: BTreeMap<String, f64>,
     /// The number of outbound requests.
     pub requests: f64,
     /// The number of outbound requests with a 5xx response.
@@ -51,6 +55,8 @@ impl ProxyMetrics {
                 metrics.workers = value;
             } else if name.starts_with("skycap_requests_total") {
                 metrics.decided += value;
+                let outcome = outcome(name, labels).unwrap_or_default();
+                *metrics.outcomes.entry(outcome.to_owned()).or_default() += value;
             } else if name == "istio_agent_wasm_config_conversion_count"
                 && labels.contains("result=\"fetch_failure\"")
             {
@@ -76,6 +82,14 @@ impl ProxyMetrics {
             rejected_tables: self.rejected_tables - before.rejected_tables,
             fetch_failures: self.fetch_failures - before.fetch_failures,
             decided: self.decided - before.decided,
+            outcomes: self
+                .outcomes
+                .iter()
+                .map(|(outcome, count)| {
+                    let past = before.outcomes.get(outcome).copied().unwrap_or_default();
+                    (outcome.clone(), count - past)
+                })
+                .collect(),
             requests: self.requests - before.requests,
             errors: self.errors - before.errors,
             latency_ms_sum: self.latency_ms_sum - before.latency_ms_sum,
@@ -128,6 +142,12 @@ fn is_of_plugin(metric: &str, plugin: &str, name: &str, labels: &str) -> bool {
     })
 }
 
+/// The outcome of a series of `skycap_requests_total`, with the label as a label or in the name.
+fn outcome<'a>(name: &'a str, labels: &'a str) -> Option<&'a str> {
+    let label = labels.split_once("outcome=\"").and_then(|(_, rest)| rest.split('"').next());
+    label.or_else(|| name.strip_prefix("skycap_requests_total_outcome___")?.strip_suffix("____"))
+}
+
 fn is_failure(labels: &str) -> bool {
     let classes = ["response_code=\"5", "response_code_class=\"5"];
     classes.iter().any(|label| labels.contains(label))
@@ -174,6 +194,7 @@ envoy_http_downstream_rq_time_count{http_conn_manager_prefix="outbound_0.0.0.0_8
             rejected_tables: 0.0,
             fetch_failures: 1.0,
             decided: 7.0,
+            outcomes: [("no_key".to_owned(), 5.0), ("routed".to_owned(), 2.0)].into(),
             requests: 7.0,
             errors: 1.0,
             latency_ms_sum: 21.0,
@@ -181,6 +202,9 @@ envoy_http_downstream_rq_time_count{http_conn_manager_prefix="outbound_0.0.0.0_8
         };
         assert_eq!(metrics, expected);
         assert_eq!(ProxyMetrics::parse(TEXT, "istio-system.skycap-canary").vm_seconds, 7.0);
+        let bare = "skycap_requests_total_outcome___not_replaced____{} 3";
+        let outcomes = ProxyMetrics::parse(bare, "istio-system.skycap").outcomes;
+        assert_eq!(outcomes, [("not_replaced".to_owned(), 3.0)].into());
     }
 
     #[test]
