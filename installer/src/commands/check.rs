@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{Format, Globals, ScopeArgs, files::FileArgs};
 use crate::{
     diagnose::check::{Surroundings, check},
+    names::DISPATCH_ROUTE,
     observed::snapshot,
     table::{compile::compile, input::Input, manifests::Manifests, report},
 };
@@ -48,7 +49,8 @@ impl CheckArgs {
             let manifests = files.manifests()?;
             let input = Input::new(&manifests, now);
             let Manifests { services, virtual_services, sidecars, .. } = manifests;
-            let surroundings = Surroundings { services, virtual_services, sidecars };
+            let surroundings =
+                Surroundings { services, virtual_services, sidecars, root_namespace: None };
             (input, surroundings, scope.on_files(globals))
         } else {
             let client = globals.connect().await?;
@@ -72,7 +74,14 @@ async fn read_surroundings(client: &Client) -> anyhow::Result<Surroundings> {
         services: services.context("cannot list Services")?.items,
         virtual_services: list(client, "VirtualService").await?,
         sidecars: list(client, "Sidecar").await?,
+        root_namespace: root_namespace(&list(client, "EnvoyFilter").await?),
     })
+}
+
+/// Istio's root namespace: the one that has skycap's own EnvoyFilter.
+fn root_namespace(filters: &[Value]) -> Option<String> {
+    let own = filters.iter().find(|filter| filter["metadata"]["name"] == DISPATCH_ROUTE)?;
+    own["metadata"]["namespace"].as_str().map(str::to_owned)
 }
 
 /// All objects of one of Istio's kinds; none if the cluster does not serve it.

@@ -36,6 +36,9 @@ pub struct Surroundings {
     pub virtual_services: Vec<Value>,
     /// Istio's Sidecars, as JSON.
     pub sidecars: Vec<Value>,
+    /// Istio's root namespace, in which a Sidecar is for all namespaces; `None` if it is not known,
+    /// and then it is the one that Istio has by default.
+    pub root_namespace: Option<String>,
 }
 
 /// Finds the problems of the sandboxes in `scope`, those of the compile included. They are sorted and
@@ -73,7 +76,8 @@ pub fn check(
 
 /// The problems on Istio with sidecars.
 fn on_istio(compilation: &Compilation, surroundings: &Surroundings, scope: &Scope) -> Vec<Problem> {
-    let Surroundings { services, virtual_services, sidecars } = surroundings;
+    let Surroundings { services, virtual_services, sidecars, root_namespace } = surroundings;
+    let root = root_namespace.as_deref().unwrap_or("istio-system");
     let services: BTreeMap<Name, &Service> =
         services.iter().map(|service| (name_of(&service.metadata), service)).collect();
     let config = compilation.config.clone().unwrap_or_default();
@@ -88,8 +92,9 @@ fn on_istio(compilation: &Compilation, surroundings: &Surroundings, scope: &Scop
     }
     for name in targets(compilation, scope) {
         problems.extend(services.get(&name).and_then(|service| ports::headless(&name, service)));
-        problems
-            .extend(sidecars.iter().filter_map(|sidecar| istio::hidden(&name, sidecar, domain)));
+        problems.extend(
+            sidecars.iter().filter_map(|sidecar| istio::hidden(&name, sidecar, root, domain)),
+        );
     }
     problems
 }

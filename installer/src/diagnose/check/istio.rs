@@ -7,19 +7,31 @@ use serde_json::Value;
 use super::warning;
 use crate::{problem::Problem, table::cluster::Name};
 
-/// VirtualServices for a baseline Service with fields that the dispatch route skips, since it comes
-/// before all of their routes.
+/// VirtualServices with routes to a baseline Service whose fields the dispatch route skips, since it
+/// comes before all of their routes.
+///
+/// What counts is where a route leads, not only the host that it is for: at a gateway, the hosts are
+/// those of clients.
 pub(super) fn skipped(service: &Name, virtual_services: &[Value], domain: &str) -> Vec<Problem> {
     let judge = |virtual_service: &Value| {
-        let fields = skipped_fields(virtual_service);
-        if fields.is_empty() || !is_for(virtual_service, service, domain) {
+        let routes = list(&virtual_service["spec"]["http"]).into_iter().flatten();
+        let routes = routes.filter(|route| leads_to(virtual_service, route, service, domain));
+        let fields: BTreeSet<_> = routes.flat_map(skipped_fields).collect();
+        if fields.is_empty() {
             return None;
         }
         let (namespace, name) = service;
+        let gateways = list(&virtual_service["spec"]["gateways"]).into_iter().flatten();
+        let gateways: Vec<_> =
+            gateways.filter_map(Value::as_str).filter(|gateway| *gateway != "mesh").collect();
+        let at = match gateways.as_slice() {
+            [] => String::new(),
+            gateways => format!(" at gateway `{}`", gateways.join("`, `")),
+        };
         let text = format!(
-            "requests to {name}.{namespace} with a sandbox key skip this `{}`: the dispatch route comes \
-             before the VirtualService's routes; if that matters, use dispatch `header` with \
-             a route of your own",
+            "requests to {name}.{namespace} with a sandbox key skip this `{}`{at}: the dispatch route \
+             comes before the VirtualService's routes; if that matters, use dispatch `header` with a \
+             route of your own",
             fields.into_iter().collect::<Vec<_>>().join("`, `")
         );
         Some(warning(VIRTUAL_SERVICE, &name_of(virtual_service), "spec.http", text))
@@ -29,11 +41,11 @@ pub(super) fn skipped(service: &Name, virtual_services: &[Value], domain: &str) 
 
 /// The Sidecar as a problem if its egress hides the target (istio: `networking/v1/sidecar`,
 /// `egress.hosts`).
-pub(super) fn hidden(target: &Name, sidecar: &Value, domain: &str) -> Option<Problem> {
+pub(super) fn hidden(target: &Name, sidecar: &Value, root: &str, domain: &str) -> Option<Problem> {
     let (namespace, service) = target;
     let of = name_of(sidecar);
     // Only Sidecars of the sandbox's namespace or of all: workloads elsewhere may never call it.
-    let in_scope = of.0 == *namespace || of.0 == "istio-system";
+    let in_scope = of.0 == *namespace || of.0 == root;
     let fqdn = format!("{service}.{namespace}.svc.{domain}");
     let egress = list(&sidecar["spec"]["egress"])?;
     let hosts = egress.iter().filter_map(|listener| list(&listener["hosts"])).flatten();
@@ -52,22 +64,32 @@ pub(super) fn hidden(target: &Name, sidecar: &Value, domain: &str) -> Option<Pro
     (in_scope && !is_shown).then(|| warning(SIDECAR, &of, "spec.egress", text))
 }
 
-fn skipped_fields(virtual_service: &Value) -> BTreeSet<&str> {
-    let routes = list(&virtual_service["spec"]["http"]).into_iter().flatten();
-    let fields = routes.filter_map(Value::as_object).flat_map(serde_json::Map::keys);
-    fields.map(String::as_str).filter(|field| SKIPPED.contains(field)).collect()
+fn skipped_fields(route: &Value) -> Vec<&str> {
+    let fields = route.as_object().into_iter().flat_map(serde_json::Map::keys);
+    let fields = fields.map(String::as_str).filter(|field| SKIPPED.contains(field));
+    let destinations = list(&route["route"]).into_iter().flatten();
+    let has_headers = destinations.filter(|to| to.get("headers").is_some()).map(|_| "headers");
+    fields.chain(has_headers).collect()
 }
 
-/// Whether one of a VirtualService's hosts is this Service, in any of the forms that Istio takes.
-fn is_for(virtual_service: &Value, (namespace, service): &Name, domain: &str) -> bool {
+/// Whether a route of a VirtualService leads to this Service, or is for its host and answers by itself.
+fn leads_to(virtual_service: &Value, route: &Value, service: &Name, domain: &str) -> bool {
     let (own, _) = name_of(virtual_service);
-    let hosts = list(&virtual_service["spec"]["hosts"]).into_iter().flatten();
-    hosts.filter_map(Value::as_str).any(|host| {
-        (host == service && own == *namespace)
-            || host == format!("{service}.{namespace}")
-            || host == format!("{service}.{namespace}.svc")
-            || host == format!("{service}.{namespace}.svc.{domain}")
-    })
+    let is_service =
+        |host: &Value| host.as_str().is_some_and(|h| is_host_of(h, &own, service, domain));
+    match list(&route["route"]) {
+        Some(destinations) => destinations.iter().any(|to| is_service(&to["destination"]["host"])),
+        None => list(&virtual_service["spec"]["hosts"]).into_iter().flatten().any(is_service),
+    }
+}
+
+/// Whether a host is that of a Service, in any of the forms that Istio takes. `own` is the namespace in
+/// which a short name is.
+fn is_host_of(host: &str, own: &str, (namespace, service): &Name, domain: &str) -> bool {
+    (host == service && own == namespace)
+        || host == format!("{service}.{namespace}")
+        || host == format!("{service}.{namespace}.svc")
+        || host == format!("{service}.{namespace}.svc.{domain}")
 }
 
 fn name_of(object: &Value) -> Name {
@@ -82,14 +104,16 @@ fn list(value: &Value) -> Option<&Vec<Value>> {
 const VIRTUAL_SERVICE: (&str, &str) = ("networking.istio.io/v1", "VirtualService");
 const SIDECAR: (&str, &str) = ("networking.istio.io/v1", "Sidecar");
 /// Fields of a VirtualService's route that shape a request beyond its cluster.
-const SKIPPED: [&str; 9] = [
+const SKIPPED: [&str; 11] = [
     "corsPolicy",
     "delegate",
     "directResponse",
     "fault",
     "headers",
+    "mirror",
     "mirrors",
     "redirect",
+    "retries",
     "rewrite",
     "timeout",
 ];
