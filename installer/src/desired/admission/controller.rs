@@ -10,6 +10,7 @@
 use serde_json::{Value, json};
 use skycap_core::config::{ClusterDomain, Dispatch};
 
+use super::module_pattern::module_pattern;
 use crate::{
     desired::istio::{
         CONTEXTS, IstioMesh, dispatch_route, early_removal, patch_connection_manager,
@@ -187,38 +188,6 @@ fn own_route() -> String {
         is_own("oldObject"),
         is_own("object"),
     )
-}
-
-/// A regular expression (RE2) for the modules that the controller may name.
-///
-/// From a registry, a module of the same repository, pinned by its digest. Files are for tests, and
-/// another scheme has no digest, so there the folder must be the same.
-fn module_pattern(url: &str) -> String {
-    let literal = |text: &str| {
-        text.chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() {
-                    c.to_string()
-                } else {
-                    format!("\\x{{{:x}}}", u32::from(c))
-                }
-            })
-            .collect::<String>()
-    };
-    match url.split_once("://") {
-        Some(("oci", rest)) => {
-            let repository = rest.split_once('@').map_or(rest, |(repository, _)| repository);
-            // A tag is behind the last slash; a colon before it is that of a port.
-            let slash = repository.rfind('/').unwrap_or(0);
-            let end = repository[slash..].find(':').map_or(repository.len(), |colon| slash + colon);
-            format!("^oci://{}@sha256:[0-9a-f]{{64}}$", literal(&repository[..end]))
-        }
-        Some(("file", _)) => "^file://".into(),
-        _ => {
-            let folder = url.rfind('/').map_or(url, |slash| &url[..=slash]);
-            format!("^{}[^/]+$", literal(folder))
-        }
-    }
 }
 
 /// A value as a literal of CEL, whose strings and numbers are written as in JSON. The values of a map

@@ -1,0 +1,170 @@
+//! A controller that was taken over, and a record of a rollout that cannot be read.
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Client,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::{Value, json};
+use skycap::{
+    desired::istio::PluginKind,
+    objects::ObjectRef,
+    observed::api,
+    table::rollout::{Canary, Rollout},
+};
+use skycap_tests::{
+    cluster::Controller,
+    fixture::{Fixture, manifests::sandbox, run},
+};
+
+/// A record of the rollout that cannot be read once gave all workloads the module of the installation.
+#[test]
+fn the_record_of_a_rollout_becomes_malformed() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        let canary = Canary {
+            module: "file:///next.wasm".into(),
+            selector: [("app".into(), "cart".into())].into(),
+            until: Timestamp::now() + SignedDuration::from_hours(1),
+        };
+        let module = Some("file:///promoted.wasm".to_owned());
+        let mut record = Rollout { module, canary: Some(canary), outcome: None }.manifest();
+        fixture.apply(&record).await?;
+        let serves = async |fixture: &Fixture| Ok(urls(fixture).await? == ["next", "promoted"]);
+        fixture.until("both modules serve", serves).await?;
+        record["data"]["typo"] = "x".into();
+        fixture.apply(&record).await?;
+        let is_refused = async |fixture: &Fixture| Ok(fixture.summary().await?.refused == 1);
+        fixture.until("the record is refused", is_refused).await?;
+        fixture.apply(&sandbox("pr-2", json!({"routes": "cart: cart-pr-2"}))).await?;
+        fixture.has_key("pr-2", true, "a new sandbox").await?;
+        let urls = urls(fixture).await?;
+        anyhow::ensure!(urls == ["next", "promoted"], "other modules serve: {urls:?}");
+        Ok(())
+    })
+}
+
+/// The names of the modules of skycap's plugins, sorted.
+async fn urls(fixture: &Fixture) -> anyhow::Result<Vec<String>> {
+    let live = api::read(&fixture.cluster.client, &fixture.mesh.references()).await?;
+    let urls = live.values().filter_map(|object| object.data["spec"]["url"].as_str());
+    let name = |url: &str| url.trim_start_matches("file:///").trim_end_matches(".wasm").to_owned();
+    let mut names: Vec<_> = urls.map(name).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// With the controller's token, nothing can be written into the mesh but what skycap writes: no Lua, no
+/// filter taken away, no other module.
+#[test]
+fn the_controller_is_taken_over() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        fixture.has_key("pr-1", true, "the controller itself is not hindered").await?;
+        controller.kill().await?;
+        let plugin = fixture.plugin().await?.context("no plugin")?.data;
+        let filter = fixture.dispatch_route().await?.context("no dispatch route")?.data;
+        let stolen = fixture.cluster.client_of(&fixture.cluster.controller_token().await?).await?;
+        // The control: what skycap has written may be written again, and with another table.
+        let mut table = plugin.clone();
+        table["spec"]["pluginConfig"]["generation"] = "000000000000".into();
+        for (reference, data) in [(0, &table), (0, &plugin), (1, &filter)] {
+            write_as(&stolen, &fixture.mesh.references()[reference], data).await?;
+        }
+        for (about, reference, data) in attacks(&plugin, &filter) {
+            let refused = write_as(&stolen, &reference_of(fixture, reference), &data).await;
+            let error = refused.err().with_context(|| format!("{about}: it was accepted"))?;
+            let text = format!("{error:#}");
+            anyhow::ensure!(
+                text.contains("skycap: ") || text.contains("forbidden"),
+                "{about}: {text}"
+            );
+        }
+        Ok(())
+    })
+}
+
+/// What a controller that was taken over could write, each with its object.
+fn attacks(plugin: &Value, filter: &Value) -> Vec<(&'static str, &'static str, Value)> {
+    let plugin_with = |path: &str, value: Value| {
+        let mut plugin = plugin.clone();
+        plugin["spec"][path] = value;
+        plugin
+    };
+    let patches = |patches: Value| json!({"spec": {"configPatches": patches}});
+    let own = &filter["spec"]["configPatches"];
+    let with = |patch: Value| {
+        let mut all = own.as_array().cloned().unwrap_or_default();
+        all.push(patch);
+        patches(all.into())
+    };
+    let mut any_cluster = own.clone();
+    let route = any_cluster.as_array_mut().and_then(|patches| patches.last_mut());
+    if let Some(route) = route {
+        route["patch"]["value"]["match"]["headers"][0]["string_match"]["safe_regex"]["regex"] =
+            ".*".into();
+    }
+    let mut other_header = own.clone();
+    other_header[0]["patch"]["value"]["typed_config"]["early_header_mutation_extensions"][0]["typed_config"]
+        ["mutations"] = json!([{"remove": "authorization"}]);
+    let lua = json!({
+        "applyTo": "HTTP_FILTER", "match": {"context": "GATEWAY"},
+        "patch": {"operation": "INSERT_FIRST", "value": {"name": "lua"}},
+    });
+    let no_jwt = json!({
+        "applyTo": "HTTP_FILTER",
+        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": {
+            "name": "envoy.filters.network.http_connection_manager",
+            "subFilter": {"name": "envoy.filters.http.jwt_authn"},
+        }}}},
+        "patch": {"operation": "REMOVE"},
+    });
+    let routes = |patch: &Value| patch["applyTo"] == "HTTP_ROUTE";
+    let only_routes: Vec<_> =
+        own.as_array().into_iter().flatten().filter(|patch| routes(patch)).cloned().collect();
+    vec![
+        ("Lua in a proxy", "skycap-dispatch", with(lua)),
+        ("a JWT filter removed", "skycap-dispatch", with(no_jwt.clone())),
+        ("a JWT filter removed as a canary", "skycap-canary", patches(json!([no_jwt]))),
+        ("a route to any cluster", "skycap-dispatch", patches(any_cluster)),
+        ("another header removed", "skycap-dispatch", patches(other_header)),
+        ("a forged header not removed", "skycap-dispatch", patches(only_routes.into())),
+        ("another EnvoyFilter", "evil", patches(own.clone())),
+        ("another module", "skycap", plugin_with("url", "oci://evil.test/skycap@sha256:0".into())),
+        ("closed on failure", "skycap", plugin_with("failStrategy", "FAIL_CLOSE".into())),
+        ("inbound requests", "skycap", plugin_with("match", json!([{"mode": "SERVER"}]))),
+        ("every request", "skycap", plugin_with("match", json!([]))),
+        (
+            "the environment of a VM",
+            "skycap",
+            plugin_with("vmConfig", json!({"env": [{"name": "A", "value": "b"}]})),
+        ),
+        ("before authentication", "skycap", plugin_with("phase", "AUTHN".into())),
+        ("a selector", "skycap", plugin_with("selector", json!({"matchLabels": {"a": "b"}}))),
+    ]
+}
+
+fn reference_of(fixture: &Fixture, name: &str) -> ObjectRef {
+    let references = fixture.mesh.references();
+    let known = references.iter().find(|reference| reference.name == name);
+    known.cloned().unwrap_or_else(|| ObjectRef { name: name.into(), ..references[1].clone() })
+}
+
+/// Writes an object as the controller does, by server-side apply.
+async fn write_as(client: &Client, reference: &ObjectRef, data: &Value) -> anyhow::Result<()> {
+    let mut object = data.clone();
+    object["apiVersion"] = reference.api_version.as_str().into();
+    object["kind"] = reference.kind.as_str().into();
+    object["metadata"] = json!({
+        "name": reference.name, "namespace": reference.namespace,
+        "labels": {"app.kubernetes.io/managed-by": "skycap"},
+    });
+    let params = PatchParams::apply("skycap").force();
+    let api = api::api(client, reference);
+    let _: DynamicObject = api.patch(&reference.name, &params, &Patch::Apply(&object)).await?;
+    Ok(())
+}
