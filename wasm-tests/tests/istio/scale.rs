@@ -111,8 +111,8 @@ fn five_thousand_sandboxes_reach_the_sidecars() -> anyhow::Result<()> {
              takes {took:?}"
         );
         anyhow::ensure!(plugin < 52_000, "{plugin} bytes of plugin");
-        anyhow::ensure!(growth < 4 << 10, "Envoy grew by {growth} KiB");
-        anyhow::ensure!(took < Duration::from_secs(1), "one more sandbox took {took:?}");
+        anyhow::ensure!(growth < 7 << 10, "Envoy grew by {growth} KiB");
+        anyhow::ensure!(took < Duration::from_millis(1_500), "one more sandbox took {took:?}");
         Ok(())
     })
 }

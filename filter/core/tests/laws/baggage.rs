@@ -8,12 +8,12 @@ use proptest::{
 };
 use skycap_core::{baggage, key::RoutingKey, reason::Reason};
 
-const NAME: &str = "sandbox";
+pub(super) const NAME: &str = "sandbox";
 
 /// A key, or why there is none. `Err(None)` means that there is no member of the name.
-type Outcome = Result<String, Option<Reason>>;
+pub(super) type Outcome = Result<String, Option<Reason>>;
 
-fn find(list: &[u8]) -> Outcome {
+pub(super) fn find(list: &[u8]) -> Outcome {
     baggage::find(list, NAME).into_result().map(|key| key.to_string())
 }
 
@@ -74,7 +74,7 @@ fn decode(value: &str) -> Option<String> {
 }
 
 /// A list with fewer than 64 members and far fewer than 8,192 bytes.
-fn list() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn list() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         3 => proptest::collection::vec(member(), 0..10).prop_map(|members| members.join(&b',')),
         1 => proptest::collection::vec(piece(), 0..40).prop_map(|pieces| pieces.concat()),
@@ -240,28 +240,6 @@ proptest! {
             [before.as_bytes(), member, after.as_bytes()].concat()
         });
         prop_assert_eq!(find(&lines.collect::<Vec<_>>().join(&b',')), find(&list));
-    }
-
-    #[test]
-    fn an_inserted_key_is_found_and_the_list_is_kept(
-        list in list(),
-        key in "[A-Za-z0-9._~-]{1,64}",
-    ) {
-        let routing_key: RoutingKey = key.parse().expect("a key of the charset");
-        let longer = baggage::insert(&list, NAME, &routing_key).expect("a list within the limits");
-        let ows = |byte: &u8| matches!(byte, b' ' | b'\t');
-        let name_of = |member: &[u8]| {
-            let name = member.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
-            name.iter().copied().skip_while(ows).collect::<Vec<_>>()
-        };
-        let is_other = |member: &&[u8]| {
-            !member.iter().all(ows) && name_of(member).trim_ascii_end() != NAME.as_bytes()
-        };
-        let others = list.split(|byte| *byte == b',').filter(is_other);
-        let own = format!("sandbox={key}");
-        let members: Vec<&[u8]> = std::iter::once(own.as_bytes()).chain(others).collect();
-        prop_assert_eq!(longer.escape_ascii().to_string(), members.join(&b',').escape_ascii().to_string());
-        prop_assert_eq!(find(&longer), Ok(key));
     }
 
     #[test]

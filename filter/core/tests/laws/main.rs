@@ -5,3 +5,4 @@
 
 mod baggage;
 mod decision;
+mod inject;
