@@ -18,10 +18,12 @@ proptest! {
         let ows = |byte: &u8| matches!(byte, b' ' | b'\t');
         let name_of = |member: &[u8]| {
             let name = member.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
-            name.iter().copied().skip_while(ows).collect::<Vec<_>>()
+            let start = name.iter().position(|byte| !ows(byte)).unwrap_or(name.len());
+            let end = name.iter().rposition(|byte| !ows(byte)).map_or(start, |last| last + 1);
+            name[start..end].to_vec()
         };
         let is_other = |member: &&[u8]| {
-            !member.iter().all(ows) && name_of(member).trim_ascii_end() != NAME.as_bytes()
+            !member.iter().all(ows) && name_of(member) != NAME.as_bytes()
         };
         let others = list.split(|byte| *byte == b',').filter(is_other);
         let own = format!("sandbox={key}");

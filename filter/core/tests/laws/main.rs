@@ -6,3 +6,4 @@
 mod baggage;
 mod decision;
 mod inject;
+mod key;
