@@ -132,7 +132,7 @@ pub fn message(error: &anyhow::Error) -> String {
         let is_connect =
             cause.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect);
         // A registry can be unreachable too, and says so itself.
-        if is_connect && error.chain().any(|cause| cause.is::<kube::Error>()) {
+        if is_connect && error.chain().any(<dyn std::error::Error>::is::<kube::Error>) {
             let why = error.root_cause();
             let what = format!("the cluster is unreachable: {why}; try `kubectl cluster-info`");
             return if text.is_empty() { what } else { format!("{text}: {what}") };

@@ -110,7 +110,16 @@ fn a_healthy_canary_is_promoted() {
 
 #[test]
 fn a_bad_canary_is_backed_out_with_its_defect() {
-    let cases: [(&str, Metrics, IsExpected); 10] = [
+    for (about, canary, is_expected) in bad_canaries() {
+        let verdict = verdict(canary, healthy);
+        let is_right = matches!(&verdict, Some(Verdict::BackOut(d, _)) if is_expected(d));
+        assert!(is_right, "{about}: {verdict:?}");
+    }
+}
+
+/// Bad canaries, each with the defect that is found.
+fn bad_canaries() -> [(&'static str, Metrics, IsExpected); 10] {
+    [
         (
             "it never runs",
             |_| before(),
@@ -163,12 +172,7 @@ fn a_bad_canary_is_backed_out_with_its_defect() {
             |defect| matches!(defect, Defect::Outcome { .. }),
         ),
         ("it has no requests", without_requests, |defect| *defect == Defect::NoTraffic),
-    ];
-    for (about, canary, is_expected) in cases {
-        let verdict = verdict(canary, healthy);
-        let is_right = matches!(&verdict, Some(Verdict::BackOut(d, _)) if is_expected(d));
-        assert!(is_right, "{about}: {verdict:?}");
-    }
+    ]
 }
 
 #[test]

@@ -43,16 +43,12 @@ fn compiled(objects: &[Value]) -> Compilation {
     compile(&Input::new(&manifests, NOW), NOW)
 }
 
-/// The targets of `key` in the table, in order.
+/// The targets of `key` in the table, in order; none if it is not there.
 fn targets(compilation: &Compilation, key: &str) -> Vec<String> {
-    let config = compilation.config.as_ref().expect("a table");
-    let (_, routes) = config.keys.iter().find(|(name, _)| *name == key).expect("the key");
-    let route = |number: &u32| &config.routes[usize::try_from(*number).expect("an index")];
-    routes
-        .iter()
-        .map(|number| serde_json::to_value(&route(number).to).expect("a text"))
-        .map(|to| to.as_str().unwrap_or_default().to_owned())
-        .collect()
+    let Some(config) = &compilation.config else { return Vec::new() };
+    let numbers = config.keys.iter().find(|(name, _)| *name == key).map(|(_, numbers)| numbers);
+    let numbers = numbers.into_iter().flatten().filter_map(|number| usize::try_from(*number).ok());
+    numbers.filter_map(|number| Some(config.routes.get(number)?.to.to_string())).collect()
 }
 
 fn problems_of<'a>(compilation: &'a Compilation, namespace: &str, name: &str) -> Vec<&'a Problem> {

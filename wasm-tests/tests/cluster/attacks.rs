@@ -31,7 +31,7 @@ fn a_namespace_fills_the_table() -> anyhow::Result<()> {
     };
     let data = move |number: usize| json!({"routes": routes(number), "onUnavailable": "fail"});
     // This is not an optimised build, and a megabyte takes the API server half a second.
-    while_under_attack("sandbox", 80, data, Duration::from_secs(8), async |fixture| {
+    while_under_attack("sandbox", 80, data, Duration::from_secs(15), async |fixture| {
         let is_full = async |fixture: &Fixture| {
             let summary = fixture.summary().await?;
             Ok(summary.bytes * 10 > TABLE_BYTES * 9 && summary.refused > 20)

@@ -83,51 +83,6 @@ pub(super) fn list() -> impl Strategy<Value = Vec<u8>> {
 
 /// A member whose name is often [`NAME`] or similar, and whose value is often a key or similar.
 fn member() -> impl Strategy<Value = Vec<u8>> {
-    const NAMES: &[&str] = &[
-        NAME,
-        NAME,
-        NAME,
-        NAME,
-        " sandbox",
-        "sandbox\t",
-        " \tsandbox ",
-        "my-sandbox",
-        // `-` and `,` differ only in their lowest bit, so a search for commas may confuse them.
-        "-sandbox",
-        "sandbox2",
-        "Sandbox",
-        "%73andbox",
-        "sand box",
-        "a",
-        "",
-    ];
-    const EQUALS: &[&str] = &["=", "=", "=", "=", "= ", "=\t", "", "=="];
-    const VALUES: &[&str] = &[
-        "pr-1",
-        "pr-12",
-        "Pr.1_~",
-        "pr%2D1",
-        "%70r%2d1",
-        "pr-1 ",
-        "pr-1\t ",
-        "",
-        "%zz",
-        "%",
-        "%2",
-        "p%2Fr",
-        "p%C3%A9",
-        "pr-1%3Bttl%3D1",
-        "pr-1%3b",
-        "%3Bpr-1",
-        "pr-1+%3Bp",
-        "a b",
-        "\"",
-        "\\",
-        "p/r",
-        "pr-1=x",
-    ];
-    const PROPERTIES: &[&str] =
-        &["", "", "", ";p", " ; p=v;q", ";%zz", ";\"", "; sandbox=no", ";sandbox=no;p"];
     let value = prop_oneof![
         8 => select(VALUES).prop_map(|value| value.as_bytes().to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 1..4),
@@ -242,3 +197,49 @@ proptest! {
         prop_assert_eq!(find(&lines.collect::<Vec<_>>().join(&b',')), find(&list));
     }
 }
+
+const NAMES: &[&str] = &[
+    NAME,
+    NAME,
+    NAME,
+    NAME,
+    " sandbox",
+    "sandbox\t",
+    " \tsandbox ",
+    "my-sandbox",
+    // `-` and `,` differ only in their lowest bit, so a search for commas may confuse them.
+    "-sandbox",
+    "sandbox2",
+    "Sandbox",
+    "%73andbox",
+    "sand box",
+    "a",
+    "",
+];
+const EQUALS: &[&str] = &["=", "=", "=", "=", "= ", "=\t", "", "=="];
+const VALUES: &[&str] = &[
+    "pr-1",
+    "pr-12",
+    "Pr.1_~",
+    "pr%2D1",
+    "%70r%2d1",
+    "pr-1 ",
+    "pr-1\t ",
+    "",
+    "%zz",
+    "%",
+    "%2",
+    "p%2Fr",
+    "p%C3%A9",
+    "pr-1%3Bttl%3D1",
+    "pr-1%3b",
+    "%3Bpr-1",
+    "pr-1+%3Bp",
+    "a b",
+    "\"",
+    "\\",
+    "p/r",
+    "pr-1=x",
+];
+const PROPERTIES: &[&str] =
+    &["", "", "", ";p", " ; p=v;q", ";%zz", ";\"", "; sandbox=no", ";sandbox=no;p"];

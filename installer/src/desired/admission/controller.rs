@@ -60,71 +60,84 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
 }
 
 fn validations(mesh: &IstioMesh) -> Vec<Value> {
-    let plugin = |expression: &str, message: &str| {
-        check(&format!("!variables.isPlugin || ({expression})"), message)
-    };
-    let filter = |expression: &str, message: &str| {
-        check(&format!("!variables.isFilter || ({expression})"), message)
-    };
     let root = &mesh.root_namespace;
-    let fields = "['url', 'pluginName', 'failStrategy', 'pluginConfig', 'imagePullSecret', 'match', 'selector']";
-    vec![
-        check(
-            &format!(
-                "variables.isRoute || (request.namespace == '{root}' && request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}'])"
-            ),
-            "the controller writes only its own objects",
+    let own_objects = check(
+        &format!(
+            "variables.isRoute || (request.namespace == '{root}' && \
+             request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}'])"
         ),
-        plugin(
-            &format!(
-                "variables.wasm.all(field, field in {fields}) && object.spec.all(field, field in ['wasm'] + {fields})"
+        "the controller writes only its own objects",
+    );
+    let routes = check(&own_route(), "the controller writes only its own HTTPRoutes of Services");
+    let of_plugins = plugin_checks(mesh).into_iter().map(|(expression, message)| {
+        check(&format!("!variables.isPlugin || ({expression})"), message)
+    });
+    let of_filters = filter_checks(mesh).into_iter().map(|(expression, message)| {
+        check(&format!("!variables.isFilter || ({expression})"), message)
+    });
+    [own_objects, routes].into_iter().chain(of_plugins).chain(of_filters).collect()
+}
+
+/// Expressions that hold for skycap's plugins, each with the message if it does not.
+fn plugin_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
+    let fields = "['url', 'pluginName', 'failStrategy', 'pluginConfig', 'imagePullSecret', \
+                  'match', 'selector']";
+    let pattern = cel(&json!(module_pattern(&mesh.module_url)));
+    vec![
+        (
+            format!(
+                "variables.wasm.all(field, field in {fields}) && \
+                 object.spec.all(field, field in ['wasm'] + {fields})"
             ),
             "the controller sets no other field of a plugin",
         ),
-        plugin(
-            &format!(
-                "variables.wasm.url.matches({})",
-                cel(&json!(module_pattern(&mesh.module_url)))
-            ),
+        (
+            format!("variables.wasm.url.matches({pattern})"),
             "the module must be of the repository that was installed, pinned by its digest",
         ),
-        plugin("variables.wasm.failStrategy == 'FAIL_OPEN'", "a plugin must fail open"),
-        plugin(
-            "object.spec.match == [{'mode': 'CLIENT'}]",
+        ("variables.wasm.failStrategy == 'FAIL_OPEN'".into(), "a plugin must fail open"),
+        (
+            "object.spec.match == [{'mode': 'CLIENT'}]".into(),
             "a plugin is for outbound requests only",
         ),
-        plugin(
-            &format!("(request.name == '{CANARY}') == has(object.spec.selector)"),
+        (
+            format!("(request.name == '{CANARY}') == has(object.spec.selector)"),
             "only the canary's plugin has a selector",
         ),
-        filter(
-            &format!(
-                "(request.name == '{CANARY}') == has(object.spec.workloadSelector) && object.spec.all(field, field in ['configPatches', 'workloadSelector'])"
+    ]
+}
+
+/// Expressions that hold for skycap's EnvoyFilters, each with the message if it does not.
+fn filter_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
+    let (dispatch, removal) = (dispatch_patch(), removal_patch(mesh));
+    let contexts = cel(&json!(CONTEXTS));
+    vec![
+        (
+            format!(
+                "(request.name == '{CANARY}') == has(object.spec.workloadSelector) && \
+                 object.spec.all(field, field in ['configPatches', 'workloadSelector'])"
             ),
             "only the canary's EnvoyFilter selects workloads",
         ),
-        filter(
-            &format!(
-                "request.name == '{CANARY}' || object.spec.configPatches.all(patch, {})",
-                dispatch_patch()
+        (
+            format!(
+                "request.name == '{CANARY}' || object.spec.configPatches.all(patch, {dispatch})"
             ),
             "an EnvoyFilter may hold only the patches of skycap's dispatch",
         ),
-        filter(
-            &format!(
-                "request.name == '{CANARY}' || object.spec.configPatches.filter(patch, patch.applyTo == 'NETWORK_FILTER').map(patch, patch.match.context) == {}",
-                cel(&json!(CONTEXTS))
+        (
+            format!(
+                "request.name == '{CANARY}' || object.spec.configPatches.filter(patch, \
+                 patch.applyTo == 'NETWORK_FILTER').map(patch, patch.match.context) == {contexts}"
             ),
             "the dispatch header of clients must be removed",
         ),
-        filter(
-            &format!(
-                "request.name != '{CANARY}' || object.spec.configPatches.all(patch, {})",
-                removal_patch(mesh)
+        (
+            format!(
+                "request.name != '{CANARY}' || object.spec.configPatches.all(patch, {removal})"
             ),
             "the canary's EnvoyFilter may only remove skycap's own plugin",
         ),
-        check(&own_route(), "the controller writes only its own HTTPRoutes of Services"),
     ]
 }
 

@@ -90,17 +90,29 @@ fn the_controller_is_taken_over() -> anyhow::Result<()> {
 
 /// What a controller that was taken over could write, each with its object.
 fn attacks(plugin: &Value, filter: &Value) -> Vec<(&'static str, &'static str, Value)> {
-    let plugin_with = |path: &str, value: Value| {
+    let mut attacks = attacks_by_filters(&filter["spec"]["configPatches"]);
+    for (about, field, value) in [
+        ("another module", "url", json!("oci://evil.test/skycap@sha256:0")),
+        ("closed on failure", "failStrategy", json!("FAIL_CLOSE")),
+        ("inbound requests", "match", json!([{"mode": "SERVER"}])),
+        ("every request", "match", json!([])),
+        ("the environment of a VM", "vmConfig", json!({"env": [{"name": "A", "value": "b"}]})),
+        ("before authentication", "phase", json!("AUTHN")),
+        ("a selector", "selector", json!({"matchLabels": {"a": "b"}})),
+    ] {
         let mut plugin = plugin.clone();
-        plugin["spec"][path] = value;
-        plugin
-    };
+        plugin["spec"][field] = value;
+        attacks.push((about, "skycap", plugin));
+    }
+    attacks
+}
+
+/// Attacks by EnvoyFilters; `own` are skycap's patches.
+fn attacks_by_filters(own: &Value) -> Vec<(&'static str, &'static str, Value)> {
     let patches = |patches: Value| json!({"spec": {"configPatches": patches}});
-    let own = &filter["spec"]["configPatches"];
-    let with = |patch: Value| {
-        let mut all = own.as_array().cloned().unwrap_or_default();
-        all.push(patch);
-        patches(all.into())
+    let with = |patch: &Value| {
+        let all = own.as_array().into_iter().flatten().chain([patch]).cloned();
+        patches(all.collect::<Vec<_>>().into())
     };
     let mut any_cluster = own.clone();
     let route = any_cluster.as_array_mut().and_then(|patches| patches.last_mut());
@@ -115,36 +127,25 @@ fn attacks(plugin: &Value, filter: &Value) -> Vec<(&'static str, &'static str, V
         "applyTo": "HTTP_FILTER", "match": {"context": "GATEWAY"},
         "patch": {"operation": "INSERT_FIRST", "value": {"name": "lua"}},
     });
+    let jwt = json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "subFilter": {"name": "envoy.filters.http.jwt_authn"},
+    });
     let no_jwt = json!({
         "applyTo": "HTTP_FILTER",
-        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": {
-            "name": "envoy.filters.network.http_connection_manager",
-            "subFilter": {"name": "envoy.filters.http.jwt_authn"},
-        }}}},
+        "match": {"context": "GATEWAY", "listener": {"filterChain": {"filter": jwt}}},
         "patch": {"operation": "REMOVE"},
     });
-    let routes = |patch: &Value| patch["applyTo"] == "HTTP_ROUTE";
-    let only_routes: Vec<_> =
-        own.as_array().into_iter().flatten().filter(|patch| routes(patch)).cloned().collect();
+    let is_route = |patch: &&Value| patch["applyTo"] == "HTTP_ROUTE";
+    let routes: Vec<_> = own.as_array().into_iter().flatten().filter(is_route).cloned().collect();
     vec![
-        ("Lua in a proxy", "skycap-dispatch", with(lua)),
-        ("a JWT filter removed", "skycap-dispatch", with(no_jwt.clone())),
+        ("Lua in a proxy", "skycap-dispatch", with(&lua)),
+        ("a JWT filter removed", "skycap-dispatch", with(&no_jwt)),
         ("a JWT filter removed as a canary", "skycap-canary", patches(json!([no_jwt]))),
         ("a route to any cluster", "skycap-dispatch", patches(any_cluster)),
         ("another header removed", "skycap-dispatch", patches(other_header)),
-        ("a forged header not removed", "skycap-dispatch", patches(only_routes.into())),
+        ("a forged header not removed", "skycap-dispatch", patches(routes.into())),
         ("another EnvoyFilter", "evil", patches(own.clone())),
-        ("another module", "skycap", plugin_with("url", "oci://evil.test/skycap@sha256:0".into())),
-        ("closed on failure", "skycap", plugin_with("failStrategy", "FAIL_CLOSE".into())),
-        ("inbound requests", "skycap", plugin_with("match", json!([{"mode": "SERVER"}]))),
-        ("every request", "skycap", plugin_with("match", json!([]))),
-        (
-            "the environment of a VM",
-            "skycap",
-            plugin_with("vmConfig", json!({"env": [{"name": "A", "value": "b"}]})),
-        ),
-        ("before authentication", "skycap", plugin_with("phase", "AUTHN".into())),
-        ("a selector", "skycap", plugin_with("selector", json!({"matchLabels": {"a": "b"}}))),
     ]
 }
 
