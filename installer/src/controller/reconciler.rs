@@ -163,22 +163,25 @@ impl Reconciler {
         let bytes = desired.bytes;
         self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         let (plan, is_all) = desired.plan(live).first(HTTP_ROUTES_PER_ROUND);
-        self.desired =
-            desired.objects.iter().map(|object| (object.reference(), object.clone())).collect();
-        record(&plan, bytes, key_count(compilation));
         let status = desired.status_plan(live);
-        self.publications.send_replace(Some(Publication { status, report: desired.report }));
+        let Desired { objects, report, .. } = desired;
+        // Not a copy: the table of a full cluster takes 20 MB as a tree of JSON values.
+        self.desired = objects.into_iter().map(|object| (object.reference(), object)).collect();
+        record(&plan, bytes, key_count(compilation));
         let execution = plan.execute(&self.client, |_| {
             anyhow::ensure!(self.term.borrow().is_running(), "another replica may lead now");
             Ok(())
         });
-        tokio::select! {
-            result = execution => result?,
+        let result = tokio::select! {
+            result = execution => result,
             () = tokio::time::sleep(ROUND_TIMEOUT) => {
-                anyhow::bail!("the writes took longer than {} s", ROUND_TIMEOUT.as_secs());
+                Err(anyhow::anyhow!("the writes took longer than {} s", ROUND_TIMEOUT.as_secs()))
             }
-            () = term_ends(self.term.clone()) => anyhow::bail!("the Lease has ended"),
-        }
+            () = term_ends(self.term.clone()) => Err(anyhow::anyhow!("the Lease has ended")),
+        };
+        // The report is written last, and also if a write has failed.
+        self.publications.send_replace(Some(Publication { status, report }));
+        result?;
         self.is_partial |= !is_all;
         Ok(plan.steps.len())
     }
