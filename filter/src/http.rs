@@ -88,12 +88,12 @@ fn apply(effect: &Effect, reason: &mut Reason, drops: &mut Drops) -> u32 {
             // Envoy removes it by itself too, so a failure here changes no route.
             host::remove_header(Headers::Request, name);
         }
-        Some(HeaderEdit::Set(name, value)) => {
-            if !host::set_header(Headers::Request, name, value.as_bytes()) {
-                *reason = Reason::NotApplied;
-            }
+        Some(HeaderEdit::Set(name, value))
+            if !host::set_header(Headers::Request, name, value.as_bytes()) =>
+        {
+            *reason = Reason::NotApplied;
         }
-        None => {}
+        Some(HeaderEdit::Set(..)) | None => {}
     }
     match response {
         Some(response) if respond(response) => STOP_ITERATION,

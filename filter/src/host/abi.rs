@@ -86,8 +86,8 @@ unsafe extern "C" {
     pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
 }
 
-/// A function of WASI that Proxy-Wasm hosts export too (proxy-wasm-cpp-host: `exports.cc`,
-/// `wasi_random_get`).
+// A function of WASI that Proxy-Wasm hosts export too (proxy-wasm-cpp-host: `exports.cc`,
+// `wasi_random_get`).
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     /// Returns zero if it has filled `data` with random bytes.
