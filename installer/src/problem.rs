@@ -137,7 +137,7 @@ fn printable_reference(reference: ObjectRef) -> ObjectRef {
 
 /// Maximum bytes of a quoted value in a message.
 pub const QUOTED_BYTES: usize = 200;
-/// Maximum bytes of a message, which is also the API server's limit for the note of an Event.
+/// Maximum bytes of a message: nearly what the API server accepts as the note of an Event (1,024).
 pub const TEXT_BYTES: usize = 1_000;
 
 /// How severe a problem is.

@@ -22,6 +22,8 @@ use skycap_tests::{
     },
 };
 
+use super::leader::two_replicas;
+
 /// A table of 1.7 MB, of which no one's changes arrived, not even the kill switch.
 #[test]
 fn a_namespace_fills_the_table() -> anyhow::Result<()> {
@@ -101,19 +103,15 @@ fn the_status_is_refused() -> anyhow::Result<()> {
 #[test]
 fn a_frozen_leader_wakes_up() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let first = Controller::start(&fixture.cluster, "one", &[]).await?;
-        fixture.until("a leader", async |_| first.leads().await).await?;
-        let second = Controller::start(&fixture.cluster, "two", &[]).await?;
-        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
-        fixture.has_key("pr-1", true, "the first writes").await?;
+        let (first, second) = two_replicas(fixture).await?;
         let is_written = async |_: &Fixture| Ok(first.writes().await? >= 2.0);
         fixture.until("the status too", is_written).await?;
         let before = first.writes().await?;
         first.signal("STOP")?;
-        // What the first sees first when it wakes up is a change that it has not written.
+        // When it wakes up, it sees this change, which it has not written.
         fixture.apply(&sandbox("pr-2", json!({"routes": "cart: cart-pr-2"}))).await?;
         fixture.has_key("pr-2", true, "the second takes over").await?;
-        // Then somebody takes it away from the table behind the second's back.
+        // Then the second is frozen too, so that only the first could write the deletion.
         second.signal("STOP")?;
         fixture.delete("pr-2").await?;
         first.signal("CONT")?;

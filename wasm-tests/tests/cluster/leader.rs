@@ -12,11 +12,7 @@ use skycap_tests::{
 #[test]
 fn one_replica_writes_and_another_takes_over() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let first = Controller::start(&fixture.cluster, "one", &[]).await?;
-        fixture.until("a leader", async |_| first.leads().await).await?;
-        let second = Controller::start(&fixture.cluster, "two", &[]).await?;
-        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
-        fixture.has_key("pr-1", true, "the first writes").await?;
+        let (first, second) = two_replicas(fixture).await?;
         anyhow::ensure!(!second.leads().await?, "two replicas lead");
         anyhow::ensure!(second.writes().await? == 0.0, "the second has written");
         let killed = Instant::now();
@@ -35,4 +31,14 @@ fn one_replica_writes_and_another_takes_over() -> anyhow::Result<()> {
         anyhow::ensure!(took < Duration::from_secs(4), "the handover took {took:?}");
         Ok(())
     })
+}
+
+/// Starts a controller, and when it leads, a second one. The first has written the sandbox `pr-1`.
+pub(super) async fn two_replicas(fixture: &Fixture) -> anyhow::Result<(Controller, Controller)> {
+    let first = Controller::start(&fixture.cluster, "one", &[]).await?;
+    fixture.until("a leader", async |_| first.leads().await).await?;
+    let second = Controller::start(&fixture.cluster, "two", &[]).await?;
+    fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+    fixture.has_key("pr-1", true, "the first writes").await?;
+    Ok((first, second))
 }

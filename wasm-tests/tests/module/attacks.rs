@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use anyhow::Context as _;
 use skycap_tests::host::Host;
 
 use super::host::{TABLE, view, wasm};
@@ -42,6 +43,48 @@ fn keys_that_collide_cost_what_other_keys_cost() -> anyhow::Result<()> {
         hostile.1 * 10 <= friendly.1 * 11,
         "the request: {hostile:?}, not {friendly:?}"
     );
+    Ok(())
+}
+
+/// A 503 of `onUnavailable: fail` names its target only to a request with the token, and no proxy behind
+/// this one learns the token.
+#[test]
+fn a_client_learns_neither_targets_nor_the_token() -> anyhow::Result<()> {
+    let json = TABLE
+        .replace("\"to\":\"cart-{key}\"", "\"to\":\"cart-{key}\",\"unavailable\":true")
+        .replace("\"explain\":\"on\"", "\"explain\":\"token:abc\"");
+    let mut vm = Host::new(&wasm()?)?.start()?;
+    anyhow::ensure!(vm.configure(json.as_bytes())?, "the table was rejected");
+    let key = ("baggage", &b"sandbox=pr-1"[..]);
+    for (asks, is_told) in [(None, false), (Some("1"), false), (Some("abc"), true)] {
+        let header = asks.map(|token| ("x-skycap-explain", token.as_bytes()));
+        let headers: Vec<_> = [key].into_iter().chain(header).collect();
+        let outcome = vm.request(&view(&headers))?;
+        let response = outcome.response.as_ref().context("the filter does not answer")?;
+        let body = String::from_utf8_lossy(&response.body);
+        anyhow::ensure!(
+            response.status == 503 && body.contains("`pr-1`"),
+            "{asks:?}: {response:?}"
+        );
+        anyhow::ensure!(body.contains("cart-pr-1") == is_told, "{asks:?}: {body}");
+        let travels = outcome.headers.iter().any(|(name, _)| name == "x-skycap-explain");
+        anyhow::ensure!(!travels, "{asks:?}: the token travels upstream");
+    }
+    Ok(())
+}
+
+/// A request whose dispatch header Envoy does not accept goes to the baseline, and must not count as
+/// routed.
+#[test]
+fn what_envoy_does_not_accept_does_not_count_as_routed() -> anyhow::Result<()> {
+    let mut vm = Host::new(&wasm()?)?.start()?;
+    anyhow::ensure!(vm.configure(TABLE.as_bytes())?, "the table was rejected");
+    vm.answer_with(Some(("proxy_replace_header_map_value", 2)));
+    vm.request(&view(&[("baggage", b"sandbox=pr-1")]))?;
+    vm.answer_with(None);
+    vm.tick()?;
+    let count = |outcome: &str| vm.metric(&format!("skycap_requests_total.outcome=.={outcome};.;"));
+    anyhow::ensure!((count("routed"), count("not_applied")) == (0, 1));
     Ok(())
 }
 
