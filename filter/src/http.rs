@@ -6,7 +6,8 @@ use skycap_core::{
     decision::{Decision, decide},
     decision_header::{DECISION_HEADER, DecisionHeader},
     dispatch::CLUSTER_HEADER,
-    effect::{Effect, HeaderEdit, LocalResponse},
+    edge::EDGE_CLOSED,
+    effect::{CarrierEdit, Effect, HeaderEdit, LocalResponse},
     explain::{EXPLAIN_HEADER, Explain},
     reason::{Drops, Reason},
     request::Request,
@@ -77,7 +78,10 @@ fn explain(root: &mut Root, stream: u32, decision: &Decision<'_>) {
 /// Applies an effect. What Envoy does not accept changes the outcome, or adds a drop: a request that
 /// was not routed must not count as routed.
 fn apply(effect: &Effect, reason: &mut Reason, drops: &mut Drops) -> u32 {
-    let Effect { dispatch, baggage, response } = effect;
+    let Effect { dispatch, baggage, edge, response } = effect;
+    if let Some(edits) = edge {
+        close_edge(edits, drops);
+    }
     if let Some(baggage) = baggage
         && !host::set_header(Headers::Request, "baggage", baggage)
     {
@@ -102,6 +106,21 @@ fn apply(effect: &Effect, reason: &mut Reason, drops: &mut Drops) -> u32 {
             CONTINUE
         }
         None => CONTINUE,
+    }
+}
+
+/// Applies the edits of an edge, and tells Envoy so. Without this word, for whatever reason, Envoy's
+/// own filter behind this one removes the carriers of a request that may hold a key.
+#[inline(never)]
+fn close_edge(edits: &[CarrierEdit], drops: &mut Drops) {
+    let applied = edits.iter().all(|CarrierEdit { header, value }| match value {
+        Some(value) => host::set_header(Headers::Request, header, value),
+        None => host::remove_header(Headers::Request, header),
+    });
+    if applied {
+        host::set_property(EDGE_CLOSED, b"1");
+    } else {
+        drops.add(Reason::InjectionNotApplied);
     }
 }
 

@@ -62,6 +62,7 @@ impl Root {
         match Table::from_json(&json, Seed::new(host::random())) {
             Ok(table) => {
                 drop(json);
+                let table = table.placed_by(label);
                 self.accept(name, table, start);
                 true
             }
@@ -157,6 +158,12 @@ impl Root {
         #[expect(clippy::indexing_slicing, reason = "the plugin was found or added above")]
         &mut self.plugins[index]
     }
+}
+
+/// Returns a label of the proxy's Pod. Istio's agent writes the labels to the proxy's own node
+/// (istio: `model.NodeMetadata`).
+fn label(name: &str) -> Option<Vec<u8>> {
+    host::property(&["node\0metadata\0LABELS\0", name].concat())
 }
 
 /// Returns the index of the plugin for which Envoy has called the VM.

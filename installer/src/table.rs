@@ -18,6 +18,7 @@ mod claims;
 pub mod cluster;
 pub mod compile;
 pub(crate) mod data;
+pub mod edge;
 mod expiry;
 mod findings;
 mod flatten;

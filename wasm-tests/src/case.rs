@@ -20,6 +20,8 @@
 //! - `cluster` and `virtualHost` set what Envoy picked, if it is not what `to` implies.
 //! - `baseline` means that the request does not change, except that a dispatch header from the
 //!   client is removed. `expectHeaders` lists further lines that the request must have.
+//! - `expectRemoved` lists headers that the request must not have any more.
+//! - `proxyLabels`, beside `requests`, are the labels of the proxy, which can make it an edge.
 //! - `httpRouteModel` sets what a mesh does with the HTTPRoutes, if it differs, and why.
 
 mod http_route_model;

@@ -33,6 +33,7 @@ pub struct Host {
     engine: Engine,
     module: Module,
     shared: SharedData,
+    labels: BTreeMap<String, String>,
 }
 
 /// A request, as Envoy shows it to the filter.
@@ -73,7 +74,12 @@ impl Host {
         config.consume_fuel(true);
         let engine = Engine::new(&config);
         let module = Module::new(&engine, wasm).map_err(|error| anyhow::anyhow!("{error}"))?;
-        Ok(Self { engine, module, shared: SharedData::default() })
+        Ok(Self { engine, module, shared: SharedData::default(), labels: BTreeMap::new() })
+    }
+
+    /// From now on, VMs run in a proxy with these labels (istio: `model.NodeMetadata`).
+    pub fn set_labels(&mut self, labels: &BTreeMap<String, String>) {
+        self.labels.clone_from(labels);
     }
 
     /// Starts a VM that has no configuration yet.
@@ -82,7 +88,8 @@ impl Host {
     /// If the module imports a call that this host does not have, or traps.
     pub fn start(&self) -> anyhow::Result<Vm> {
         let limits = StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).build();
-        let mut store = Store::new(&self.engine, VmState::new(limits, Arc::clone(&self.shared)));
+        let state = VmState::new(limits, Arc::clone(&self.shared), &self.labels);
+        let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_fuel(FUEL).map_err(wasm_error)?;
         let mut linker = Linker::new(&self.engine);

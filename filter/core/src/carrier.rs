@@ -64,6 +64,20 @@ impl Source {
         }
     }
 
+    /// Whether services pass it on to the services that they call: a header for which their SDK has a
+    /// propagator, and not what a browser sends.
+    pub(crate) const fn is_passed_on(&self) -> bool {
+        matches!(self, Self::Baggage(_) | Self::Header(_) | Self::Tracestate(_))
+    }
+
+    /// The name of the member, if the header is a list that services pass on.
+    pub(crate) fn member_name(&self) -> Option<&str> {
+        match self {
+            Self::Baggage(name) | Self::Tracestate(name) => Some(name),
+            Self::Cookie(_) | Self::Header(_) | Self::Host(_) | Self::Query(_) => None,
+        }
+    }
+
     /// Searches for a key in the value of [`header`](Self::header).
     pub(crate) fn find(&self, value: &[u8]) -> Reading {
         match self {

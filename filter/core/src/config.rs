@@ -5,7 +5,7 @@
 //! invalid Service name.
 //!
 //! ```json
-//! {"version": "1.0", "generation": "6d1f0c9a22b4",
+//! {"version": "1.1", "generation": "6d1f0c9a22b4",
 //!  "carriers": [{"baggage": "sandbox"}],
 //!  "routes": [{"service": "cart.shop", "to": "cart-{key}"}],
 //!  "keys": "pr-123:0 pr-124:0"}
@@ -24,9 +24,10 @@ use std::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 pub use crate::{
-    carrier::{Carrier, Source},
+    carrier::{Carrier, HostPattern, Source},
     config_error::ConfigError,
     dispatch::Dispatch,
+    edge::{Edge, KeyPattern, Labels},
     explain::{Explain, InvalidExplain},
     invalid_value::InvalidValue,
     keys::Keys,
@@ -59,6 +60,10 @@ pub struct PluginConfig {
     /// The DNS domain of the cluster's Services.
     #[serde(default, skip_serializing_if = "ClusterDomain::is_default")]
     pub cluster_domain: ClusterDomain,
+    /// Which proxies are the [edge](crate::edge), and which keys from outside they accept. Since
+    /// version 1.1.
+    #[serde(default, skip_serializing_if = "Edge::is_open")]
+    pub edge: Edge,
     /// The distinct routes. Their order has no meaning, except that `keys` refers to their indexes.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -133,6 +138,7 @@ impl Default for PluginConfig {
             carriers: default_carriers(),
             explain: Explain::default(),
             cluster_domain: ClusterDomain::default(),
+            edge: Edge::default(),
             routes: Vec::new(),
             keys: Keys::default(),
         }

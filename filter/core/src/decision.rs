@@ -8,7 +8,8 @@ use crate::{
     config::Route,
     destination::Destination,
     dispatch::{CLUSTER_HEADER, Dispatch, SANDBOX_HEADER},
-    effect::{Effect, HeaderEdit, LocalResponse},
+    edge,
+    effect::{CarrierEdit, Effect, HeaderEdit, LocalResponse},
     key::RoutingKey,
     reason::{Drops, Reason},
     request::Request,
@@ -27,6 +28,9 @@ pub fn decide<'t>(table: &'t Table, request: &impl Request) -> Decision<'t> {
         decision.forged = true;
     }
     decision.reason = if config.enabled { decision.search(request) } else { Reason::Disabled };
+    if table.is_edge() {
+        decision.close_edge(request);
+    }
     decision
 }
 
@@ -50,6 +54,8 @@ pub struct Decision<'t> {
     forged: bool,
     /// The new value of the request's `baggage`.
     baggage: Option<Vec<u8>>,
+    /// The edits of the edge.
+    edge: Option<Vec<CarrierEdit>>,
 }
 
 impl<'t> Decision<'t> {
@@ -64,6 +70,7 @@ impl<'t> Decision<'t> {
             explained: false,
             forged: false,
             baggage: None,
+            edge: None,
         }
     }
 
@@ -93,7 +100,8 @@ impl<'t> Decision<'t> {
             Reason::Unavailable => (None, self.local_response()),
             _ => (None, None),
         };
-        Effect { dispatch: edit.or_else(removed), baggage: self.baggage.clone(), response }
+        let (baggage, edge) = (self.baggage.clone(), self.edge.clone());
+        Effect { dispatch: edit.or_else(removed), baggage, edge, response }
     }
 
     fn local_response(&self) -> Option<LocalResponse> {
@@ -110,7 +118,8 @@ impl<'t> Decision<'t> {
         let Some(routes) = self.table.find(&key) else {
             return Reason::UnknownKey;
         };
-        if carrier.inject {
+        // An edge writes every accepted key by itself.
+        if carrier.inject && !self.table.is_edge() {
             self.inject(request, &key);
         }
         let destination = match self.read_destination(request) {
@@ -134,7 +143,7 @@ impl<'t> Decision<'t> {
     fn read_key(&mut self, request: &impl Request) -> Option<(RoutingKey, &'t Carrier)> {
         // Neighboring carriers often share a header, and reading a header may be expensive.
         let mut last: Option<(&str, Option<Cow<'_, [u8]>>)> = None;
-        for carrier in &self.table.config().carriers {
+        for carrier in self.table.carriers() {
             let header = carrier.source.header();
             let value = match &last {
                 Some((name, value)) if *name == header => value,
@@ -142,6 +151,7 @@ impl<'t> Decision<'t> {
             };
             let Some(value) = value else { continue };
             match carrier.source.find(value).into_result() {
+                Ok(key) if !self.table.accepts(&key) => self.drops.add(Reason::NotAccepted),
                 Ok(key) => return Some((key, carrier)),
                 Err(Some(reason)) => self.drops.add(reason),
                 Err(None) => {}
@@ -178,6 +188,13 @@ impl<'t> Decision<'t> {
         if self.baggage.is_none() {
             self.drops.add(Reason::InjectionTooLong);
         }
+    }
+
+    #[inline(never)]
+    fn close_edge(&mut self, request: &impl Request) {
+        let carriers = &self.table.config().carriers;
+        let key = self.key.as_ref().map(|(key, _)| key);
+        self.edge = Some(edge::clean(carriers, key, request, &mut self.drops));
     }
 
     fn dispatch_edit(&self) -> Option<HeaderEdit> {

@@ -12,6 +12,8 @@ pub struct Effect {
     pub dispatch: Option<HeaderEdit>,
     /// The new value of `baggage`: the injected member and the other members of the request.
     pub baggage: Option<Vec<u8>>,
+    /// At an [edge](crate::edge): the edits that remove the keys from outside. `None` inside the mesh.
+    pub edge: Option<Vec<CarrierEdit>>,
     /// The response that the client gets from the filter, instead of one from the upstream.
     pub response: Option<LocalResponse>,
 }
@@ -40,6 +42,15 @@ impl HeaderEdit {
     pub(crate) fn set(name: &'static str, parts: &[&str]) -> Self {
         Self::Set(name, parts.concat())
     }
+}
+
+/// One edit of a header that is a carrier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarrierEdit {
+    /// The header, in lower case.
+    pub header: String,
+    /// The value of the one line that replaces all lines; `None` removes the header.
+    pub value: Option<Vec<u8>>,
 }
 
 /// A response that the filter sends itself.

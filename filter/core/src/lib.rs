@@ -73,6 +73,8 @@
 //! 4. The dispatch header belongs to the filter. If a client sends it, it is removed. It never
 //!    routes a request, and it never keeps a request from its sandbox. Envoy has already selected
 //!    the forged cluster by then, so the destination is read from the name of the virtual host.
+//!    At an [`edge`], a key from outside has no effect, at this hop or behind it, unless it is listed.
+//!    This applies under the kill switch too: there, nothing but the keys is removed.
 //! 5. A configuration is checked completely before any part of it is used. [`config`] and
 //!    [`table`] reject an invalid one with an error that names the field. The caller then keeps
 //!    its current table.
@@ -85,6 +87,7 @@
 //! |---|---|
 //! | Where does a request go, and why? | [`decision`], [`reason`] |
 //! | What does the controller send to Envoy? | [`config`] |
+//! | Which keys from outside have an effect? | [`edge`] |
 //! | What is changed in a request? | [`effect`], [`dispatch`] |
 //! | What does `x-skycap-decision` contain? | [`explain`] |
 #![forbid(unsafe_code)]
@@ -98,6 +101,7 @@ pub mod decision;
 pub mod decision_header;
 pub mod destination;
 pub mod dispatch;
+pub mod edge;
 pub mod effect;
 pub mod explain;
 mod invalid_value;

@@ -46,6 +46,8 @@ pub enum Reason {
     InvalidKey,
     /// A list member does not match its grammar.
     MalformedMember,
+    /// The key came from outside, and the edge does not accept it.
+    NotAccepted,
 }
 
 impl Reason {
@@ -65,13 +67,14 @@ impl Reason {
     ];
 
     /// All drops, in the order of their counters.
-    pub const DROPS: [Self; 6] = [
+    pub const DROPS: [Self; 7] = [
         Self::CarrierTooLong,
         Self::ForgedDispatch,
         Self::InjectionNotApplied,
         Self::InjectionTooLong,
         Self::InvalidKey,
         Self::MalformedMember,
+        Self::NotAccepted,
     ];
 
     /// The index in [`Self::OUTCOMES`] followed by [`Self::DROPS`].
@@ -101,6 +104,7 @@ impl Reason {
             Self::InjectionTooLong => "injection_too_long",
             Self::InvalidKey => "invalid_key",
             Self::MalformedMember => "malformed_member",
+            Self::NotAccepted => "not_accepted",
         }
     }
 
@@ -135,6 +139,7 @@ impl Reason {
                 "a value is not a routing key (expected 1 to 64 of `A-Z a-z 0-9 . _ ~ -`)"
             }
             Self::MalformedMember => "a list member with the carrier's name is malformed",
+            Self::NotAccepted => "the key comes from outside, and the edge does not accept it",
         }
     }
 }

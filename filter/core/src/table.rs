@@ -1,6 +1,7 @@
 //! The routing table: a configuration with an index for one lookup per request.
 
 use crate::{
+    carrier::Carrier,
     config::{ConfigError, PluginConfig, Route},
     destination::Destination,
     key::RoutingKey,
@@ -20,11 +21,25 @@ pub use crate::seed::Seed;
 pub struct Table {
     config: PluginConfig,
     seed: Seed,
+    place: Place,
     /// A hash table with open addressing and linear probing: each slot is the index of a key, or
     /// [`EMPTY`]. The length is a power of two, and at most two thirds of the slots are used.
     ///
     /// Slots are indexes and not keys, so a key takes 6 to 12 bytes here, regardless of its length.
     slots: Vec<u32>,
+}
+
+/// Where the proxy stands, and which carriers it reads there.
+#[derive(Debug)]
+struct Place {
+    carriers: Vec<Carrier>,
+    is_edge: bool,
+}
+
+impl Place {
+    fn new(config: &PluginConfig, is_edge: bool) -> Self {
+        Self { carriers: config.edge.carriers(&config.carriers, is_edge), is_edge }
+    }
 }
 
 impl Table {
@@ -45,11 +60,38 @@ impl Table {
             return Err(ConfigError::NoSuchRoute { key, route, routes: config.routes.len() });
         }
         let slots = (config.keys.len().saturating_mul(3) / 2).saturating_add(1).next_power_of_two();
-        let mut table = Self { config, seed, slots: vec![EMPTY; slots] };
+        let place = Place::new(&config, false);
+        let mut table = Self { config, seed, place, slots: vec![EMPTY; slots] };
         for number in 0..u32::try_from(table.config.keys.len()).unwrap_or(EMPTY) {
             table.insert(number)?;
         }
         Ok(table)
+    }
+
+    /// Moves the table to a proxy: by its labels, the proxy is an edge or not. `label` returns the
+    /// value of a label. Without this call, the proxy is inside the mesh.
+    #[must_use]
+    pub fn placed_by(mut self, label: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
+        let is_edge = self.config.edge.includes(label);
+        self.place = Place::new(&self.config, is_edge);
+        self
+    }
+
+    /// Whether the proxy is an edge, which accepts only listed keys.
+    #[must_use]
+    pub const fn is_edge(&self) -> bool {
+        self.place.is_edge
+    }
+
+    /// The carriers that the proxy reads, in their order.
+    #[must_use]
+    pub fn carriers(&self) -> &[Carrier] {
+        &self.place.carriers
+    }
+
+    /// Whether `key` may have an effect at this proxy.
+    pub(crate) fn accepts(&self, key: &RoutingKey) -> bool {
+        !self.place.is_edge || self.config.edge.accepts(key)
     }
 
     /// The configuration of this table.

@@ -16,7 +16,7 @@ pub struct Version {
 
 impl Version {
     /// The version that this code writes.
-    pub const CURRENT: Self = Self { major: 1, minor: 0 };
+    pub const CURRENT: Self = Self { major: 1, minor: 1 };
 
     /// Whether a configuration of this version may have optional fields that this code does not
     /// know.

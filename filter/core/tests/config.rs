@@ -11,6 +11,7 @@ use skycap_core::{
 const VALID: &str = r#"{"version":"1.0","generation":"0123456789ab","enabled":true,
     "dispatch":"authority","explain":"token:abc","clusterDomain":"example.org",
     "carriers":[{"baggage":"sandbox"},{"header":"X-Tenant","inject":true}],
+    "edge":"istio=ingressgateway accept:demo-* host:{key}.example.org",
     "routes":[{"service":"cart.shop","port":80,"to":"cart-{key}","toPort":8080,"unavailable":true}],
     "keys":"pr-1:0 pr-2:0"}"#;
 
@@ -45,7 +46,7 @@ const INVALID: &[Invalid] = &[
     invalid("\"version\":\"1.0\",", "", "pluginConfig", "missing field `version`"),
     invalid("\"0123456789ab\"", "\"xyz\"", "`generation`", "12 hexadecimal digits"),
     invalid("\"enabled\":true", "\"enabled\":\"true\"", "`enabled`", "expected a boolean"),
-    invalid("\"enabled\"", "\"enabeld\"", "`enabeld`", "schema version 1.0"),
+    invalid("\"enabled\"", "\"enabeld\"", "`enabeld`", "schema version 1.1"),
     invalid("\"authority\"", "\"Authority\"", "`dispatch`", "expected `cluster-header`"),
     invalid("token:abc", "sha256:abc", "`explain`", "`sha256:`"),
     invalid("token:abc", "token:", "`explain`", "expected `off`, `on` or `token:TOKEN`"),
@@ -61,6 +62,9 @@ const INVALID: &[Invalid] = &[
     invalid(TENANT, r#""host":"preview.example.com""#, "`carriers[1]`", "one `{key}`"),
     invalid(TENANT, r#""query":"a&b""#, "`carriers[1]`", "expected a query parameter"),
     invalid(TENANT, r#""tracestate":"Sandbox""#, "`carriers[1]`", "expected a tracestate key"),
+    invalid("demo-*", "demo*-", "`edge`", "or the start of one and `*`"),
+    invalid("{key}.example.org", "example.org", "`edge`", "one `{key}`"),
+    invalid("istio=ingressgateway", "istio", "`edge`", "expected labels"),
     invalid("cart.shop", "cart", "`routes[0].service`", "such as `cart.shop`"),
     invalid("cart.shop", "Cart.shop", "`routes[0].service`", "expected a DNS label"),
     invalid("\"port\":80", "\"port\":0", "`routes[0].port`", "nonzero u16"),
@@ -132,8 +136,8 @@ fn only_a_newer_minor_version_may_have_unknown_fields() {
             Seed::new([1, 2]),
         )
     };
-    assert!(with_unknown_fields("1.1").is_ok());
-    assert!(with_unknown_fields("1.0").is_err());
+    assert!(with_unknown_fields("1.2").is_ok());
+    assert!(with_unknown_fields("1.1").is_err());
     assert!(with_unknown_fields("2.1").is_err());
 }
 

@@ -1,6 +1,7 @@
 //! The objects of a compiled table on Istio: the plugin with the table in its `pluginConfig`, and
 //! the EnvoyFilter of the dispatch.
 
+mod edge;
 mod filters;
 mod plugin_kind;
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use self::{
+    edge::{edge_name, edge_patch},
     filters::{CONTEXTS, dispatch_route, early_removal, patch_connection_manager},
     plugin_kind::PluginKind,
 };
@@ -18,6 +20,7 @@ use crate::{
     objects::{Object, ObjectRef, PLUGIN_CONFIG, object},
     table::{
         compile::Compilation,
+        edge::EDGES,
         limits::TABLE_BYTES,
         rollout::{Canary, Rollout},
     },
@@ -56,6 +59,7 @@ impl IstioMesh {
                 return Err(TooLarge { bytes }.into());
             }
             objects.extend(self.dispatch_filter(config.dispatch, &config.cluster_domain)?);
+            objects.extend(self.edge_filters(config)?);
             objects.push(plugin);
             if let Some(Canary { module, selector, .. }) = canary {
                 let mut plugin = self.plugin(CANARY, module, table)?;
@@ -77,13 +81,16 @@ impl IstioMesh {
             namespace: Some(self.root_namespace.clone()),
             name: name.into(),
         };
-        vec![
+        let filter = |name: &str| reference(ENVOY_FILTER.0, ENVOY_FILTER.1, name);
+        let mut references = vec![
             reference(plugin_version, plugin_kind, PLUGIN),
-            reference(ENVOY_FILTER.0, ENVOY_FILTER.1, DISPATCH_ROUTE),
+            filter(DISPATCH_ROUTE),
             // In the order of deletion: the regular plugin is back before the canary's plugin goes.
-            reference(ENVOY_FILTER.0, ENVOY_FILTER.1, CANARY),
+            filter(CANARY),
             reference(plugin_version, plugin_kind, CANARY),
-        ]
+        ];
+        references.extend((0..EDGES).map(|index| filter(&edge_name(index))));
+        references
     }
 
     /// The plugins of Istio's other kind, which an earlier installation may have left. From Istio

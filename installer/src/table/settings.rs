@@ -7,6 +7,7 @@ use super::{
     availability::OnUnavailable,
     carriers,
     data::{Data, parse_bool},
+    edge,
     key_owners::KeyOwners,
     meshes::Meshes,
     origin::Origin,
@@ -15,7 +16,7 @@ use super::{
 use crate::problem::{InvalidField, Problem};
 
 /// What applies to all sandboxes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The settings of the filter: a table without rows.
     pub config: PluginConfig,
@@ -27,6 +28,19 @@ pub struct Settings {
     pub namespaces: NamespaceSelector,
     /// Which namespaces own which keys; other keys belong to the namespace that uses them first.
     pub key_owners: KeyOwners,
+}
+
+impl Default for Settings {
+    /// Without settings: keys from outside have no effect.
+    fn default() -> Self {
+        Self {
+            config: PluginConfig { edge: edge::closed(), ..PluginConfig::default() },
+            on_unavailable: OnUnavailable::default(),
+            meshes: Meshes::default(),
+            namespaces: NamespaceSelector::default(),
+            key_owners: KeyOwners::default(),
+        }
+    }
 }
 
 impl Settings {
@@ -50,6 +64,7 @@ fn parse(mut data: Data) -> Result<Settings, InvalidField> {
         cluster_domain: data
             .take("clusterDomain", str::parse::<ClusterDomain>)?
             .unwrap_or_default(),
+        edge: data.take("edge", edge::parse)?.unwrap_or_else(edge::closed),
         ..PluginConfig::default()
     };
     let on_unavailable = data.take("onUnavailable", str::parse::<OnUnavailable>)?;
@@ -58,7 +73,7 @@ fn parse(mut data: Data) -> Result<Settings, InvalidField> {
     let key_owners = data.take("keyOwners", KeyOwners::parse)?;
     data.close(
         "`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `mesh`, \
-         `namespaces`, `keyOwners`",
+         `namespaces`, `keyOwners`, `edge`",
     )?;
     Ok(Settings {
         config,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use skycap_core::{
     decision::decide,
-    effect::HeaderEdit,
+    effect::{CarrierEdit, HeaderEdit},
     request::Request,
     table::{Seed, Table},
 };
@@ -18,7 +18,8 @@ impl Scenario {
     /// # Errors
     /// If the scenario itself is invalid.
     pub fn run_natively(&self) -> anyhow::Result<Vec<String>> {
-        let table = Table::from_json(self.table()?.as_bytes(), Seed::new([1, 2]))?;
+        let label = |name: &str| self.proxy_labels.get(name).map(|value| value.clone().into_bytes());
+        let table = Table::from_json(self.table()?.as_bytes(), Seed::new([1, 2]))?.placed_by(label);
         self.run(table.config().dispatch, |view| Ok(observe(&table, view)))
     }
 }
@@ -29,6 +30,12 @@ fn observe(table: &Table, view: &View) -> Observed {
     let mut headers = view.headers.clone();
     if let Some(baggage) = effect.baggage {
         set(&mut headers, "baggage", baggage);
+    }
+    for CarrierEdit { header, value } in effect.edge.into_iter().flatten() {
+        match value {
+            Some(value) => set(&mut headers, &header, value),
+            None => headers.retain(|(other, _)| *other != header),
+        }
     }
     match effect.dispatch {
         Some(HeaderEdit::Remove(name)) => headers.retain(|(other, _)| other != name),

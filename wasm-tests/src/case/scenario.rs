@@ -1,6 +1,6 @@
 //! One scenario: its YAML, its table, and the expected result of each request.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
@@ -21,6 +21,9 @@ pub struct Scenario {
     /// The time of the compile.
     #[serde(default)]
     now: Option<Timestamp>,
+    /// The labels of the proxy that decides; none inside the mesh.
+    #[serde(default)]
+    pub(super) proxy_labels: BTreeMap<String, String>,
     /// The requests; each one runs on its own.
     pub(super) requests: Vec<Case>,
 }
@@ -42,6 +45,8 @@ pub(super) struct Case {
     virtual_host: Option<String>,
     #[serde(default)]
     expect_headers: Vec<String>,
+    #[serde(default)]
+    expect_removed: Vec<String>,
     #[serde(default)]
     pub(super) http_route_model: Option<Difference>,
 }
@@ -169,6 +174,7 @@ impl Case {
                 None
             }
         };
+        headers.retain(|(name, _)| !self.expect_removed.contains(name));
         for line in &self.expect_headers {
             let (name, value) = header(line)?;
             set(&mut headers, &name, value);

@@ -1,6 +1,6 @@
 //! How Envoy treats a filter: first a trial VM, then the worker.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::Context as _;
 
@@ -23,6 +23,11 @@ impl Proxy {
     /// If it is not a valid module.
     pub fn new(wasm: &[u8]) -> anyhow::Result<Self> {
         Ok(Self { host: Host::new(wasm)?, tried: HashSet::new(), worker: None })
+    }
+
+    /// From now on, VMs run in a proxy with these labels.
+    pub fn set_labels(&mut self, labels: &BTreeMap<String, String>) {
+        self.host.set_labels(labels);
     }
 
     /// Pushes a configuration; `false` is Envoy's `update_rejected`.

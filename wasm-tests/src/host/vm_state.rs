@@ -15,6 +15,8 @@ pub(crate) struct VmState {
     pub(crate) response_headers: Vec<(String, Vec<u8>)>,
     /// Attributes, by path, with NUL between the parts of a path.
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What the filter has set for the current stream (ctx: `setProperty`, filter state `wasm.…`).
+    pub(crate) stream_properties: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The response by the filter itself.
     pub(crate) response: Option<LocalResponse>,
     pub(crate) log: Vec<Log>,
@@ -49,17 +51,23 @@ pub struct LocalResponse {
 }
 
 impl VmState {
-    pub(crate) fn new(limits: StoreLimits, shared: SharedData) -> Self {
+    pub(crate) fn new(
+        limits: StoreLimits,
+        shared: SharedData,
+        labels: &BTreeMap<String, String>,
+    ) -> Self {
+        let plugin = (b"plugin_name".to_vec(), b"istio-system.skycap".to_vec());
+        let labels = labels.iter().map(|(name, value)| {
+            (["node\0metadata\0LABELS\0", name].concat().into_bytes(), value.clone().into_bytes())
+        });
         Self {
             limits,
             shared,
             plugin_configuration: Vec::new(),
             request_headers: Vec::new(),
             response_headers: Vec::new(),
-            properties: BTreeMap::from([(
-                b"plugin_name".to_vec(),
-                b"istio-system.skycap".to_vec(),
-            )]),
+            properties: labels.chain([plugin]).collect(),
+            stream_properties: BTreeMap::new(),
             response: None,
             log: Vec::new(),
             metrics: Vec::new(),
@@ -74,6 +82,7 @@ impl VmState {
         self.request_headers.clone_from(&view.headers);
         self.response_headers.clear();
         self.response = None;
+        self.stream_properties.clear();
         self.calls.clear();
         self.entries = 0;
         let attributes = [

@@ -2,7 +2,7 @@
 
 use core::{fmt, str::FromStr};
 
-use crate::{invalid_value::InvalidValue, reading::Reading};
+use crate::{invalid_value::InvalidValue, reading::Reading, serde_as_text::serde_as_text};
 
 /// A host that contains `{key}` once: `{key}.preview.example.com` or `cart--{key}.example.com`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ impl FromStr for HostPattern {
         Ok(Self { before: before.into(), after: after.into() })
     }
 }
+
+serde_as_text!(HostPattern);
 
 /// Removes `:port` from `authority`. The colons of an IPv6 literal stay, because a `]` follows them.
 fn without_port(authority: &[u8]) -> &[u8] {

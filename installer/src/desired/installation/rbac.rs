@@ -1,17 +1,17 @@
 //! The controller's permissions: only those that it needs. A test removes each in turn.
 //!
 //! The controller reads ConfigMaps, namespaces, Services and EndpointSlices in the whole cluster
-//! and creates Events. Beyond that it writes the status ConfigMap and the Lease, on Istio four
-//! objects by name, and on other meshes HTTPRoutes.
+//! and creates Events. Beyond that it writes the status ConfigMap and the Lease, on Istio its
+//! own objects by name, and on other meshes HTTPRoutes.
 
 use serde_json::{Value, json};
 
 use super::Installation;
 use crate::{
-    desired::istio::PluginKind,
+    desired::istio::{PluginKind, edge_name},
     names::{CANARY, CONTROLLER, DISPATCH_ROUTE, LEASE, NAMESPACE, PLUGIN, STATUS},
     objects::object,
-    table::meshes::MeshKind,
+    table::{edge::EDGES, meshes::MeshKind},
 };
 
 impl Installation {
@@ -61,13 +61,15 @@ impl Installation {
             true => verbs,
             false => &["list", "watch", "patch"],
         };
+        let names = [DISPATCH_ROUTE, CANARY].map(str::to_owned);
+        let filters: Vec<_> = names.into_iter().chain((0..EDGES).map(edge_name)).collect();
         let (extensions, networking) = ("extensions.istio.io", "networking.istio.io");
         vec![
             json!({"apiGroups": [extensions], "resources": [plugin], "verbs": ["create"]}),
             json!({"apiGroups": [extensions], "resources": [plugin], "resourceNames": [PLUGIN], "verbs": plugin_verbs}),
             json!({"apiGroups": [extensions], "resources": [plugin], "resourceNames": [CANARY], "verbs": verbs}),
             json!({"apiGroups": [networking], "resources": ["envoyfilters"], "verbs": ["create"]}),
-            json!({"apiGroups": [networking], "resources": ["envoyfilters"], "resourceNames": [DISPATCH_ROUTE, CANARY], "verbs": verbs}),
+            json!({"apiGroups": [networking], "resources": ["envoyfilters"], "resourceNames": filters, "verbs": verbs}),
         ]
     }
 }

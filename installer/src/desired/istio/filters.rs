@@ -116,7 +116,7 @@ impl IstioMesh {
     }
 
     /// An EnvoyFilter in the root namespace, for all workloads or for those with these labels.
-    fn envoy_filter(
+    pub(super) fn envoy_filter(
         &self,
         name: &str,
         selector: Option<&BTreeMap<String, String>>,
@@ -205,4 +205,4 @@ pub fn dispatch_route(domain: &ClusterDomain) -> Value {
 
 /// Outbound requests of sidecars, and requests through gateways.
 pub const CONTEXTS: [&str; 2] = ["SIDECAR_OUTBOUND", "GATEWAY"];
-const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
+pub(super) const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";

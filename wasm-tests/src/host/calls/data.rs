@@ -12,6 +12,7 @@ use crate::host::{
 
 pub(super) fn define(linker: &mut Linker<VmState>) -> Result<(), Error> {
     linker.func_wrap(ENV, "proxy_get_property", get_property)?;
+    linker.func_wrap(ENV, "proxy_set_property", set_property)?;
     linker.func_wrap(ENV, "proxy_get_buffer_bytes", get_buffer_bytes)?;
     linker.func_wrap(ENV, "proxy_get_shared_data", get_shared)?;
     linker.func_wrap(ENV, "proxy_set_shared_data", set_shared)?;
@@ -23,6 +24,14 @@ fn get_property(mut host: Host<'_>, path: u32, size: u32, data: u32, returned: u
         let path = read(host, path, size)?;
         let value = host.data().property(&path).ok_or(NOT_FOUND)?;
         give(host, &value, data, returned)
+    })
+}
+
+fn set_property(mut host: Host<'_>, path: u32, size: u32, value: u32, value_size: u32) -> u32 {
+    call(&mut host, "proxy_set_property", |host| {
+        let (path, value) = (read(host, path, size)?, read(host, value, value_size)?);
+        host.data_mut().stream_properties.insert(path, value);
+        Ok(())
     })
 }
 

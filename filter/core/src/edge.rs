@@ -1,0 +1,181 @@
+//! The edge: the proxies that a request from outside passes first, and which keys they accept.
+//!
+//! Anybody outside can write a key into a request. At an edge such a key is dropped, unless the
+//! settings list it: then it has no effect at this hop, and it is removed from every carrier that
+//! services pass on, so that it has none behind this hop either. What is accepted is written as one
+//! clean member. Members and headers of others stay as they are.
+//!
+//! A browser's carriers (cookie, query and host) are read only at an edge. Inside the mesh the key
+//! travels in the carrier that the edge wrote, so that no service can pass on a key from a link.
+
+mod clean;
+
+use core::{fmt, str::FromStr};
+
+pub(crate) use self::clean::clean;
+use crate::{
+    carrier::{Carrier, HostPattern, Source},
+    invalid_value::InvalidValue,
+    key::{InvalidKey, RoutingKey},
+    serde_as_text::serde_as_text,
+};
+
+/// Which proxies are the edge, and which keys from outside they accept.
+///
+/// In JSON it is one text, which takes a tenth of the code of an object: the labels of the edge's
+/// proxies, the keys with `accept:` and the hosts with `host:`, as in
+/// `istio=ingressgateway accept:demo-* host:{key}.preview.example.com`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edge {
+    /// Sets of labels. A proxy is an edge if it has all labels of one of them. Without any set, there
+    /// is no edge, and every proxy accepts every key.
+    pub workloads: Vec<Labels>,
+    /// The keys that are accepted; by default none.
+    pub accept: Vec<KeyPattern>,
+    /// Hosts that contain a key. They are read first, and only at an edge.
+    pub hosts: Vec<HostPattern>,
+}
+
+impl Edge {
+    /// Whether there is no edge.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.workloads.is_empty()
+    }
+
+    /// Whether a proxy is an edge. `label` returns the value of one of its labels.
+    #[must_use]
+    pub fn includes(&self, label: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
+        let has = |(name, value): (&str, &str)| label(name).as_deref() == Some(value.as_bytes());
+        self.workloads.iter().any(|labels| labels.iter().all(has))
+    }
+
+    /// Whether `key` has an effect if it comes from outside.
+    pub(crate) fn accepts(&self, key: &RoutingKey) -> bool {
+        self.accept.iter().any(|pattern| pattern.matches(key))
+    }
+
+    /// The carriers of `configured` that a proxy reads: at an edge all of them behind the hosts,
+    /// inside the mesh those that services pass on.
+    pub(crate) fn carriers(&self, configured: &[Carrier], at_edge: bool) -> Vec<Carrier> {
+        let mut carriers = Vec::new();
+        if at_edge {
+            for host in &self.hosts {
+                carriers.push(Carrier { source: Source::Host(host.clone()), inject: false });
+            }
+        }
+        for carrier in configured {
+            if at_edge || self.is_open() || carrier.source.is_passed_on() {
+                carriers.push(carrier.clone());
+            }
+        }
+        if carriers.is_empty() {
+            carriers.push(Carrier::default());
+        }
+        carriers
+    }
+}
+
+impl FromStr for Edge {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let mut edge = Self::default();
+        for item in text.split_ascii_whitespace() {
+            if let Some(key) = item.strip_prefix("accept:") {
+                edge.accept.push(key.parse()?);
+            } else if let Some(host) = item.strip_prefix("host:") {
+                edge.hosts.push(host.parse()?);
+            } else {
+                edge.workloads.push(item.parse()?);
+            }
+        }
+        Ok(edge)
+    }
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workloads = self.workloads.iter().map(ToString::to_string);
+        let accept = self.accept.iter().map(|key| format!("accept:{key}"));
+        let hosts = self.hosts.iter().map(|host| format!("host:{host}"));
+        let items: Vec<_> = workloads.chain(accept).chain(hosts).collect();
+        f.write_str(&items.join(" "))
+    }
+}
+
+/// Labels of a Pod with their values, as `istio=ingressgateway,app=a`; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels(String);
+
+impl Labels {
+    /// The names and the values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.split(',').filter_map(|label| label.split_once('='))
+    }
+}
+
+impl FromStr for Labels {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        // Kubernetes: `IsQualifiedName`, `IsValidLabelValue`.
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+        let is_label = |label: &str| {
+            label.split_once('=').is_some_and(|(name, value)| {
+                !name.is_empty() && name.bytes().chain(value.bytes()).all(is_part)
+            })
+        };
+        if text.split(',').all(is_label) {
+            return Ok(Self(text.into()));
+        }
+        Err(InvalidValue::new(text, "labels, such as `istio=ingressgateway,app=a`"))
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A routing key, or the start of one and `*`, which stands for any rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPattern(String);
+
+impl KeyPattern {
+    fn matches(&self, key: &RoutingKey) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(start) => key.as_str().starts_with(start),
+            None => key.as_str() == self.0,
+        }
+    }
+}
+
+impl FromStr for KeyPattern {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let start = text.strip_suffix('*');
+        match RoutingKey::parse(start.unwrap_or(text).as_bytes()) {
+            Err(InvalidKey::Empty) if start.is_some() => Ok(Self(text.into())),
+            Ok(_) => Ok(Self(text.into())),
+            Err(_) => Err(InvalidValue::new(
+                text,
+                "a routing key (1 to 64 of `A-Z a-z 0-9 . _ ~ -`), or the start of one and `*`",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for KeyPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The attribute that the filter sets on a request whose carriers it has cleaned. In Envoy it is the
+/// filter state `wasm.skycap_edge_closed`.
+pub const EDGE_CLOSED: &str = "skycap_edge_closed";
+
+serde_as_text!(Edge, Labels, KeyPattern);
