@@ -94,9 +94,7 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
 /// other filters can match, and no client can set.
 pub(crate) fn set_property(name: &str, value: &[u8]) -> bool {
     // SAFETY: name and value are borrowed during the call, and the host copies them.
-    OK == unsafe {
-        abi::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len())
-    }
+    OK == unsafe { abi::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
 }
 
 /// Returns the first `size` bytes of `pluginConfig`.

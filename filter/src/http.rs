@@ -36,6 +36,9 @@ pub(crate) fn on_request(root: &mut Root, stream: u32) -> u32 {
     let mut decision = decide(&table, &request);
     root.expects_lists = expects_lists.get();
     decision.explained = is_explained(&table.config().explain);
+    if table.is_edge() {
+        close_edge(&mut decision, &request);
+    }
     let status = apply(&decision.effect(), &mut decision.reason, &mut decision.drops);
     root.metrics.count(decision.reason, decision.drops);
     explain(root, stream, &decision);
@@ -78,10 +81,7 @@ fn explain(root: &mut Root, stream: u32, decision: &Decision<'_>) {
 /// Applies an effect. What Envoy does not accept changes the outcome, or adds a drop: a request that
 /// was not routed must not count as routed.
 fn apply(effect: &Effect, reason: &mut Reason, drops: &mut Drops) -> u32 {
-    let Effect { dispatch, baggage, edge, response } = effect;
-    if let Some(edits) = edge {
-        close_edge(edits, drops);
-    }
+    let Effect { dispatch, baggage, response } = effect;
     if let Some(baggage) = baggage
         && !host::set_header(Headers::Request, "baggage", baggage)
     {
@@ -111,8 +111,9 @@ fn apply(effect: &Effect, reason: &mut Reason, drops: &mut Drops) -> u32 {
 
 /// Applies the edits of an edge, and tells Envoy so. Without this word, for whatever reason, Envoy's
 /// own filter behind this one removes the carriers of a request that may hold a key.
-#[inline(never)]
-fn close_edge(edits: &[CarrierEdit], drops: &mut Drops) {
+#[cold]
+fn close_edge(decision: &mut Decision<'_>, request: &EnvoyRequest<'_>) {
+    let edits = decision.edge_edits(request);
     let applied = edits.iter().all(|CarrierEdit { header, value }| match value {
         Some(value) => host::set_header(Headers::Request, header, value),
         None => host::remove_header(Headers::Request, header),
@@ -120,7 +121,7 @@ fn close_edge(edits: &[CarrierEdit], drops: &mut Drops) {
     if applied {
         host::set_property(EDGE_CLOSED, b"1");
     } else {
-        drops.add(Reason::InjectionNotApplied);
+        decision.drops.add(Reason::InjectionNotApplied);
     }
 }
 

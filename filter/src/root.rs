@@ -163,7 +163,9 @@ impl Root {
 /// Returns a label of the proxy's Pod. Istio's agent writes the labels to the proxy's own node
 /// (istio: `model.NodeMetadata`).
 fn label(name: &str) -> Option<Vec<u8>> {
-    host::property(&["node\0metadata\0LABELS\0", name].concat())
+    let path = ["xds\0node\0metadata\0LABELS\0", name].concat();
+    // Older Envoys have the node under its own name only.
+    host::property(&path).or_else(|| host::property(path.strip_prefix("xds\0")?))
 }
 
 /// Returns the index of the plugin for which Envoy has called the VM.

@@ -35,6 +35,9 @@ pub const SPANS: &str = "skycap-spans";
 
 /// The label that makes a ConfigMap a fragment, and names its kind.
 pub const KIND_LABEL: &str = "skycap.dev/kind";
+/// The label of a namespace whose Pods have no vote in the verdict on a module, if its value is
+/// `false`.
+pub const VOTE_LABEL: &str = "skycap.dev/rollout-vote";
 /// The annotation with the keys of an HTTPRoute.
 pub const KEYS_ANNOTATION: &str = "skycap.dev/keys";
 /// The label that names the owner of an object.

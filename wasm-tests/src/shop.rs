@@ -37,6 +37,8 @@ pub struct Visit {
     pub hosts: Vec<String>,
     /// The `x-skycap-sandbox` header that each of them received; empty if there was none.
     pub keys: Vec<String>,
+    /// The lines of `baggage`, `tracestate` and `x-tenant` that each of them received, one per text.
+    pub carriers: Vec<String>,
 }
 
 impl Shop {

@@ -28,9 +28,6 @@ pub fn decide<'t>(table: &'t Table, request: &impl Request) -> Decision<'t> {
         decision.forged = true;
     }
     decision.reason = if config.enabled { decision.search(request) } else { Reason::Disabled };
-    if table.is_edge() {
-        decision.close_edge(request);
-    }
     decision
 }
 
@@ -54,8 +51,6 @@ pub struct Decision<'t> {
     forged: bool,
     /// The new value of the request's `baggage`.
     baggage: Option<Vec<u8>>,
-    /// The edits of the edge.
-    edge: Option<Vec<CarrierEdit>>,
 }
 
 impl<'t> Decision<'t> {
@@ -70,7 +65,6 @@ impl<'t> Decision<'t> {
             explained: false,
             forged: false,
             baggage: None,
-            edge: None,
         }
     }
 
@@ -100,8 +94,16 @@ impl<'t> Decision<'t> {
             Reason::Unavailable => (None, self.local_response()),
             _ => (None, None),
         };
-        let (baggage, edge) = (self.baggage.clone(), self.edge.clone());
-        Effect { dispatch: edit.or_else(removed), baggage, edge, response }
+        Effect { dispatch: edit.or_else(removed), baggage: self.baggage.clone(), response }
+    }
+
+    /// At an [edge](Table::is_edge): the edits that remove the keys from outside, and write the
+    /// accepted one. The caller applies them before the [effect](Self::effect).
+    #[must_use]
+    pub fn edge_edits(&mut self, request: &impl Request) -> Vec<CarrierEdit> {
+        let carriers = &self.table.config().carriers;
+        let key = self.key.as_ref().map(|(key, _)| key);
+        edge::clean(carriers, key, request, &mut self.drops)
     }
 
     fn local_response(&self) -> Option<LocalResponse> {
@@ -188,13 +190,6 @@ impl<'t> Decision<'t> {
         if self.baggage.is_none() {
             self.drops.add(Reason::InjectionTooLong);
         }
-    }
-
-    #[inline(never)]
-    fn close_edge(&mut self, request: &impl Request) {
-        let carriers = &self.table.config().carriers;
-        let key = self.key.as_ref().map(|(key, _)| key);
-        self.edge = Some(edge::clean(carriers, key, request, &mut self.drops));
     }
 
     fn dispatch_edit(&self) -> Option<HeaderEdit> {

@@ -12,8 +12,6 @@ pub struct Effect {
     pub dispatch: Option<HeaderEdit>,
     /// The new value of `baggage`: the injected member and the other members of the request.
     pub baggage: Option<Vec<u8>>,
-    /// At an [edge](crate::edge): the edits that remove the keys from outside. `None` inside the mesh.
-    pub edge: Option<Vec<CarrierEdit>>,
     /// The response that the client gets from the filter, instead of one from the upstream.
     pub response: Option<LocalResponse>,
 }
@@ -44,7 +42,7 @@ impl HeaderEdit {
     }
 }
 
-/// One edit of a header that is a carrier.
+/// One edit of a header that is a carrier, at an [edge](crate::edge).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CarrierEdit {
     /// The header, in lower case.

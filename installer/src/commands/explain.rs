@@ -12,7 +12,7 @@ use super::{Format, Globals, Usage, files::FileArgs, mesh::MeshArgs, report::rea
 use crate::{
     diagnose::{
         curl::{CurlCommand, InvalidCurl, parse_header},
-        explain::explain,
+        explain::{Place, explain},
         request::{AskedRequest, ServicePort},
     },
     observed::{api, snapshot},
@@ -44,6 +44,9 @@ struct RequestArgs {
     /// Service that the client calls [default: the host of the curl command]
     #[arg(long, value_name = "SERVICE[.NAMESPACE][:PORT]")]
     to: Option<String>,
+    /// Explain the request as a proxy of the edge decides it, such as the ingress gateway
+    #[arg(long)]
+    edge: bool,
     /// Header of the request; may be given several times
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -71,8 +74,9 @@ impl ExplainArgs {
             (config, report, globals.namespace(&client).to_owned())
         };
         let domain = config.cluster_domain.as_str().to_owned();
+        let place = if request.edge { Place::Edge } else { Place::Inside };
         let request = request.read(&namespace, domain)?;
-        let explanation = explain(config, &report, &request)?;
+        let explanation = explain(config, &report, &request, place)?;
         output.print(&explanation, || explanation.table(&request))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -100,7 +104,7 @@ async fn read_table(client: &Client, mesh: MeshArgs) -> anyhow::Result<(PluginCo
 impl RequestArgs {
     /// The request that the flags and the curl command describe.
     fn read(self, namespace: &str, domain: String) -> Result<AskedRequest, Usage> {
-        let Self { to, headers, curl } = self;
+        let Self { to, edge: _, headers, curl } = self;
         let curl = match curl.as_slice() {
             [] => CurlCommand::default(),
             curl => CurlCommand::parse(curl)?,

@@ -1,6 +1,7 @@
 //! `skycap install`.
 
 mod conflicts;
+mod edge;
 mod wait;
 
 use std::{
@@ -103,6 +104,9 @@ impl InstallArgs {
         let mut rollout = None;
         if meshes.has(MeshKind::Istio) {
             mesh.module_url = pin(&mesh.module_url).await?;
+            if let Some(line) = edge::closing(&client, &mesh).await? {
+                anstream::eprintln!("{line}");
+            }
             rollout = replace_promoted(&client, &mesh.module_url).await?;
         }
         let plan = plan(&client, &meshes, &mesh, image).await?;

@@ -11,7 +11,8 @@ use serde::Serialize;
 use skycap_core::{
     config::PluginConfig,
     decision::{Decision, decide},
-    effect::{Effect, HeaderEdit},
+    edge::Labels,
+    effect::{CarrierEdit, Effect, HeaderEdit},
     reason::Reason,
     table::{Seed, Table},
 };
@@ -45,6 +46,15 @@ pub struct DecisionStep {
     pub what: String,
 }
 
+/// Where the proxy stands that decides the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At the edge, which a request from outside passes first.
+    Edge,
+    /// Inside the mesh, as a sidecar.
+    Inside,
+}
+
 /// Explains the decision on `request` under this table. `report` is of the same compile.
 ///
 /// # Errors
@@ -53,15 +63,22 @@ pub fn explain(
     config: PluginConfig,
     report: &Report,
     request: &AskedRequest,
+    place: Place,
 ) -> anyhow::Result<Explanation> {
-    let table = Table::new(config, random_seed())?;
-    let decision = decide(&table, request);
+    let workload = config.edge.workloads.first().filter(|_| place == Place::Edge).cloned();
+    let table = Table::new(config, random_seed())?.placed_by(|label| {
+        let mut labels = workload.iter().flat_map(Labels::iter);
+        let (_, value) = labels.find(|(name, _)| *name == label)?;
+        Some(value.as_bytes().to_vec())
+    });
+    let mut decision = decide(&table, request);
+    let edits = if table.is_edge() { decision.edge_edits(request) } else { Vec::new() };
     let effect = decision.effect();
     Ok(Explanation {
         routed: decision.reason == Reason::Routed,
         reason: decision.reason.label(),
         goes_to: goes_to(&decision, &effect, request),
-        steps: steps(&decision, &effect, report),
+        steps: steps(&decision, &effect, &edits, report),
         hints: hints(&decision, report),
     })
 }
@@ -81,7 +98,12 @@ impl Explanation {
     }
 }
 
-fn steps(decision: &Decision<'_>, effect: &Effect, report: &Report) -> Vec<DecisionStep> {
+fn steps(
+    decision: &Decision<'_>,
+    effect: &Effect,
+    edits: &[CarrierEdit],
+    report: &Report,
+) -> Vec<DecisionStep> {
     let step = |step, what| DecisionStep { step, what };
     let mut steps =
         vec![step("table", table_text(decision)), step("carriers", carriers_text(decision))];
@@ -101,7 +123,7 @@ fn steps(decision: &Decision<'_>, effect: &Effect, report: &Report) -> Vec<Decis
     }));
     let reason = decision.reason;
     steps.push(step("outcome", format!("{} ({})", reason.text(), reason.label())));
-    steps.extend(effects(effect).map(|text| step("effect", text)));
+    steps.extend(effects(effect, edits).map(|text| step("effect", text)));
     steps
 }
 
@@ -121,7 +143,7 @@ fn carriers_text(decision: &Decision<'_>) -> String {
     if !config.enabled {
         return "not read".into();
     }
-    let labels = config.carriers.iter().map(|carrier| carrier.source.label());
+    let labels = decision.table().carriers().iter().map(|carrier| carrier.source.label());
     format!("tried in this order: {}", labels.collect::<Vec<_>>().join(", "))
 }
 
@@ -132,7 +154,12 @@ fn owners(report: &Report, key: &str) -> String {
     if owners.is_empty() { String::new() } else { format!(", defined by {}", owners.join(", ")) }
 }
 
-fn effects(effect: &Effect) -> impl Iterator<Item = String> {
+fn effects(effect: &Effect, edits: &[CarrierEdit]) -> impl Iterator<Item = String> {
+    let edits = edits.iter().map(|CarrierEdit { header, value }| match value {
+        Some(value) => format!("sets `{header}: {}`", String::from_utf8_lossy(value)),
+        None => format!("removes `{header}`"),
+    });
+    let edits: Vec<_> = edits.collect();
     let dispatch = effect.dispatch.as_ref().map(|edit| match edit {
         HeaderEdit::Set(name, value) => format!("sets `{name}: {value}`"),
         HeaderEdit::Remove(name) => format!("removes the client's `{name}`"),
@@ -143,9 +170,9 @@ fn effects(effect: &Effect) -> impl Iterator<Item = String> {
         .map(|baggage| format!("sets `baggage: {}`", String::from_utf8_lossy(baggage)));
     let response =
         effect.response.as_ref().map(|response| format!("answers with {}", response.status));
-    let nothing = effect == &Effect::default();
+    let nothing = effect == &Effect::default() && edits.is_empty();
     let nothing = nothing.then(|| "the request passes through unchanged, byte for byte".to_owned());
-    dispatch.into_iter().chain(baggage).chain(response).chain(nothing)
+    edits.into_iter().chain(dispatch).chain(baggage).chain(response).chain(nothing)
 }
 
 fn goes_to(decision: &Decision<'_>, effect: &Effect, request: &AskedRequest) -> String {

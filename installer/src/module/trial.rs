@@ -2,18 +2,21 @@
 //! records the trial, and the controller acts on it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, api::PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ListParams, PostParams},
+};
 
 use super::verdict::{Trial, Verdict};
 use crate::{
-    names::{MANAGER, NAMESPACE, ROLLOUT},
+    names::{MANAGER, NAMESPACE, ROLLOUT, VOTE_LABEL},
     observed::sidecars::Sidecars,
     table::rollout::Rollout,
 };
@@ -71,10 +74,22 @@ pub async fn look(
     selector: &BTreeMap<String, String>,
     plugin: &str,
 ) -> anyhow::Result<(Sidecars, Sidecars)> {
-    let canary = Sidecars::read(client, selector, plugin, usize::MAX).await?;
+    let mut canary = Sidecars::read(client, selector, plugin, usize::MAX).await?;
     let mut others = Sidecars::read(client, &BTreeMap::new(), plugin, SAMPLE).await?;
-    others.reports.retain(|pod, _| !canary.reports.contains_key(pod));
+    let silent = namespaces_without_a_vote(client).await?;
+    let has_vote = |pod: &String| !pod.split('/').next().is_some_and(|name| silent.contains(name));
+    canary.reports.retain(|pod, _| has_vote(pod));
+    others.reports.retain(|pod, _| has_vote(pod) && !canary.reports.contains_key(pod));
     Ok((canary, others))
+}
+
+/// Whoever may create Pods in a namespace can make them report anything. So the platform team can take
+/// the vote from namespaces of others.
+async fn namespaces_without_a_vote(client: &Client) -> anyhow::Result<BTreeSet<String>> {
+    let params = ListParams::default().labels(&format!("{VOTE_LABEL}=false"));
+    let namespaces = Api::<Namespace>::all(client.clone()).list_metadata(&params).await;
+    let namespaces = namespaces.context("cannot list the namespaces that have no vote")?;
+    Ok(namespaces.into_iter().map(|namespace| namespace.name_any()).collect())
 }
 
 /// The record of the rollout; empty if there is none.

@@ -18,20 +18,22 @@ impl Scenario {
     /// # Errors
     /// If the scenario itself is invalid.
     pub fn run_natively(&self) -> anyhow::Result<Vec<String>> {
-        let label = |name: &str| self.proxy_labels.get(name).map(|value| value.clone().into_bytes());
+        let label =
+            |name: &str| self.proxy_labels.get(name).map(|value| value.clone().into_bytes());
         let table = Table::from_json(self.table()?.as_bytes(), Seed::new([1, 2]))?.placed_by(label);
         self.run(table.config().dispatch, |view| Ok(observe(&table, view)))
     }
 }
 
 fn observe(table: &Table, view: &View) -> Observed {
-    let decision = decide(table, view);
+    let mut decision = decide(table, view);
+    let edits = if table.is_edge() { decision.edge_edits(view) } else { Vec::new() };
     let effect = decision.effect();
     let mut headers = view.headers.clone();
     if let Some(baggage) = effect.baggage {
         set(&mut headers, "baggage", baggage);
     }
-    for CarrierEdit { header, value } in effect.edge.into_iter().flatten() {
+    for CarrierEdit { header, value } in edits {
         match value {
             Some(value) => set(&mut headers, &header, value),
             None => headers.retain(|(other, _)| *other != header),

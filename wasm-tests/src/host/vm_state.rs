@@ -58,7 +58,10 @@ impl VmState {
     ) -> Self {
         let plugin = (b"plugin_name".to_vec(), b"istio-system.skycap".to_vec());
         let labels = labels.iter().map(|(name, value)| {
-            (["node\0metadata\0LABELS\0", name].concat().into_bytes(), value.clone().into_bytes())
+            (
+                ["xds\0node\0metadata\0LABELS\0", name].concat().into_bytes(),
+                value.clone().into_bytes(),
+            )
         });
         Self {
             limits,

@@ -84,8 +84,12 @@ async fn answer(
         let value = request.headers().get(name).and_then(|value| value.to_str().ok());
         vec![value.unwrap_or_default().to_owned()]
     };
-    let own =
-        Visit { path: vec![name.into()], hosts: received("host"), keys: received(SANDBOX_HEADER) };
+    let own = Visit {
+        path: vec![name.into()],
+        hosts: received("host"),
+        keys: received(SANDBOX_HEADER),
+        carriers: vec![carriers(request.headers())],
+    };
     let result = match (calls(name), sidecar) {
         (Some(next), Some(sidecar)) => call(next, sidecar, request.headers()).await,
         (Some(_), None) => Err(anyhow::anyhow!("{name} has no sidecar yet")),
@@ -98,6 +102,15 @@ async fn answer(
     })
 }
 
+/// The carriers of a request, as `baggage: a=1; tracestate: b=2`, with each line by itself.
+fn carriers(headers: &HeaderMap) -> String {
+    let lines = ["baggage", "tracestate", "x-tenant"].into_iter().flat_map(|name| {
+        let lines = headers.get_all(name).iter();
+        lines.map(move |value| format!("{name}: {}", value.as_bytes().escape_ascii()))
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 fn respond(
     own: Visit,
     behind: anyhow::Result<(Visit, HeaderMap)>,
@@ -107,6 +120,7 @@ fn respond(
         path: own.path.into_iter().chain(behind.path).collect(),
         hosts: own.hosts.into_iter().chain(behind.hosts).collect(),
         keys: own.keys.into_iter().chain(behind.keys).collect(),
+        carriers: own.carriers.into_iter().chain(behind.carriers).collect(),
     };
     let mut response = Response::new(Full::from(serde_json::to_vec(&visit)?));
     for decision in headers.get_all(DECISION_HEADER) {

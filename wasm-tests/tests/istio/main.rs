@@ -2,6 +2,7 @@
 //! Services themselves, so one test runs at a time.
 
 mod attacks;
+mod edge;
 mod filter;
 mod install;
 mod istio_objects;

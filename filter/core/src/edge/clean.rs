@@ -81,8 +81,8 @@ fn clean_list(
     if own.is_empty() && !has_key {
         return list.map(<[u8]>::to_vec);
     }
-    let too_long = members > BAGGAGE_MEMBERS
-        || own.len().saturating_add(others.len()) > BAGGAGE_BYTES;
+    let too_long =
+        members > BAGGAGE_MEMBERS || own.len().saturating_add(others.len()) > BAGGAGE_BYTES;
     if !own.is_empty() && !too_long {
         return Some([own, others].concat());
     }
@@ -99,8 +99,7 @@ fn clean_list(
 /// ignored.
 fn could_become(member: &[u8], name: &str) -> bool {
     let raw = member.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
-    let is_space =
-        |byte: &u8| !byte.is_ascii_graphic() || (*byte == b'+' && !name.contains('+'));
+    let is_space = |byte: &u8| !byte.is_ascii_graphic() || (*byte == b'+' && !name.contains('+'));
     let mut bytes = percent_decode(raw).skip_while(is_space);
     name.bytes().all(|byte| bytes.next() == Some(byte)) && bytes.all(|byte| is_space(&byte))
 }

@@ -159,7 +159,7 @@ fn matches(field: &str, pattern: &str) -> String {
 const SANDBOX_FIELDS: [&str; 7] =
     ["key", "enabled", "extends", "onUnavailable", "ttl", "expires", "routes"];
 const GROUP_FIELDS: [&str; 5] = ["key", "members", "enabled", "ttl", "expires"];
-const SETTINGS_FIELDS: [&str; 9] = [
+const SETTINGS_FIELDS: [&str; 10] = [
     "enabled",
     "dispatch",
     "carriers",
@@ -169,6 +169,7 @@ const SETTINGS_FIELDS: [&str; 9] = [
     "mesh",
     "namespaces",
     "keyOwners",
+    "edge",
 ];
 const ONE_KEY: &str = r"^\\s*[A-Za-z0-9._~-]{1,64}\\s*$";
 const MESHES: &str =

@@ -13,13 +13,15 @@ use skycap_core::config::{ClusterDomain, Dispatch};
 use super::module_pattern::module_pattern;
 use crate::{
     desired::istio::{
-        CONTEXTS, IstioMesh, dispatch_route, early_removal, patch_connection_manager,
+        CONTEXTS, IstioMesh, dispatch_route, early_removal, edge_name, edge_patch,
+        patch_connection_manager,
     },
     names::{
         CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, MANAGED_BY, MANAGER, NAMESPACE,
         PLUGIN,
     },
     objects::object,
+    table::edge::EDGES,
 };
 
 /// The policy and its binding, for what the controller writes on this mesh.
@@ -39,6 +41,7 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
     ]);
     let user =
         format!("request.userInfo.username == 'system:serviceaccount:{NAMESPACE}:{CONTROLLER}'");
+    let edges: Vec<_> = (0..EDGES).map(edge_name).collect();
     let spec = json!({
         "failurePolicy": "Fail",
         "matchConstraints": {"resourceRules": rules},
@@ -46,6 +49,7 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
         "variables": [
             {"name": "isRoute", "expression": "request.resource.resource == 'httproutes'"},
             {"name": "isFilter", "expression": "request.resource.resource == 'envoyfilters'"},
+            {"name": "isEdge", "expression": format!("variables.isFilter && request.name in {}", cel(&json!(edges)))},
             {"name": "isPlugin", "expression": "!variables.isRoute && !variables.isFilter"},
             {"name": "wasm", "expression": "request.resource.resource == 'trafficextensions' ? object.spec.wasm : object.spec"},
         ],
@@ -64,7 +68,7 @@ fn validations(mesh: &IstioMesh) -> Vec<Value> {
     let own_objects = check(
         &format!(
             "variables.isRoute || (request.namespace == '{root}' && \
-             request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}'])"
+             (request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}'] || variables.isEdge))"
         ),
         "the controller writes only its own objects",
     );
@@ -114,20 +118,21 @@ fn filter_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
     vec![
         (
             format!(
-                "(request.name == '{CANARY}') == has(object.spec.workloadSelector) && \
+                "(request.name == '{DISPATCH_ROUTE}') != has(object.spec.workloadSelector) && \
                  object.spec.all(field, field in ['configPatches', 'workloadSelector'])"
             ),
-            "only the canary's EnvoyFilter selects workloads",
+            "the EnvoyFilters of a canary and of an edge select workloads, and that of the dispatch none",
         ),
         (
             format!(
-                "request.name == '{CANARY}' || object.spec.configPatches.all(patch, {dispatch})"
+                "request.name != '{DISPATCH_ROUTE}' || \
+                 object.spec.configPatches.all(patch, {dispatch})"
             ),
             "an EnvoyFilter may hold only the patches of skycap's dispatch",
         ),
         (
             format!(
-                "request.name == '{CANARY}' || object.spec.configPatches.filter(patch, \
+                "request.name != '{DISPATCH_ROUTE}' || object.spec.configPatches.filter(patch, \
                  patch.applyTo == 'NETWORK_FILTER').map(patch, patch.match.context) == {contexts}"
             ),
             "the dispatch header of clients must be removed",
@@ -137,6 +142,10 @@ fn filter_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
                 "request.name != '{CANARY}' || object.spec.configPatches.all(patch, {removal})"
             ),
             "the canary's EnvoyFilter may only remove skycap's own plugin",
+        ),
+        (
+            format!("!variables.isEdge || object.spec.configPatches.all(patch, {})", edge_check()),
+            "the EnvoyFilter of an edge may only remove carriers from requests",
         ),
     ]
 }
@@ -187,6 +196,33 @@ fn removal_patch(mesh: &IstioMesh) -> String {
         "patch.applyTo == 'HTTP_FILTER' && patch.patch == {{'operation': 'REMOVE'}} && \
          patch.match.listener.filterChain.filter.subFilter.name in {}",
         cel(&json!(filters))
+    )
+}
+
+/// A patch of the edge: as [`IstioMesh`] writes it, for any header that may be a carrier, and with any
+/// condition under which the header stays.
+fn edge_check() -> String {
+    let mut patch = edge_patch("HEADER", &[]);
+    let filter = patch["patch"]["value"].take();
+    let config = &filter["typed_config"];
+    // The header is what the filter's name ends with.
+    let header = "patch.patch.value.name.substring(PREFIX)";
+    let prefix = filter["name"].as_str().unwrap_or_default().trim_end_matches("HEADER");
+    let header = header.replace("PREFIX", &prefix.len().to_string());
+    let removal = cel(&config["extension_config"]).replace("\"HEADER\"", &header);
+    format!(
+        "patch.applyTo == 'HTTP_FILTER' && patch.match == {} && patch.all(field, field in \
+         ['applyTo', 'match', 'patch']) && patch.patch.operation == 'INSERT_BEFORE' && \
+         patch.patch.all(field, field in ['operation', 'value']) && \
+         patch.patch.value.all(field, field in ['name', 'typed_config']) && \
+         patch.patch.value.name.startsWith({}) && \
+         !{header}.matches('^(:.*|host|cookie|authorization|x-forwarded-.*|x-envoy-.*)$') && \
+         patch.patch.value.typed_config.all(field, field in ['@type', 'extension_config', 'xds_matcher']) && \
+         patch.patch.value.typed_config['@type'] == {} && \
+         patch.patch.value.typed_config.extension_config == {removal}",
+        cel(&patch["match"]),
+        cel(&json!(prefix)),
+        cel(&config["@type"]),
     )
 }
 

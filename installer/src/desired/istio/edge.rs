@@ -102,7 +102,7 @@ fn removal(header: &str, names: &[&str]) -> Value {
     let mut keeps = vec![is_closed];
     if !names.is_empty() {
         // A name with a `%` is decoded by some SDKs. RE2's `\C` is any byte, `.` only valid UTF-8.
-        let encoded = json!({"safe_regex": {"regex": r"\C*(?:^|,)[^=;,]*%\C*"}});
+        let encoded = json!({"safe_regex": {"google_re2": {}, "regex": r"\C*(?:^|,)[^=;,]*%\C*"}});
         let own = names.iter().map(|name| has(json!({"contains": name})));
         let candidates: Vec<_> = own.chain([has(encoded)]).collect();
         keeps.push(json!({"not_matcher": {"or_matcher": {"predicate": candidates}}}));

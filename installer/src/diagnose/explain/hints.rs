@@ -28,7 +28,12 @@ pub(super) fn hints(decision: &Decision<'_>, report: &Report) -> Vec<String> {
 }
 
 fn no_key(decision: &Decision<'_>) -> String {
-    let carriers = &decision.table().config().carriers;
+    if decision.drops.contains(Reason::NotAccepted) {
+        return "the edge accepts keys from outside that `edge` in the settings lists: `accept: listed` \
+                and `listed: [KEY]`"
+            .into();
+    }
+    let carriers = decision.table().carriers();
     let first = carriers.first().map(|carrier| &carrier.source);
     let label = first.map(Source::label).unwrap_or_default();
     match first {

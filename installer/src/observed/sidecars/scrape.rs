@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt as _};
 
@@ -21,6 +22,12 @@ pub enum ScrapeError {
     /// The API server is unreachable.
     #[error("{}", causes(.0))]
     Failed(kube::Error),
+    /// The Pod's answer was cut off.
+    #[error("the connection was closed: {0}")]
+    Incomplete(std::io::Error),
+    /// The Pod's answer is longer than that of a proxy, so it is not read to its end.
+    #[error("the metrics are longer than {} MiB", METRICS_BYTES >> 20)]
+    TooLong,
     /// The Pod has no valid metrics path.
     #[error("invalid metrics path `{0}`: expected a port number in annotation `{PORT_ANNOTATION}`")]
     InvalidPath(String),
@@ -42,8 +49,13 @@ impl From<kube::Error> for ScrapeError {
     }
 }
 
-/// Whether a Pod has a proxy of Istio, as a sidecar or as a gateway.
+/// Whether a Pod has a proxy of Istio, as a sidecar or as a gateway: the container, and the mark of
+/// Istio's injector (istio: `annotation.SidecarStatus`) or of its Gateway controller
+/// (`label.GatewayManaged`). Any Pod can have a container of this name.
 pub(super) fn has_proxy(pod: &Pod) -> bool {
+    if !pod.annotations().contains_key(INJECTED) && !pod.labels().contains_key(MANAGED_GATEWAY) {
+        return false;
+    }
     let spec = pod.spec.clone().unwrap_or_default();
     let mut containers =
         spec.containers.into_iter().chain(spec.init_containers.unwrap_or_default());
@@ -66,8 +78,18 @@ pub(super) async fn scrape(
 async fn request(client: &Client, path: String) -> Result<String, ScrapeError> {
     let request = hyper::Request::get(&path).header("accept", "text/plain").body(Vec::new());
     let request = request.map_err(|_| ScrapeError::InvalidPath(path))?;
-    let answer = tokio::time::timeout(TIMEOUT, client.request_text(request)).await;
-    Ok(answer.map_err(|_| ScrapeError::Timeout)??)
+    let answer = tokio::time::timeout(TIMEOUT, read(client, request)).await;
+    answer.map_err(|_| ScrapeError::Timeout)?
+}
+
+async fn read(client: &Client, request: hyper::Request<Vec<u8>>) -> Result<String, ScrapeError> {
+    let body = client.request_stream(request).await?;
+    let mut bytes = Vec::new();
+    body.take(METRICS_BYTES + 1).read_to_end(&mut bytes).await.map_err(ScrapeError::Incomplete)?;
+    if bytes.len() as u64 > METRICS_BYTES {
+        return Err(ScrapeError::TooLong);
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The name of the proxy's container, in sidecars and gateways.
@@ -77,6 +99,12 @@ const PROXY_CONTAINER: &str = "istio-proxy";
 const PORT_ANNOTATION: &str = "prometheus.io/port";
 /// The default port of these metrics (istio: `statusPort`).
 const AGENT_PORT: &str = "15020";
+/// The annotation that Istio's injector adds to a Pod.
+const INJECTED: &str = "sidecar.istio.io/status";
+/// The label of the gateways that Istio deploys for Gateway resources.
+const MANAGED_GATEWAY: &str = "gateway.istio.io/managed";
 const METRICS_PATH: &str = "/stats/prometheus";
 /// How long one proxy may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The most bytes that are read from one proxy. A sidecar in a mesh of 5,000 Services has about 10 MB.
+const METRICS_BYTES: u64 = 32 << 20;

@@ -10,6 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
+    names::{DISPATCH_ROUTE, EDGE, PLUGIN},
     objects::ObjectRef,
     observed::api,
     table::rollout::{Canary, Rollout},
@@ -72,10 +73,14 @@ fn the_controller_is_taken_over() -> anyhow::Result<()> {
         // The control: what skycap has written may be written again, and with another table.
         let mut table = plugin.clone();
         table["spec"]["pluginConfig"]["generation"] = "000000000000".into();
-        for (reference, data) in [(0, &table), (0, &plugin), (1, &filter)] {
-            write_as(&stolen, &fixture.mesh.references()[reference], data).await?;
+        let edge = fixture.filter(EDGE).await?.context("no EnvoyFilter of the edge")?.data;
+        for (name, data) in
+            [(PLUGIN, &table), (PLUGIN, &plugin), (DISPATCH_ROUTE, &filter), (EDGE, &edge)]
+        {
+            write_as(&stolen, &reference_of(fixture, name), data).await?;
         }
-        for (about, reference, data) in attacks(&plugin, &filter) {
+        let attacks = attacks(&plugin, &filter).into_iter().chain(attacks_by_edges(&edge));
+        for (about, reference, data) in attacks {
             let refused = write_as(&stolen, &reference_of(fixture, reference), &data).await;
             let error = refused.err().with_context(|| format!("{about}: it was accepted"))?;
             let text = format!("{error:#}");
@@ -146,6 +151,28 @@ fn attacks_by_filters(own: &Value) -> Vec<(&'static str, &'static str, Value)> {
         ("another header removed", "skycap-dispatch", patches(other_header)),
         ("a forged header not removed", "skycap-dispatch", patches(routes.into())),
         ("another EnvoyFilter", "evil", patches(own.clone())),
+    ]
+}
+
+/// Attacks by the EnvoyFilter of the edge, which may remove carriers and nothing else.
+fn attacks_by_edges(edge: &Value) -> [(&'static str, &'static str, Value); 4] {
+    let patch = |pointer: &str, value: Value| {
+        let mut edge = json!({"spec": edge["spec"]});
+        let found = edge.pointer_mut(&format!("/spec/configPatches/0/{pointer}"));
+        *found.unwrap_or_else(|| unreachable!("{pointer}")) = value;
+        edge
+    };
+    let config =
+        "patch/value/typed_config/extension_config/typed_config/mutations/request_mutations";
+    let mut authorization = patch(config, json!([{"remove": "authorization"}]));
+    authorization["spec"]["configPatches"][0]["patch"]["value"]["name"] =
+        "skycap.edge.authorization".into();
+    let appended = json!([{"append": {"header": {"key": "x-admin", "value": "1"}}}]);
+    [
+        ("another header removed at the edge", EDGE, patch(config, json!([{"remove": "x-a"}]))),
+        ("authentication removed at the edge", EDGE, authorization),
+        ("a header added at the edge", EDGE, patch(config, appended)),
+        ("an edge of sidecars", EDGE, patch("match/context", "SIDECAR_INBOUND".into())),
     ]
 }
 
