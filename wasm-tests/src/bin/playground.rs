@@ -15,7 +15,7 @@ use skycap_tests::{
     fixture::{
         Fixture,
         istio_shop::{ALL_AGENTS, IstioShop, enter},
-        manifests::sandbox,
+        manifests::{sandbox, settings},
         module_path,
     },
     progress::Progress,
@@ -107,6 +107,8 @@ async fn open(has_namespace: bool) -> anyhow::Result<ExitCode> {
     drop(progress);
     let progress = Progress::new("starting skycap's controller, istiod and four agents");
     let _shop = IstioShop::open(&mut fixture, &ALL_AGENTS).await?;
+    // The person who plays is outside, and sends the key through the gateway.
+    fixture.apply(&settings(json!({"edge": "accept: open"}))).await?;
     fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
     let is_routed =
         async |_: &Fixture| Ok(enter("/", &[KEY]).await? == "frontend > cart-pr-1 > pricing");

@@ -7,13 +7,14 @@ use skycap_tests::{
     fixture::{
         Fixture,
         istio_shop::{IstioShop, enter, with_istio_shop},
-        manifests::{fragment, sandbox},
+        manifests::{fragment, sandbox, settings},
     },
 };
 
 #[test]
 fn sandboxes_are_reached_from_the_gateway_to_the_last_hop() -> anyhow::Result<()> {
     with_istio_shop(PluginKind::TrafficExtension, async |fixture, shop| {
+        fixture.apply(&settings(json!({"edge": "accept: open"}))).await?;
         for (name, routes) in [
             ("first", "frontend: frontend-pr-1"),
             ("middle", "cart: cart-pr-1"),
