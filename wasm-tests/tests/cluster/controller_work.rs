@@ -51,7 +51,8 @@ pub(super) async fn work_on_istio(fixture: &Fixture) -> anyhow::Result<()> {
     let has_one = async |fixture: &Fixture| Ok(fixture.dispatch_route().await?.is_some());
     fixture.until("a dispatch route", has_one).await?;
     let references = fixture.mesh.references();
-    for reference in references.iter().filter(|reference| reference.name != CANARY) {
+    let live = api::read(&fixture.cluster.client, &references).await?;
+    for reference in references.iter().filter(|reference| live.contains_key(reference)) {
         repair(fixture, reference).await?;
     }
     add_and_remove_canary(fixture).await?;
