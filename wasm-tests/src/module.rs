@@ -76,6 +76,8 @@ impl Toolchain {
             Self::Installed => new("cargo"),
             Self::Debian => debian_cargo(new),
         };
+        // With these, cargo ignores the flags in .cargo/config.toml, and the module has other bytes.
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         command.current_dir(workspace::root()).args([subcommand, "--locked", "--target", TARGET]);
         if self == Self::Debian {
             command.arg(format!("-Zbuild-std={crates}"));

@@ -117,6 +117,7 @@ struct Inspection {
 #[serde(rename_all = "lowercase")]
 enum Signature {
     None,
+    Unknown,
     Unverified,
     Verified,
 }
@@ -130,6 +131,7 @@ impl Inspection {
         };
         let signature = match signature {
             Signature::None => "none",
+            Signature::Unknown => "unknown; the registry does not say",
             Signature::Unverified => "not verified; pass --verify-key",
             Signature::Verified => "valid for the key",
         };
@@ -149,10 +151,16 @@ async fn look(at: &Address, key: Option<&VerifyKey>) -> anyhow::Result<Inspectio
     let registry = Registry::open(at, Access::Pull).await?;
     let (manifest, digest) = registry.manifest().await?;
     let (layout, layer) = Layout::of(&manifest)?;
-    let signatures = Signatures::find(at, &digest).await?;
-    if let Some(key) = key {
-        signatures.verify(key).await?;
-    }
+    let signatures = Signatures::find(at, &digest).await;
+    let signature = match (key, signatures) {
+        (Some(key), signatures) => {
+            signatures?.verify(key).await?;
+            Signature::Verified
+        }
+        (None, Err(_)) => Signature::Unknown,
+        (None, Ok(signatures)) if signatures.is_empty() => Signature::None,
+        (None, Ok(_)) => Signature::Unverified,
+    };
     let module = layout.module(registry.layer(layer).await?)?;
     let annotations = manifest.annotations.unwrap_or_default();
     Ok(Inspection {
@@ -161,10 +169,6 @@ async fn look(at: &Address, key: Option<&VerifyKey>) -> anyhow::Result<Inspectio
         version: annotations.get("org.opencontainers.image.version").cloned(),
         module_bytes: module.len(),
         module_digest: sha256(&module),
-        signature: match key {
-            Some(_) => Signature::Verified,
-            None if signatures.is_empty() => Signature::None,
-            None => Signature::Unverified,
-        },
+        signature,
     })
 }

@@ -87,14 +87,22 @@ impl Signatures {
         if found.is_empty() {
             return Err(SignatureError::Unsigned { digest: digest.clone() });
         }
+        let mut unreadable = None;
         for (layer, signature) in found {
-            let payload = registry.layer(layer).await?;
-            if key.has_signed(&payload, signature) && names(&payload, digest) {
-                return Ok(());
+            match registry.layer(layer).await {
+                Ok(payload) if key.has_signed(&payload, signature) && names(&payload, digest) => {
+                    return Ok(());
+                }
+                Ok(_) => {}
+                // Whoever may push can add a broken one; it must not hide a valid one.
+                Err(error) => unreadable = Some(error),
             }
         }
         let (count, key) = (found.len(), key.path.clone());
-        Err(SignatureError::OtherKey { digest: digest.clone(), count, key })
+        Err(match unreadable {
+            Some(error) => error.into(),
+            None => SignatureError::OtherKey { digest: digest.clone(), count, key },
+        })
     }
 }
 
@@ -127,7 +135,8 @@ pub enum SignatureError {
     /// Nobody has signed it.
     #[error(
         "the module `{digest}` has no signature in its repository; sign it with `cosign sign --key \
-         cosign.key URL`, or leave out `--verify-key`"
+         cosign.key REGISTRY/REPOSITORY@DIGEST` (cosign 3: with `--new-bundle-format=false`), or leave out \
+         `--verify-key`"
     )]
     Unsigned {
         /// The module's digest.
@@ -164,7 +173,11 @@ fn signature(layer: &OciDescriptor) -> Option<Vec<u8>> {
 /// Whether what was signed is this digest.
 fn names(payload: &[u8], digest: &str) -> bool {
     let payload: Option<Value> = serde_json::from_slice(payload).ok();
-    payload.is_some_and(|payload| payload["critical"]["image"]["docker-manifest-digest"] == digest)
+    payload.is_some_and(|payload| {
+        let critical = &payload["critical"];
+        critical["type"] == "cosign container image signature"
+            && critical["image"]["docker-manifest-digest"] == digest
+    })
 }
 
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";

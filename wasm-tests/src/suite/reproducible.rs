@@ -1,5 +1,6 @@
 //! The module is reproducible: built in another folder, with another home of cargo, it has the same
-//! bytes. So anybody can check that a released module is built from the sources of its version.
+//! bytes. So anybody who has the compiler of a release (`RUST_VERSION` in the release workflow) can check
+//! that its module is built from the sources of its version.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 

@@ -11,13 +11,12 @@ use serde_json::{Value, json};
 
 use super::{envoy_filters::filter_checks, module_pattern::module_pattern};
 use crate::{
-    desired::istio::{IstioMesh, edge_name},
+    desired::istio::IstioMesh,
     names::{
-        CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, MANAGED_BY, MANAGER, NAMESPACE,
-        PLUGIN,
+        CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, EDGE, MANAGED_BY, MANAGER,
+        NAMESPACE, PLUGIN,
     },
     objects::object,
-    table::edge::EDGES,
 };
 
 /// The policy and its binding, for what the controller writes on this mesh.
@@ -37,7 +36,6 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
     ]);
     let user =
         format!("request.userInfo.username == 'system:serviceaccount:{NAMESPACE}:{CONTROLLER}'");
-    let edges: Vec<_> = (0..EDGES).map(edge_name).collect();
     let spec = json!({
         "failurePolicy": "Fail",
         "matchConstraints": {"resourceRules": rules},
@@ -45,7 +43,6 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
         "variables": [
             {"name": "isRoute", "expression": "request.resource.resource == 'httproutes'"},
             {"name": "isFilter", "expression": "request.resource.resource == 'envoyfilters'"},
-            {"name": "isEdge", "expression": format!("variables.isFilter && request.name in {}", cel(&json!(edges)))},
             {"name": "isPlugin", "expression": "!variables.isRoute && !variables.isFilter"},
             {"name": "wasm", "expression": "request.resource.resource == 'trafficextensions' ? object.spec.wasm : object.spec"},
         ],
@@ -64,7 +61,7 @@ fn validations(mesh: &IstioMesh) -> Vec<Value> {
     let own_objects = check(
         &format!(
             "variables.isRoute || (request.namespace == '{root}' && \
-             (request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}'] || variables.isEdge))"
+             request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}', '{EDGE}'])"
         ),
         "the controller writes only its own objects",
     );

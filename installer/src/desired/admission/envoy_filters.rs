@@ -1,14 +1,17 @@
 //! What the controller may write into an EnvoyFilter: the patches that skycap writes, and no others.
 
 use serde_json::json;
-use skycap_core::config::{ClusterDomain, Dispatch};
+use skycap_core::{
+    carrier::{RESERVED_HEADERS, RESERVED_PREFIXES},
+    config::{ClusterDomain, Dispatch},
+};
 
 use super::controller::cel;
 use crate::{
     desired::istio::{
         CONTEXTS, IstioMesh, dispatch_route, early_removal, edge_patch, patch_connection_manager,
     },
-    names::{CANARY, DISPATCH_ROUTE},
+    names::{CANARY, DISPATCH_ROUTE, EDGE},
 };
 
 /// Expressions that hold for skycap's EnvoyFilters, each with the message if it does not.
@@ -18,10 +21,10 @@ pub(super) fn filter_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
     vec![
         (
             format!(
-                "(request.name == '{DISPATCH_ROUTE}') != has(object.spec.workloadSelector) && \
+                "(request.name == '{CANARY}') == has(object.spec.workloadSelector) && \
                  object.spec.all(field, field in ['configPatches', 'workloadSelector'])"
             ),
-            "the EnvoyFilters of a canary and of an edge select workloads, and that of the dispatch none",
+            "only the canary's EnvoyFilter selects workloads",
         ),
         (
             format!(
@@ -44,7 +47,10 @@ pub(super) fn filter_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
             "the canary's EnvoyFilter may only remove skycap's own plugin",
         ),
         (
-            format!("!variables.isEdge || object.spec.configPatches.all(patch, {})", edge_check()),
+            format!(
+                "request.name != '{EDGE}' || object.spec.configPatches.all(patch, {})",
+                edge_check()
+            ),
             "the EnvoyFilter of an edge may only remove carriers from requests",
         ),
     ]
@@ -112,12 +118,15 @@ fn edge_check() -> String {
          patch.patch.all(field, field in ['operation', 'value']) && \
          patch.patch.value.all(field, field in ['name', 'typed_config']) && \
          patch.patch.value.name.startsWith({}) && \
-         !{header}.matches('^(:.*|host|cookie|authorization|x-forwarded-.*|x-envoy-.*)$') && \
+         {header}.matches('^[a-z0-9_-]+$') && ({header} == 'baggage' || \
+         !({header} in {} || {}.exists(prefix, {header}.startsWith(prefix)))) && \
          patch.patch.value.typed_config.all(field, field in ['@type', 'extension_config', 'xds_matcher']) && \
          patch.patch.value.typed_config['@type'] == {} && \
          patch.patch.value.typed_config.extension_config == {removal}",
         cel(&patch["match"]),
         cel(&json!(prefix)),
+        cel(&json!(RESERVED_HEADERS)),
+        cel(&json!(RESERVED_PREFIXES)),
         cel(&config["@type"]),
     )
 }

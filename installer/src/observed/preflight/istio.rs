@@ -53,7 +53,9 @@ pub(super) async fn check(client: &Client, mesh: &IstioMesh) -> anyhow::Result<V
 /// pass.
 fn check_version(version: &str) -> anyhow::Result<()> {
     let mut numbers = version.trim_start_matches('v').split(['.', '-']).map(str::parse::<u32>);
-    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return Ok(()) };
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return Ok(());
+    };
     ensure!(
         (major, minor) >= OLDEST,
         "this Istio is too old: its version is {version}, and skycap's EnvoyFilters need {}.{}; upgrade \

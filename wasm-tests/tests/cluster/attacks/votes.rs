@@ -18,10 +18,10 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Only what Istio has put into a Pod has a vote, in namespaces that have one, and an endless answer is
-/// cut off.
+/// A Pod without Istio's marks, or of a namespace without a vote, is not asked; an endless answer is cut
+/// off, and a port leads to no other path of the API server.
 #[test]
-fn a_pod_with_false_metrics_has_no_vote() -> anyhow::Result<()> {
+fn pods_report_what_they_want() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         let silent = json!({
             "apiVersion": "v1", "kind": "Namespace",
@@ -34,13 +34,23 @@ fn a_pod_with_false_metrics_has_no_vote() -> anyhow::Result<()> {
         create(fixture, "shop", "only-a-name", short, &json!({})).await?;
         create(fixture, "shop", "endless", endless, &injected).await?;
         create(fixture, "silent", "sidecar", short, &injected).await?;
+        create(fixture, "shop", "traversal", short, &injected).await?;
+        let path = json!({"metadata": {"annotations": {"prometheus.io/port": "15020/proxy/x?"}}});
+        let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), "shop");
+        pods.patch("traversal", &PatchParams::default(), &Patch::Merge(&path)).await?;
         let labels = [("app".to_owned(), "canary".to_owned())].into();
-        let (canary, others) = look(&fixture.cluster.client, &labels, "istio-system.skycap").await?;
+        let (canary, others) =
+            look(&fixture.cluster.client, &labels, "istio-system.skycap").await?;
         let reports: Vec<_> = canary.reports.keys().collect();
-        anyhow::ensure!(reports == ["shop/endless", "shop/sidecar"], "{reports:?}");
+        anyhow::ensure!(
+            reports == ["shop/endless", "shop/sidecar", "shop/traversal"],
+            "{reports:?}"
+        );
         anyhow::ensure!(canary.reports["shop/sidecar"].is_ok(), "{:?}", canary.reports);
         let endless = &canary.reports["shop/endless"];
         anyhow::ensure!(matches!(endless, Err(ScrapeError::TooLong)), "{endless:?}");
+        let traversal = &canary.reports["shop/traversal"];
+        anyhow::ensure!(matches!(traversal, Err(ScrapeError::InvalidPath(_))), "{traversal:?}");
         anyhow::ensure!(others.reports.is_empty(), "{:?}", others.reports);
         Ok(())
     })
