@@ -36,8 +36,8 @@ pub(crate) fn on_request(root: &mut Root, stream: u32) -> u32 {
     let mut decision = decide(&table, &request);
     root.expects_lists = expects_lists.get();
     decision.explained = is_explained(&table.config().explain);
-    if table.is_edge() {
-        close_edge(&mut decision, &request);
+    if table.is_gateway() {
+        pass_gateway(&mut decision, &request);
     }
     let status = apply(&decision.effect(), &mut decision.reason, &mut decision.drops);
     root.metrics.count(decision.reason, decision.drops);
@@ -109,11 +109,11 @@ fn apply(effect: &Effect, reason: &mut Reason, drops: &mut Drops) -> u32 {
     }
 }
 
-/// Applies the edits of an edge, and tells Envoy so. Without this word, for whatever reason, Envoy's
-/// own filter behind this one removes the carriers of a request that may hold a key.
+/// Applies the edits of an edge, and tells Envoy that the request has passed here. Without this word,
+/// for whatever reason, Envoy's own filter behind this one removes the carriers that may hold a key.
 #[cold]
-fn close_edge(decision: &mut Decision<'_>, request: &EnvoyRequest<'_>) {
-    let edits = decision.edge_edits(request);
+fn pass_gateway(decision: &mut Decision<'_>, request: &EnvoyRequest<'_>) {
+    let edits = if decision.table().is_edge() { decision.edge_edits(request) } else { Vec::new() };
     let applied = edits.iter().all(|CarrierEdit { header, value }| match value {
         Some(value) => host::set_header(Headers::Request, header, value),
         None => host::remove_header(Headers::Request, header),

@@ -62,7 +62,7 @@ impl Root {
         match Table::from_json(&json, Seed::new(host::random())) {
             Ok(table) => {
                 drop(json);
-                let table = table.placed_by(label);
+                let table = table.placed_by(is_gateway(), label);
                 self.accept(name, table, start);
                 true
             }
@@ -160,10 +160,20 @@ impl Root {
     }
 }
 
+/// Whether the proxy is a gateway, by the first part of its id (istio: `model.Router`).
+fn is_gateway() -> bool {
+    node("id").is_some_and(|id| id.starts_with(b"router~"))
+}
+
 /// Returns a label of the proxy's Pod. Istio's agent writes the labels to the proxy's own node
 /// (istio: `model.NodeMetadata`).
 fn label(name: &str) -> Option<Vec<u8>> {
-    let path = ["xds\0node\0metadata\0LABELS\0", name].concat();
+    node(&["metadata\0LABELS\0", name].concat())
+}
+
+/// Returns a field of the proxy's own node.
+fn node(path: &str) -> Option<Vec<u8>> {
+    let path = ["xds\0node\0", path].concat();
     // Older Envoys have the node under its own name only.
     host::property(&path).or_else(|| host::property(path.strip_prefix("xds\0")?))
 }

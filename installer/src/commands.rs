@@ -21,6 +21,7 @@ pub mod status;
 pub mod sync;
 pub mod uninstall;
 mod usage;
+mod verify;
 pub mod version;
 
 use anyhow::Context as _;

@@ -3,5 +3,6 @@
 
 pub mod oci;
 pub mod registry;
+pub mod signature;
 pub mod trial;
 pub mod verdict;

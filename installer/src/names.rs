@@ -26,7 +26,7 @@ pub const PLUGIN: &str = "skycap";
 pub const CANARY: &str = "skycap-canary";
 /// The EnvoyFilter with the dispatch route.
 pub const DISPATCH_ROUTE: &str = "skycap-dispatch";
-/// The EnvoyFilter of the edge; for further sets of labels `skycap-edge-2` and so on.
+/// The EnvoyFilter of the edge.
 pub const EDGE: &str = "skycap-edge";
 /// The EnvoyFilter with the access log.
 pub const ACCESS_LOG: &str = "skycap-access-log";

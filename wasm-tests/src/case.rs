@@ -21,7 +21,7 @@
 //! - `baseline` means that the request does not change, except that a dispatch header from the
 //!   client is removed. `expectHeaders` lists further lines that the request must have.
 //! - `expectRemoved` lists headers that the request must not have any more.
-//! - `proxyLabels`, beside `requests`, are the labels of the proxy, which can make it an edge.
+//! - `gateway` and `proxyLabels`, beside `requests`, say which proxy decides.
 //! - `httpRouteModel` sets what a mesh does with the HTTPRoutes, if it differs, and why.
 
 mod http_route_model;

@@ -11,6 +11,7 @@ mod obtain;
 mod processes;
 mod prometheus;
 mod registry;
+mod signing;
 
 use std::{
     fs,
@@ -46,6 +47,7 @@ pub use self::{
     obtain::{Parts, agent, faketime, istiod, obtain, prometheus, registry},
     prometheus::Prometheus,
     registry::{Registry, USER},
+    signing::SigningKey,
 };
 
 /// A running cluster. Dropping it ends its processes and deletes its folder.

@@ -33,7 +33,7 @@ pub struct Host {
     engine: Engine,
     module: Module,
     shared: SharedData,
-    labels: BTreeMap<String, String>,
+    node: Vec<(String, String)>,
 }
 
 /// A request, as Envoy shows it to the filter.
@@ -74,12 +74,16 @@ impl Host {
         config.consume_fuel(true);
         let engine = Engine::new(&config);
         let module = Module::new(&engine, wasm).map_err(|error| anyhow::anyhow!("{error}"))?;
-        Ok(Self { engine, module, shared: SharedData::default(), labels: BTreeMap::new() })
+        Ok(Self { engine, module, shared: SharedData::default(), node: Vec::new() })
     }
 
-    /// From now on, VMs run in a proxy with these labels (istio: `model.NodeMetadata`).
-    pub fn set_labels(&mut self, labels: &BTreeMap<String, String>) {
-        self.labels.clone_from(labels);
+    /// From now on, VMs run in a gateway or a sidecar with these labels (istio: `model.NodeMetadata`).
+    pub fn set_node(&mut self, is_gateway: bool, labels: &BTreeMap<String, String>) {
+        let id = if is_gateway { "router~10.0.0.1~a~b" } else { "sidecar~10.0.0.1~a~b" };
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (format!("xds\0node\0metadata\0LABELS\0{name}"), value.clone()));
+        self.node = labels.chain([("xds\0node\0id".into(), id.into())]).collect();
     }
 
     /// Starts a VM that has no configuration yet.
@@ -88,7 +92,7 @@ impl Host {
     /// If the module imports a call that this host does not have, or traps.
     pub fn start(&self) -> anyhow::Result<Vm> {
         let limits = StoreLimitsBuilder::new().memory_size(MEMORY_BYTES).build();
-        let state = VmState::new(limits, Arc::clone(&self.shared), &self.labels);
+        let state = VmState::new(limits, Arc::clone(&self.shared), &self.node);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_fuel(FUEL).map_err(wasm_error)?;

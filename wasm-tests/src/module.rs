@@ -1,7 +1,7 @@
 //! The build of the module, with the toolchain for wasm32 that the machine has or can get.
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -76,6 +76,8 @@ impl Toolchain {
             Self::Installed => new("cargo"),
             Self::Debian => debian_cargo(new),
         };
+        // With these, cargo ignores the flags in .cargo/config.toml, and the module has other bytes.
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         command.current_dir(workspace::root()).args([subcommand, "--locked", "--target", TARGET]);
         if self == Self::Debian {
             command.arg(format!("-Zbuild-std={crates}"));
@@ -115,13 +117,30 @@ pub fn build_null_sdk() -> anyhow::Result<PathBuf> {
 fn build_package(package: &str, library: &str, module: &str) -> anyhow::Result<PathBuf> {
     let _progress = Progress::new(&format!("building {module}"));
     let toolchain = Toolchain::find()?;
-    let mut cargo = toolchain.cargo_by(killed_with_parent, "build", "std,panic_abort");
-    run(cargo.args(["--quiet", "--package", package, "--profile", "module"]))?;
+    let cargo = toolchain.cargo_by(killed_with_parent, "build", "std,panic_abort");
+    run(&mut module_of(cargo, package, &cargo_home()?))?;
     let built = toolchain.target().join(TARGET).join("module").join(library).with_extension("wasm");
     let module = workspace::target().join(module);
     copy_if_changed(&built, &module)
         .with_context(|| format!("cannot copy `{}`", built.display()))?;
     Ok(module)
+}
+
+/// The build of a package's module by `cargo build`. The module does not contain the folder of
+/// `cargo_home`, so that everybody who builds a version gets the same bytes.
+pub(crate) fn module_of(mut cargo: Command, package: &str, cargo_home: &Path) -> Command {
+    let remap = format!("--remap-path-prefix={}=cargo", cargo_home.display());
+    cargo
+        .args(["--quiet", "--package", package, "--profile", "module"])
+        .arg("--config")
+        .arg(format!("target.{TARGET}.rustflags=[{remap:?}]"));
+    cargo
+}
+
+/// The folder in which cargo keeps the sources of dependencies (cargo: "Environment Variables").
+pub(crate) fn cargo_home() -> anyhow::Result<PathBuf> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home).context("HOME is not set")
 }
 
 /// Runs a command to its end. Its output is shown only if it fails, in the error.
@@ -186,5 +205,6 @@ fn copy_if_changed(from: &Path, to: &Path) -> io::Result<()> {
     fs::write(to, bytes)
 }
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// The target of the module.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld-22"];

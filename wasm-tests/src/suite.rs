@@ -6,6 +6,7 @@ mod fuzz;
 mod instructions;
 mod kubernetes;
 mod lint;
+mod reproducible;
 mod runner;
 mod tier;
 mod tool;

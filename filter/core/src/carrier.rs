@@ -10,8 +10,11 @@ mod lists;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::host::HostPattern;
 use self::lists::{find_cookie, find_parameter, find_tracestate};
+pub use self::{
+    fields::{RESERVED_HEADERS, RESERVED_PREFIXES},
+    host::HostPattern,
+};
 use crate::{
     baggage,
     reading::{Reading, trim_ows},
@@ -64,18 +67,11 @@ impl Source {
         }
     }
 
-    /// Whether services pass it on to the services that they call: a header for which their SDK has a
-    /// propagator, and not what a browser sends.
-    pub(crate) const fn is_passed_on(&self) -> bool {
-        matches!(self, Self::Baggage(_) | Self::Header(_) | Self::Tracestate(_))
-    }
-
-    /// The name of the member, if the header is a list that services pass on.
-    pub(crate) fn member_name(&self) -> Option<&str> {
-        match self {
-            Self::Baggage(name) | Self::Tracestate(name) => Some(name),
-            Self::Cookie(_) | Self::Header(_) | Self::Host(_) | Self::Query(_) => None,
-        }
+    /// Whether it is read inside the mesh while there is an [edge](crate::edge): a header that services
+    /// pass on to the services that they call.
+    #[must_use]
+    pub const fn is_passed_on(&self) -> bool {
+        matches!(self, Self::Baggage(_) | Self::Header(_))
     }
 
     /// Searches for a key in the value of [`header`](Self::header).

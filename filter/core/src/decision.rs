@@ -102,7 +102,7 @@ impl<'t> Decision<'t> {
     #[must_use]
     pub fn edge_edits(&mut self, request: &impl Request) -> Vec<CarrierEdit> {
         let carriers = &self.table.config().carriers;
-        let key = self.key.as_ref().map(|(key, _)| key);
+        let key = self.key.as_ref().map(|(key, carrier)| (key, *carrier));
         edge::clean(carriers, key, request, &mut self.drops)
     }
 
@@ -136,6 +136,7 @@ impl<'t> Decision<'t> {
         let port = self.destination.as_ref().map(Destination::port);
         let other_port = route.to_port.is_some_and(|to| Some(to.get()) != port);
         match self.table.config().dispatch {
+            _ if self.table.guards(&route.service) => Reason::EdgePolicy,
             _ if route.unavailable => Reason::Unavailable,
             Dispatch::Authority if other_port => Reason::PortMismatch,
             _ => Reason::Routed,

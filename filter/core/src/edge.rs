@@ -5,8 +5,9 @@
 //! services pass on, so that it has none behind this hop either. What is accepted is written as one
 //! clean member. Members and headers of others stay as they are.
 //!
-//! A browser's carriers (cookie, query and host) are read only at an edge. Inside the mesh the key
-//! travels in the carrier that the edge wrote, so that no service can pass on a key from a link.
+//! Cookies, query parameters and hosts are what browsers send, and Envoy's own tracer writes a
+//! `tracestate` back that the filter has cleaned. So these are read only at an edge. Inside the mesh the
+//! key travels in the carrier that the edge wrote.
 
 mod clean;
 
@@ -17,23 +18,25 @@ use crate::{
     carrier::{Carrier, HostPattern, Source},
     invalid_value::InvalidValue,
     key::{InvalidKey, RoutingKey},
+    names::ServiceName,
     serde_as_text::serde_as_text,
 };
 
 /// Which proxies are the edge, and which keys from outside they accept.
 ///
-/// In JSON it is one text, which takes a tenth of the code of an object: the labels of the edge's
-/// proxies, the keys with `accept:` and the hosts with `host:`, as in
-/// `istio=ingressgateway accept:demo-* host:{key}.preview.example.com`.
+/// In JSON it is one text, which takes a tenth of the code of an object: the edge's proxies, the keys with `accept:`, the hosts with `host:` and the guarded Services with `guard:`, as
+/// in `gateways app=nginx accept:demo-* host:{key}.preview.example.com guard:cart.shop`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edge {
-    /// Sets of labels. A proxy is an edge if it has all labels of one of them. Without any set, there
-    /// is no edge, and every proxy accepts every key.
-    pub workloads: Vec<Labels>,
+    /// The proxies that are an edge. Without any, there is no edge, and every proxy accepts every key.
+    pub workloads: Vec<Workload>,
     /// The keys that are accepted; by default none.
     pub accept: Vec<KeyPattern>,
     /// Hosts that contain a key. They are read first, and only at an edge.
     pub hosts: Vec<HostPattern>,
+    /// The Services to which a gateway's own route leads with a policy, such as an operation on
+    /// headers. The dispatch would skip it, so a request goes to the baseline of this hop.
+    pub guard: Guard,
 }
 
 impl Edge {
@@ -45,14 +48,25 @@ impl Edge {
 
     /// Whether a proxy is an edge. `label` returns the value of one of its labels.
     #[must_use]
-    pub fn includes(&self, label: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
-        let has = |(name, value): (&str, &str)| label(name).as_deref() == Some(value.as_bytes());
-        self.workloads.iter().any(|labels| labels.iter().all(has))
+    pub fn includes(&self, is_gateway: bool, label: impl Fn(&str) -> Option<Vec<u8>>) -> bool {
+        let has = |name: &str, value: &str| label(name).as_deref() == Some(value.as_bytes());
+        self.workloads.iter().any(|workload| match workload {
+            Workload::Gateways => is_gateway && !has("istio", "egressgateway"),
+            Workload::Labels(labels) => labels.iter().all(|(name, value)| has(name, value)),
+        })
     }
 
     /// Whether `key` has an effect if it comes from outside.
     pub(crate) fn accepts(&self, key: &RoutingKey) -> bool {
         self.accept.iter().any(|pattern| pattern.matches(key))
+    }
+
+    /// Whether a request to `service` keeps the gateway's own route.
+    pub(crate) fn guards(&self, service: &ServiceName) -> bool {
+        match &self.guard {
+            Guard::Services(services) => services.contains(service),
+            Guard::All => true,
+        }
     }
 
     /// The carriers of `configured` that a proxy reads: at an edge all of them behind the hosts,
@@ -86,6 +100,8 @@ impl FromStr for Edge {
                 edge.accept.push(key.parse()?);
             } else if let Some(host) = item.strip_prefix("host:") {
                 edge.hosts.push(host.parse()?);
+            } else if let Some(service) = item.strip_prefix("guard:") {
+                edge.guard.add(service)?;
             } else {
                 edge.workloads.push(item.parse()?);
             }
@@ -99,8 +115,65 @@ impl fmt::Display for Edge {
         let workloads = self.workloads.iter().map(ToString::to_string);
         let accept = self.accept.iter().map(|key| format!("accept:{key}"));
         let hosts = self.hosts.iter().map(|host| format!("host:{host}"));
-        let items: Vec<_> = workloads.chain(accept).chain(hosts).collect();
+        let guarded: Vec<String> = match &self.guard {
+            Guard::Services(services) => services.iter().map(|s| format!("guard:{s}")).collect(),
+            Guard::All => vec!["guard:*".into()],
+        };
+        let items: Vec<_> = workloads.chain(accept).chain(hosts).chain(guarded).collect();
         f.write_str(&items.join(" "))
+    }
+}
+
+/// Proxies of the edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Workload {
+    /// All gateways of Istio, but for those that Istio's chart labels as egress gateways.
+    Gateways,
+    /// The proxies whose Pods have all of these labels.
+    Labels(Labels),
+}
+
+impl FromStr for Workload {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if text == "gateways" { Ok(Self::Gateways) } else { text.parse().map(Self::Labels) }
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gateways => f.write_str("gateways"),
+            Self::Labels(labels) => labels.fmt(f),
+        }
+    }
+}
+
+/// The Services that keep the gateway's own route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// These.
+    Services(Vec<ServiceName>),
+    /// All, because there are too many to list.
+    All,
+}
+
+impl Guard {
+    fn add(&mut self, text: &str) -> Result<(), InvalidValue> {
+        if text == "*" {
+            *self = Self::All;
+        } else if let Self::Services(services) = self {
+            let expected = "a Service as `NAME.NAMESPACE`, or `*`";
+            services.push(text.parse().map_err(|_| InvalidValue::new(text, expected))?);
+        }
+        Ok(())
+    }
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self::Services(Vec::new())
     }
 }
 
@@ -129,7 +202,7 @@ impl FromStr for Labels {
         if text.split(',').all(is_label) {
             return Ok(Self(text.into()));
         }
-        Err(InvalidValue::new(text, "labels, such as `istio=ingressgateway,app=a`"))
+        Err(InvalidValue::new(text, "`gateways`, or labels such as `istio=ingressgateway,app=a`"))
     }
 }
 
@@ -174,7 +247,7 @@ impl fmt::Display for KeyPattern {
     }
 }
 
-/// The attribute that the filter sets on a request whose carriers it has cleaned. In Envoy it is the
+/// The attribute that the filter of a gateway sets on a request that it has seen. In Envoy it is the
 /// filter state `wasm.skycap_edge_closed`.
 pub const EDGE_CLOSED: &str = "skycap_edge_closed";
 

@@ -12,6 +12,9 @@ pub enum Reason {
     // Outcomes.
     /// Routing is disabled (the kill switch).
     Disabled,
+    /// At an edge, the gateway's own route to this destination has a policy that the dispatch would
+    /// skip.
+    EdgePolicy,
     /// Envoy selected a destination that is not a Service of this Kubernetes cluster.
     ForeignDestination,
     /// Envoy reported no cluster name.
@@ -52,8 +55,9 @@ pub enum Reason {
 
 impl Reason {
     /// All outcomes, in the order of their counters.
-    pub const OUTCOMES: [Self; 11] = [
+    pub const OUTCOMES: [Self; 12] = [
         Self::Disabled,
+        Self::EdgePolicy,
         Self::ForeignDestination,
         Self::NoDestination,
         Self::NoKey,
@@ -88,6 +92,7 @@ impl Reason {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
+            Self::EdgePolicy => "edge_policy",
             Self::ForeignDestination => "foreign_destination",
             Self::NoDestination => "no_destination",
             Self::NoKey => "no_key",
@@ -113,6 +118,10 @@ impl Reason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Disabled => "routing is disabled in the settings",
+            Self::EdgePolicy => {
+                "the gateway's own route has a policy that the sandbox's route would skip, so the \
+                 sandbox is used from the next hop on"
+            }
             Self::ForeignDestination => {
                 "the destination that Envoy selected is not a Service of this Kubernetes cluster"
             }

@@ -5,6 +5,7 @@ use crate::{
     config::{ConfigError, PluginConfig, Route},
     destination::Destination,
     key::RoutingKey,
+    names::ServiceName,
 };
 
 pub use crate::seed::Seed;
@@ -34,11 +35,14 @@ pub struct Table {
 struct Place {
     carriers: Vec<Carrier>,
     is_edge: bool,
+    /// Whether the filter must tell Envoy that it has seen the request.
+    is_gateway: bool,
 }
 
 impl Place {
-    fn new(config: &PluginConfig, is_edge: bool) -> Self {
-        Self { carriers: config.edge.carriers(&config.carriers, is_edge), is_edge }
+    fn new(config: &PluginConfig, is_gateway: bool, is_edge: bool) -> Self {
+        let carriers = config.edge.carriers(&config.carriers, is_edge);
+        Self { carriers, is_edge, is_gateway: !config.edge.is_open() && (is_gateway || is_edge) }
     }
 }
 
@@ -60,7 +64,7 @@ impl Table {
             return Err(ConfigError::NoSuchRoute { key, route, routes: config.routes.len() });
         }
         let slots = (config.keys.len().saturating_mul(3) / 2).saturating_add(1).next_power_of_two();
-        let place = Place::new(&config, false);
+        let place = Place::new(&config, false, false);
         let mut table = Self { config, seed, place, slots: vec![EMPTY; slots] };
         for number in 0..u32::try_from(table.config.keys.len()).unwrap_or(EMPTY) {
             table.insert(number)?;
@@ -71,10 +75,17 @@ impl Table {
     /// Moves the table to a proxy: by its labels, the proxy is an edge or not. `label` returns the
     /// value of a label. Without this call, the proxy is inside the mesh.
     #[must_use]
-    pub fn placed_by(mut self, label: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
-        let is_edge = self.config.edge.includes(label);
-        self.place = Place::new(&self.config, is_edge);
+    pub fn placed_by(mut self, is_gateway: bool, label: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
+        let is_edge = self.config.edge.includes(is_gateway, label);
+        self.place = Place::new(&self.config, is_gateway, is_edge);
         self
+    }
+
+    /// Whether the proxy is a gateway, also one that is not an edge, while there is an edge. Envoy
+    /// removes the carriers of a gateway's request that the filter has not seen.
+    #[must_use]
+    pub const fn is_gateway(&self) -> bool {
+        self.place.is_gateway
     }
 
     /// Whether the proxy is an edge, which accepts only listed keys.
@@ -92,6 +103,12 @@ impl Table {
     /// Whether `key` may have an effect at this proxy.
     pub(crate) fn accepts(&self, key: &RoutingKey) -> bool {
         !self.place.is_edge || self.config.edge.accepts(key)
+    }
+
+    /// Whether a request to `service` keeps the route of the gateway, whose policy the dispatch would
+    /// skip.
+    pub(crate) fn guards(&self, service: &ServiceName) -> bool {
+        self.place.is_edge && self.config.edge.guards(service)
     }
 
     /// The configuration of this table.

@@ -18,7 +18,7 @@ use crate::{
     diagnose::check::{Surroundings, check},
     names::DISPATCH_ROUTE,
     observed::snapshot,
-    table::{compile::compile, input::Input, manifests::Manifests, report},
+    table::{compile::compile, input::Input, manifests::Manifests, policies::PolicyKind, report},
 };
 
 /// Find problems that keep requests from reaching their sandbox
@@ -55,9 +55,8 @@ impl CheckArgs {
         } else {
             let client = globals.connect().await?;
             let mut input = snapshot::read(&client, now).await?;
-            if input.meshes().take_http_routes() {
-                input.policies = snapshot::read_policies(&client).await?.0;
-            }
+            let kinds = PolicyKind::on(&input.meshes());
+            input.policies = snapshot::read_policies(&client, &kinds).await?.0;
             (input, read_surroundings(&client).await?, scope.on_cluster(globals, &client))
         };
         let problems = check(&input, &compile(&input, now), &surroundings, &scope);

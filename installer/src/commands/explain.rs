@@ -16,7 +16,12 @@ use crate::{
         request::{AskedRequest, ServicePort},
     },
     observed::{api, snapshot},
-    table::{cluster::DEFAULT_NAMESPACE, compile::compile, meshes::MeshKind, report::Report},
+    table::{
+        cluster::DEFAULT_NAMESPACE,
+        compile::compile,
+        meshes::{MeshKind, Meshes},
+        report::Report,
+    },
 };
 
 /// Explain where a request goes and why, step by step
@@ -24,6 +29,7 @@ use crate::{
 /// Runs the filter's own code on the table that is in the mesh, or with -f on a table that is
 /// compiled from files.
 #[derive(Debug, Args)]
+#[command(mut_group("FileArgs", |files| files.conflicts_with("MeshArgs")))]
 #[command(after_help = "Examples:\n  \
     skycap explain --to cart.shop:80 -H 'baggage: sandbox=pr-123'\n  \
     skycap explain -f deploy/examples -- curl http://cart.shop/items -H 'baggage: sandbox=pr-123'")]
@@ -58,21 +64,28 @@ struct RequestArgs {
 impl ExplainArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { files, request, output, mesh } = self;
-        let (config, report, namespace) = if files.are_given() {
+        let (config, report, meshes, namespace) = if files.are_given() {
             let now = Timestamp::now();
-            let compilation = compile(&files.input(now)?, now);
+            let input = files.input(now)?;
+            let compilation = compile(&input, now);
             let config = compilation.config.with_context(|| {
                 let why = compilation.report.problems.first().map(ToString::to_string);
                 format!("no table: {}", why.unwrap_or_default())
             })?;
             // As a manifest without a namespace.
             let namespace = globals.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-            (config, compilation.report, namespace.to_owned())
+            (config, compilation.report, input.meshes(), namespace.to_owned())
         } else {
             let client = globals.connect().await?;
-            let (config, report) = read_table(&client, mesh).await?;
-            (config, report, globals.namespace(&client).to_owned())
+            let (config, report, meshes) = read_table(&client, mesh).await?;
+            (config, report, meshes, globals.namespace(&client).to_owned())
         };
+        if !meshes.has(MeshKind::Istio) {
+            anstream::eprintln!(
+                "note: `{meshes}` routes by HTTPRoutes of this table; the README says where they differ \
+                 from the filter, whose decision this is"
+            );
+        }
         let domain = config.cluster_domain.as_str().to_owned();
         let place = if request.edge { Place::Edge } else { Place::Inside };
         let request = request.read(&namespace, domain)?;
@@ -84,21 +97,24 @@ impl ExplainArgs {
 
 /// The table that is in the mesh, with the controller's report. Where no plugin has the table, it is
 /// compiled as the controller does it.
-async fn read_table(client: &Client, mesh: MeshArgs) -> anyhow::Result<(PluginConfig, Report)> {
+async fn read_table(
+    client: &Client,
+    mesh: MeshArgs,
+) -> anyhow::Result<(PluginConfig, Report, Meshes)> {
     let (meshes, mesh) = mesh.find(client).await?;
     let (_, report) = read_published(client).await?;
     if !meshes.has(MeshKind::Istio) {
         let now = Timestamp::now();
         let compilation = compile(&snapshot::read(client, now).await?, now);
         let config = compilation.config;
-        return Ok((config.context("no table: the settings are refused")?, report));
+        return Ok((config.context("no table: the settings are rejected")?, report, meshes));
     }
     let live = api::read(client, &mesh.references()).await?;
     let table = mesh.table_of(&live).context(
         "no table in the mesh: `skycap status` shows why; `skycap explain -f` explains files",
     )?;
     let config = PluginConfig::from_json(table.to_string().as_bytes());
-    Ok((config.context("the filter would reject the mesh's table")?, report))
+    Ok((config.context("the filter would reject the mesh's table")?, report, meshes))
 }
 
 impl RequestArgs {

@@ -23,6 +23,7 @@ use super::{
     print,
     progress::Progress,
     release,
+    verify::VerifyArgs,
 };
 use crate::{
     desired::{
@@ -30,7 +31,7 @@ use crate::{
         istio::IstioMesh,
         plan::{Plan, Step},
     },
-    module::{registry::pin, trial},
+    module::trial,
     names::{NAMESPACE, SETTINGS},
     objects::{Object, ObjectRef},
     observed::{
@@ -55,6 +56,8 @@ pub struct InstallArgs {
     mesh: MeshArgs,
     #[command(flatten)]
     module: ModuleArgs,
+    #[command(flatten)]
+    verify: VerifyArgs,
     #[command(flatten)]
     image: ImageArgs,
     /// Print what would be written, and write nothing
@@ -94,7 +97,7 @@ impl ImageArgs {
 
 impl InstallArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let Self { mesh, module, image, dry_run, wait } = self;
+        let Self { mesh, module, verify, image, dry_run, wait } = self;
         let image = image.image(&mesh, &module)?;
         let client = globals.connect().await?;
         let (meshes, mut mesh) = module.on_cluster(mesh, &client).await?;
@@ -103,7 +106,7 @@ impl InstallArgs {
         }
         let mut rollout = None;
         if meshes.has(MeshKind::Istio) {
-            mesh.module_url = pin(&mesh.module_url).await?;
+            mesh.module_url = verify.pin(&mesh.module_url).await?;
             if let Some(line) = edge::closing(&client, &mesh).await? {
                 anstream::eprintln!("{line}");
             }

@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Format, print, progress::Progress};
+use super::{Format, print, progress::Progress, verify::VerifyArgs};
 use crate::module::{
     oci::{Artifact, Layout, sha256},
     registry::{Access, Address, Registry},
+    signature::{Signatures, VerifyKey},
 };
 
 /// Push the filter's module to an OCI registry or inspect one
@@ -53,6 +54,8 @@ struct InspectArgs {
     /// Where the module is: oci://REGISTRY/REPOSITORY:TAG or oci://REGISTRY/REPOSITORY@sha256:DIGEST
     #[arg(value_name = "URL")]
     at: Address,
+    #[command(flatten)]
+    verify: VerifyArgs,
     /// Output format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
@@ -88,9 +91,11 @@ impl PushArgs {
 
 impl InspectArgs {
     async fn run(self) -> anyhow::Result<()> {
-        let Self { at, output } = self;
+        let Self { at, verify, output } = self;
+        let key = verify.key()?;
         let _progress = Progress::new("pulling");
-        let found = look(&at).await.with_context(|| format!("cannot inspect `{at}`"))?;
+        let found =
+            look(&at, key.as_ref()).await.with_context(|| format!("cannot inspect `{at}`"))?;
         output.print(&found, || found.table())
     }
 }
@@ -104,14 +109,31 @@ struct Inspection {
     version: Option<String>,
     module_bytes: usize,
     module_digest: String,
+    signature: Signature,
+}
+
+/// What is known of a module's signature.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Signature {
+    None,
+    Unknown,
+    Unverified,
+    Verified,
 }
 
 impl Inspection {
     fn table(&self) -> String {
-        let Self { pinned, layout, version, module_bytes, module_digest } = self;
+        let Self { pinned, layout, version, module_bytes, module_digest, signature } = self;
         let layout = match layout {
             Layout::Artifact => "artifact (accepted by Istio's agent)",
             Layout::Compat => "compat image (accepted by Istio's agent)",
+        };
+        let signature = match signature {
+            Signature::None => "none",
+            Signature::Unknown => "unknown; the registry does not say",
+            Signature::Unverified => "not verified; pass --verify-key",
+            Signature::Verified => "valid for the key",
         };
         let version = version.as_deref().unwrap_or("unknown");
         let rows = [
@@ -119,15 +141,26 @@ impl Inspection {
             ("layout", layout.into()),
             ("version", version.into()),
             ("module", format!("{} KB, {module_digest}", module_bytes.div_ceil(1000))),
+            ("signature", signature.into()),
         ];
         rows.map(|(name, value)| format!("{name:<12} {value}")).join("\n")
     }
 }
 
-async fn look(at: &Address) -> anyhow::Result<Inspection> {
+async fn look(at: &Address, key: Option<&VerifyKey>) -> anyhow::Result<Inspection> {
     let registry = Registry::open(at, Access::Pull).await?;
     let (manifest, digest) = registry.manifest().await?;
     let (layout, layer) = Layout::of(&manifest)?;
+    let signatures = Signatures::find(at, &digest).await;
+    let signature = match (key, signatures) {
+        (Some(key), signatures) => {
+            signatures?.verify(key).await?;
+            Signature::Verified
+        }
+        (None, Err(_)) => Signature::Unknown,
+        (None, Ok(signatures)) if signatures.is_empty() => Signature::None,
+        (None, Ok(_)) => Signature::Unverified,
+    };
     let module = layout.module(registry.layer(layer).await?)?;
     let annotations = manifest.annotations.unwrap_or_default();
     Ok(Inspection {
@@ -136,5 +169,6 @@ async fn look(at: &Address) -> anyhow::Result<Inspection> {
         version: annotations.get("org.opencontainers.image.version").cloned(),
         module_bytes: module.len(),
         module_digest: sha256(&module),
+        signature,
     })
 }

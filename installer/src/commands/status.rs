@@ -14,7 +14,7 @@ use crate::{
     diagnose::status::{Leader, Plugin, RouteCounts, Status},
     names::{LEASE, NAMESPACE},
     observed::{api, sidecars::uptake::Uptake, snapshot::read_policies},
-    table::meshes::MeshKind,
+    table::{meshes::MeshKind, policies::PolicyKind},
 };
 
 /// Show whether requests are routed, which table is in use, and what is wrong
@@ -40,7 +40,9 @@ impl StatusArgs {
             false => None,
         };
         let http_routes = match meshes.take_http_routes() {
-            true => Some(RouteCounts::of(&read_policies(&client).await?.1)),
+            true => {
+                Some(RouteCounts::of(&read_policies(&client, &[PolicyKind::HttpRoute]).await?.1))
+            }
             false => None,
         };
         let (summary, report) = read_published(&client).await?;

@@ -18,7 +18,7 @@ use crate::{
         api,
         snapshot::{read, read_policies},
     },
-    table::compile::compile,
+    table::{compile::compile, policies::PolicyKind},
 };
 
 /// Compile the routing table and write it to the mesh once
@@ -49,12 +49,10 @@ impl SyncArgs {
         let files_given = files.are_given();
         let mut input = if files_given { files.input(now)? } else { read(&client, now).await? };
         let mut live = api::read(&client, &named_objects(&meshes, &mesh)).await?;
-        if meshes.take_http_routes() {
-            // Also with files: routes of others in the cluster must not be overwritten.
-            let (policies, own) = read_policies(&client).await?;
-            live.extend(own);
-            input.policies = policies;
-        }
+        // Also with files: what others have in the cluster counts.
+        let (policies, own) = read_policies(&client, &PolicyKind::on(&meshes)).await?;
+        live.extend(own);
+        input.policies = policies;
         if files_given {
             // A promoted module and a canary stay: files with sandboxes say nothing about them.
             input.set_rollout(trial::read(&client).await?);

@@ -9,7 +9,7 @@ use crate::{
     desired::{installation::Installation, plan::Plan},
     objects::{Object, ObjectRef},
     observed::{api, snapshot::read_policies},
-    table::meshes::MeshKind,
+    table::{meshes::MeshKind, policies::PolicyKind},
 };
 
 /// Remove skycap from the cluster and keep the sandboxes' ConfigMaps
@@ -35,7 +35,7 @@ impl UninstallArgs {
         if is_istio {
             routing.extend([mesh.references(), mesh.of_other_kind()].concat());
         }
-        let (_, own) = read_policies(&client).await?;
+        let (_, own) = read_policies(&client, &[PolicyKind::HttpRoute]).await?;
         routing.extend(own.into_keys());
         // The optional objects are removed whether they were rendered or not.
         let (access_log, spans) = (is_istio, is_istio);

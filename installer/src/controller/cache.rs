@@ -65,14 +65,14 @@ pub struct Cache {
     /// How many objects with fixed names there are to know.
     named: usize,
     /// The policies for which skycap has permissions.
-    policy_kinds: &'static [PolicyKind],
+    policy_kinds: Vec<PolicyKind>,
 }
 
 impl Cache {
     /// An empty cache. It is complete when the state of `named` objects with fixed names is known,
     /// and policies of these kinds if a mesh of the settings needs them.
     #[must_use]
-    pub fn new(named: usize, policy_kinds: &'static [PolicyKind]) -> Self {
+    pub fn new(named: usize, policy_kinds: Vec<PolicyKind>) -> Self {
         Self {
             input: Input::empty(Cluster::empty()),
             live: Live::new(),
@@ -92,7 +92,7 @@ impl Cache {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let is_listed = |kind| self.policies.get(kind).is_some_and(Listing::is_complete);
-        if self.needs_policies() && !self.policy_kinds.iter().all(is_listed) {
+        if !self.needed_policies().iter().all(is_listed) {
             return false;
         }
         let listings = [&self.fragments, &self.services, &self.slices, &self.namespaces];
@@ -101,10 +101,15 @@ impl Cache {
             && self.known.len() == self.named
     }
 
-    /// Whether a mesh of the settings routes by HTTPRoutes, so policies must be watched.
+    /// The policies that must be watched: a mesh of the settings routes by them.
     #[must_use]
-    pub fn needs_policies(&self) -> bool {
-        !self.policy_kinds.is_empty() && self.has_settings && self.input.meshes().take_http_routes()
+    pub fn needed_policies(&self) -> Vec<PolicyKind> {
+        if !self.has_settings {
+            return Vec::new();
+        }
+        let mut kinds = PolicyKind::on(&self.input.meshes());
+        kinds.retain(|kind| self.policy_kinds.contains(kind));
+        kinds
     }
 
     /// Applies a change. Returns whether it may change what the controller writes.

@@ -26,7 +26,6 @@ use crate::{
     table::{
         compile::{Compilation, compile},
         meshes::Meshes,
-        policies::PolicyKind,
     },
 };
 
@@ -67,9 +66,7 @@ impl Reconciler {
                     while let Ok(change) = changes.try_recv() {
                         self.apply(change);
                     }
-                    if self.cache.needs_policies() {
-                        self.watches.start_policies(PolicyKind::on(&self.meshes));
-                    }
+                    self.watches.start_policies(&self.cache.needed_policies());
                 }
                 changed = term.changed() => {
                     changed?;

@@ -1,6 +1,6 @@
 //! The watches: the events of the cluster as one stream of changes.
 
-use std::{mem, time::Duration};
+use std::{collections::HashSet, mem, time::Duration};
 
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::{
@@ -30,7 +30,7 @@ pub(super) struct Watches {
     tasks: JoinSet<()>,
     client: Client,
     changes: mpsc::Sender<Change>,
-    has_policies: bool,
+    policies: HashSet<PolicyKind>,
 }
 
 impl Watches {
@@ -41,7 +41,7 @@ impl Watches {
         named: &[ObjectRef],
         changes: mpsc::Sender<Change>,
     ) -> Self {
-        let mut watches = Self { tasks: JoinSet::new(), client, changes, has_policies: false };
+        let mut watches = Self { tasks: JoinSet::new(), client, changes, policies: HashSet::new() };
         let client = watches.client.clone();
         let fragments = watcher::Config::default().labels(KIND_LABEL);
         let fragments = watcher(Api::<ConfigMap>::all(client.clone()), fragments);
@@ -65,12 +65,12 @@ impl Watches {
         watches
     }
 
-    /// Starts the watches of policies, unless they run already.
+    /// Starts the watches of these policies that do not run yet.
     pub(super) fn start_policies(&mut self, kinds: &[PolicyKind]) {
-        if mem::replace(&mut self.has_policies, true) {
-            return;
-        }
         for kind in kinds.iter().copied() {
+            if !self.policies.insert(kind) {
+                continue;
+            }
             let (api_version, name) = kind.names();
             let api = Api::all_with(self.client.clone(), &resource(api_version, name));
             let policies = watcher(api, <_>::default());

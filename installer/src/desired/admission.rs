@@ -11,6 +11,7 @@
 
 mod checks;
 mod controller;
+mod envoy_filters;
 mod module_pattern;
 
 use serde_json::{Value, json};

@@ -9,18 +9,17 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use self::{
-    edge::{edge_name, edge_patch},
+    edge::edge_patch,
     filters::{CONTEXTS, dispatch_route, early_removal, patch_connection_manager},
     plugin_kind::PluginKind,
 };
 
 use super::plan::Live;
 use crate::{
-    names::{CANARY, DISPATCH_ROUTE, PLUGIN},
+    names::{CANARY, DISPATCH_ROUTE, EDGE, PLUGIN},
     objects::{Object, ObjectRef, PLUGIN_CONFIG, object},
     table::{
         compile::Compilation,
-        edge::EDGES,
         limits::TABLE_BYTES,
         rollout::{Canary, Rollout},
     },
@@ -59,7 +58,7 @@ impl IstioMesh {
                 return Err(TooLarge { bytes }.into());
             }
             objects.extend(self.dispatch_filter(config.dispatch, &config.cluster_domain)?);
-            objects.extend(self.edge_filters(config)?);
+            objects.extend(self.edge_filter(config)?);
             objects.push(plugin);
             if let Some(Canary { module, selector, .. }) = canary {
                 let mut plugin = self.plugin(CANARY, module, table)?;
@@ -82,15 +81,14 @@ impl IstioMesh {
             name: name.into(),
         };
         let filter = |name: &str| reference(ENVOY_FILTER.0, ENVOY_FILTER.1, name);
-        let mut references = vec![
+        vec![
             reference(plugin_version, plugin_kind, PLUGIN),
             filter(DISPATCH_ROUTE),
+            filter(EDGE),
             // In the order of deletion: the regular plugin is back before the canary's plugin goes.
             filter(CANARY),
             reference(plugin_version, plugin_kind, CANARY),
-        ];
-        references.extend((0..EDGES).map(|index| filter(&edge_name(index))));
-        references
+        ]
     }
 
     /// The plugins of Istio's other kind, which an earlier installation may have left. From Istio

@@ -11,7 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Service;
 use serde_json::Value;
-use skycap_core::config::Dispatch;
+use skycap_core::{
+    config::{Dispatch, PluginConfig, ServiceName},
+    edge::Guard,
+};
 
 use super::scope::Scope;
 use crate::{
@@ -87,7 +90,8 @@ fn on_istio(compilation: &Compilation, surroundings: &Surroundings, scope: &Scop
         let Some(service) = services.get(&name) else { continue };
         problems.extend(ports::unroutable(&name, service, config.dispatch));
         if config.dispatch == Dispatch::ClusterHeader {
-            problems.extend(istio::skipped(&name, virtual_services, domain));
+            let is_guarded = is_guarded(&config, &name);
+            problems.extend(istio::skipped(&name, virtual_services, domain, is_guarded));
         }
     }
     for name in targets(compilation, scope) {
@@ -97,6 +101,15 @@ fn on_istio(compilation: &Compilation, surroundings: &Surroundings, scope: &Scop
         );
     }
     problems
+}
+
+/// Whether a request from outside keeps the gateway's own route to this Service.
+fn is_guarded(config: &PluginConfig, (namespace, name): &Name) -> bool {
+    let is_service = |other: &ServiceName| other.namespace() == namespace && other.name() == name;
+    match &config.edge.guard {
+        Guard::Services(services) => services.iter().any(is_service),
+        Guard::All => true,
+    }
 }
 
 /// The baseline Services that active fragments replace.

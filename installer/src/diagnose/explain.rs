@@ -11,7 +11,7 @@ use serde::Serialize;
 use skycap_core::{
     config::PluginConfig,
     decision::{Decision, decide},
-    edge::Labels,
+    edge::Workload,
     effect::{CarrierEdit, Effect, HeaderEdit},
     reason::Reason,
     table::{Seed, Table},
@@ -66,9 +66,9 @@ pub fn explain(
     place: Place,
 ) -> anyhow::Result<Explanation> {
     let workload = config.edge.workloads.first().filter(|_| place == Place::Edge).cloned();
-    let table = Table::new(config, random_seed())?.placed_by(|label| {
-        let mut labels = workload.iter().flat_map(Labels::iter);
-        let (_, value) = labels.find(|(name, _)| *name == label)?;
+    let table = Table::new(config, random_seed())?.placed_by(workload.is_some(), |label| {
+        let Some(Workload::Labels(labels)) = &workload else { return None };
+        let (_, value) = labels.iter().find(|(name, _)| *name == label)?;
         Some(value.as_bytes().to_vec())
     });
     let mut decision = decide(&table, request);

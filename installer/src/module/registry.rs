@@ -6,7 +6,6 @@ mod error;
 
 use std::{net::IpAddr, time::Duration};
 
-use anyhow::Context as _;
 use backon::{ExponentialBuilder, Retryable as _};
 use oci_client::{
     Client, Reference, RegistryOperation,
@@ -135,28 +134,6 @@ impl Registry {
         let result = request.retry(attempts).when(is_transient).await;
         result.map_err(|error| RegistryError::new(self.reference.registry(), error))
     }
-}
-
-/// Replaces the tag of an `oci://` URL by the current digest, so that all Pods get the same module
-/// even if the tag moves. Other URLs, and those with a digest, stay as they are.
-///
-/// # Errors
-/// If the registry does not return the digest.
-pub async fn pin(url: &str) -> anyhow::Result<String> {
-    let address = match url.parse::<Address>() {
-        Ok(address) if !address.is_pinned() => address,
-        _ => return Ok(url.into()),
-    };
-    let digest = async { Registry::open(&address, Access::Pull).await?.digest().await }.await;
-    let digest = digest.with_context(|| {
-        format!(
-            "cannot find the digest of `{url}`; pass the URL with its digest, as `skycap plugin push` \
-             prints it"
-        )
-    })?;
-    let pinned = address.pinned(&digest);
-    anstream::eprintln!("the module is {pinned}");
-    Ok(pinned)
 }
 
 /// HTTPS; HTTP for a registry on this machine, as in Docker.

@@ -64,13 +64,16 @@ pub async fn read(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
     Ok(input)
 }
 
-/// The user's policies (HTTPRoutes, GRPCRoutes, ServiceProfiles), and skycap's own HTTPRoutes.
+/// The user's policies of these kinds, and skycap's own HTTPRoutes.
 ///
 /// # Errors
 /// The API server's error. If it does not serve a kind, there are no objects of that kind.
-pub async fn read_policies(client: &Client) -> anyhow::Result<(Policies, Live)> {
+pub async fn read_policies(
+    client: &Client,
+    kinds: &[PolicyKind],
+) -> anyhow::Result<(Policies, Live)> {
     let (mut policies, mut live) = (Policies::default(), Live::new());
-    for kind in PolicyKind::ALL {
+    for kind in kinds.iter().copied() {
         let (api_version, name) = kind.names();
         let api = Api::<DynamicObject>::all_with(client.clone(), &resource(api_version, name));
         let objects = match api.list(&ListParams::default()).await {

@@ -8,6 +8,7 @@ use skycap_core::config::PluginConfig;
 use super::{
     claims::Claims,
     cluster::Cluster,
+    edge,
     fragments::Fragment,
     input::Input,
     limits::TABLE_BYTES,
@@ -37,7 +38,7 @@ pub struct Compilation {
 pub fn compile(input: &Input, now: Timestamp) -> Compilation {
     let fragments = input.fragments();
     let has_settings = input.settings().is_some();
-    let settings = input.settings().cloned().unwrap_or_default();
+    let settings = guarded(input);
     let mut states: Vec<_> =
         fragments.iter().map(|fragment| state(fragment, &settings, &input.cluster, now)).collect();
     let (config, mut claims) = loop {
@@ -77,6 +78,16 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         rollout,
         valid_until: expiries.filter(|expires| *expires > now).min(),
     }
+}
+
+/// The settings, with the Services that keep the gateways' own routes.
+fn guarded(input: &Input) -> Settings {
+    let mut settings = input.settings().cloned().unwrap_or_default();
+    let config = &mut settings.config;
+    if !settings.edge_bypass && !config.edge.is_open() {
+        config.edge.guard = edge::guard(input.policies.guarded(config.cluster_domain.as_str()));
+    }
+    settings
 }
 
 fn state(

@@ -1,37 +1,51 @@
 //! The settings' `edge`: which proxies are the edge, and which keys from outside they accept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use skycap_core::{
     carrier::HostPattern,
-    edge::{Edge, KeyPattern, Labels},
+    config::ServiceName,
+    edge::{Edge, Guard, KeyPattern, Workload},
 };
 
 use super::yaml::{self, InvalidYaml};
+use crate::problem::InvalidValue;
 
-/// The edge without settings: the ingress gateways of Istio's charts and of its Gateway API controller
-/// (istio: `manifests/charts/gateway`, `pkg/config/constants` `ManagedGatewayLabel`). They accept no
-/// key.
+/// The edge without settings: all ingress gateways of Istio, which accept no key.
 pub(crate) fn closed() -> Edge {
-    let text = "istio=ingressgateway gateway.istio.io/managed=istio.io-gateway-controller";
-    text.parse().unwrap_or_default()
+    Edge { workloads: vec![Workload::Gateways], ..Edge::default() }
 }
 
 /// Parses a YAML map such as `{accept: listed, listed: [demo-*]}`.
 pub(crate) fn parse(text: &str) -> Result<Edge, InvalidEdge> {
     let Fields { workloads, accept, listed, hosts } = yaml::parse_value(text)?;
-    let workloads = match workloads.map(Workloads::into_labels) {
+    let workloads = match workloads.map(Workloads::into_list) {
         None => closed().workloads,
-        Some(Some(workloads)) if (1..=EDGES).contains(&workloads.len()) => workloads,
+        Some(Some(workloads)) if (1..=WORKLOADS).contains(&workloads.len()) => workloads,
         Some(_) => return Err(InvalidEdge::Workloads),
     };
     match accept {
-        Accept::None => Ok(Edge { workloads, accept: Vec::new(), hosts }),
+        Accept::None => Ok(Edge { workloads, hosts, ..Edge::default() }),
         Accept::Listed if listed.is_empty() => Err(InvalidEdge::NothingListed),
-        Accept::Listed => Ok(Edge { workloads, accept: listed, hosts }),
+        Accept::Listed => Ok(Edge { workloads, accept: listed, hosts, ..Edge::default() }),
         Accept::Open => Ok(Edge::default()),
     }
+}
+
+/// Parses `edgeBypass`.
+pub(crate) fn parse_bypass(text: &str) -> Result<bool, InvalidValue> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(InvalidValue::new("value", text, "`\"on\"` or `\"off\"`")),
+    }
+}
+
+/// Which Services keep the gateways' own routes, at most [`GUARD_BYTES`] of them.
+pub(crate) fn guard(services: BTreeSet<ServiceName>) -> Guard {
+    let bytes: usize = services.iter().map(|service| service.as_str().len()).sum();
+    if bytes > GUARD_BYTES { Guard::All } else { Guard::Services(services.into_iter().collect()) }
 }
 
 /// Why `edge` is rejected.
@@ -43,7 +57,8 @@ pub(crate) enum InvalidEdge {
     /// No workload, too many, a set of no labels, which every proxy has, or an invalid label.
     #[error(
         "`workloads`: expected the labels of the edge's proxies, such as `{{istio: \
-         ingressgateway}}`, or a list of 1 to {EDGES} of such maps"
+         ingressgateway}}`, or a list of 1 to {WORKLOADS} of such maps; without `workloads`, all \
+         ingress gateways are the edge"
     )]
     Workloads,
     /// `accept: listed` without `listed`.
@@ -73,17 +88,17 @@ enum Workloads {
 }
 
 impl Workloads {
-    fn into_labels(self) -> Option<Vec<Labels>> {
+    fn into_list(self) -> Option<Vec<Workload>> {
         match self {
-            Self::One(labels) => Some(vec![to_labels(&labels)?]),
-            Self::Several(list) => list.iter().map(to_labels).collect(),
+            Self::One(labels) => Some(vec![to_workload(&labels)?]),
+            Self::Several(list) => list.iter().map(to_workload).collect(),
         }
     }
 }
 
-fn to_labels(labels: &BTreeMap<String, String>) -> Option<Labels> {
+fn to_workload(labels: &BTreeMap<String, String>) -> Option<Workload> {
     let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
-    labels.collect::<Vec<_>>().join(",").parse().ok()
+    labels.collect::<Vec<_>>().join(",").parse().ok().map(Workload::Labels)
 }
 
 /// Which keys from outside have an effect.
@@ -96,5 +111,7 @@ enum Accept {
     Open,
 }
 
-/// The most sets of labels, because each needs an EnvoyFilter of its own.
-pub const EDGES: usize = 4;
+/// The most bytes of guarded Services: whoever writes VirtualServices must not fill the table.
+const GUARD_BYTES: usize = 8 << 10;
+/// The most sets of labels.
+const WORKLOADS: usize = 16;

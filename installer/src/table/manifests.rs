@@ -153,7 +153,10 @@ impl Manifests {
                     self.policies.put(kind, &object);
                 }
             }
-            "VirtualService" => self.virtual_services.push(value),
+            "VirtualService" => {
+                self.virtual_services.push(value.clone());
+                self.policies.put(PolicyKind::VirtualService, &typed(value)?);
+            }
             "Sidecar" => self.sidecars.push(value),
             _ => {}
         }

@@ -1,4 +1,7 @@
-//! The objects of other owners by which a mesh of the Gateway API routes the requests of Services.
+//! The objects of other owners that route the requests of Services: those of a mesh of the Gateway
+//! API, and on Istio the VirtualServices of gateways.
+
+mod gateway_routes;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -9,6 +12,7 @@ use kube::{Resource as _, core::DynamicObject};
 use serde_json::{Map, Value};
 use skycap_core::config::ServiceName;
 
+use self::gateway_routes::GatewayRoutes;
 use super::{
     cluster::{Name, name_of},
     meshes::{MeshKind, Meshes},
@@ -23,6 +27,8 @@ pub struct Policies {
     /// The ServiceProfiles with routes or overrides. They take precedence over all HTTPRoutes
     /// (linkerd2-proxy: `linkerd/proxy/client-policy`, `should_override_policy`).
     profiles: BTreeSet<Name>,
+    /// The VirtualServices of gateways.
+    gateway_routes: BTreeMap<Name, GatewayRoutes>,
 }
 
 /// A kind of policy.
@@ -34,20 +40,24 @@ pub enum PolicyKind {
     GrpcRoute,
     /// `linkerd.io` ServiceProfile.
     ServiceProfile,
+    /// `networking.istio.io` VirtualService.
+    VirtualService,
 }
 
 impl PolicyKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::HttpRoute, Self::GrpcRoute, Self::ServiceProfile];
+    pub const ALL: [Self; 4] =
+        [Self::HttpRoute, Self::GrpcRoute, Self::ServiceProfile, Self::VirtualService];
 
     /// The kinds that these meshes route by.
     #[must_use]
-    pub fn on(meshes: &Meshes) -> &'static [Self] {
-        match (meshes.has(MeshKind::Linkerd), meshes.take_http_routes()) {
-            (true, _) => &Self::ALL,
-            (false, true) => &[Self::HttpRoute, Self::GrpcRoute],
-            (false, false) => &[],
-        }
+    pub fn on(meshes: &Meshes) -> Vec<Self> {
+        let is_used = |kind: &Self| match kind {
+            Self::HttpRoute | Self::GrpcRoute => meshes.take_http_routes(),
+            Self::ServiceProfile => meshes.has(MeshKind::Linkerd),
+            Self::VirtualService => meshes.has(MeshKind::Istio),
+        };
+        Self::ALL.into_iter().filter(is_used).collect()
     }
 
     /// Its API version and kind.
@@ -57,6 +67,7 @@ impl PolicyKind {
             Self::HttpRoute => ("gateway.networking.k8s.io/v1", "HTTPRoute"),
             Self::GrpcRoute => ("gateway.networking.k8s.io/v1", "GRPCRoute"),
             Self::ServiceProfile => ("linkerd.io/v1alpha2", "ServiceProfile"),
+            Self::VirtualService => ("networking.istio.io/v1", "VirtualService"),
         }
     }
 
@@ -88,6 +99,12 @@ impl Policies {
             return self.remove(kind, object);
         }
         let name = name_of(object.meta());
+        if kind == PolicyKind::VirtualService {
+            return match GatewayRoutes::of(&name, &object.data["spec"]) {
+                Some(new) => self.gateway_routes.insert(name, new.clone()).as_ref() != Some(&new),
+                None => self.gateway_routes.remove(&name).is_some(),
+            };
+        }
         let Some(routes) = self.routes_mut(kind) else {
             let spec = &object.data["spec"];
             let is_there =
@@ -107,6 +124,9 @@ impl Policies {
         let name = name_of(object.meta());
         match self.routes_mut(kind) {
             Some(routes) => routes.remove(&name).is_some(),
+            None if kind == PolicyKind::VirtualService => {
+                self.gateway_routes.remove(&name).is_some()
+            }
             None => self.profiles.remove(&name),
         }
     }
@@ -116,9 +136,17 @@ impl Policies {
         let before = self.clone();
         match self.routes_mut(kind) {
             Some(routes) => routes.retain(|name, _| names.contains(name)),
+            None if kind == PolicyKind::VirtualService => {
+                self.gateway_routes.retain(|name, _| names.contains(name));
+            }
             None => self.profiles.retain(|name| names.contains(name)),
         }
         *self != before
+    }
+
+    /// The Services to which a VirtualService leads at a gateway with a policy of its own.
+    pub(crate) fn guarded(&self, domain: &str) -> BTreeSet<ServiceName> {
+        gateway_routes::guarded(&self.gateway_routes, domain)
     }
 
     /// The HTTPRoutes of a Service's port, the oldest first: the order that decides between matches
@@ -154,7 +182,7 @@ impl Policies {
         match kind {
             PolicyKind::HttpRoute => Some(&mut self.http_routes),
             PolicyKind::GrpcRoute => Some(&mut self.grpc_routes),
-            PolicyKind::ServiceProfile => None,
+            PolicyKind::ServiceProfile | PolicyKind::VirtualService => None,
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct Settings {
     pub namespaces: NamespaceSelector,
     /// Which namespaces own which keys; other keys belong to the namespace that uses them first.
     pub key_owners: KeyOwners,
+    /// Whether a request from outside skips the policy of the gateway's own route, as it does in a
+    /// sidecar.
+    pub edge_bypass: bool,
 }
 
 impl Default for Settings {
@@ -39,6 +42,7 @@ impl Default for Settings {
             meshes: Meshes::default(),
             namespaces: NamespaceSelector::default(),
             key_owners: KeyOwners::default(),
+            edge_bypass: false,
         }
     }
 }
@@ -71,9 +75,10 @@ fn parse(mut data: Data) -> Result<Settings, InvalidField> {
     let meshes = data.take("mesh", str::parse::<Meshes>)?;
     let namespaces = data.take("namespaces", str::parse::<NamespaceSelector>)?;
     let key_owners = data.take("keyOwners", KeyOwners::parse)?;
+    let edge_bypass = data.take("edgeBypass", edge::parse_bypass)?.unwrap_or_default();
     data.close(
         "`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `mesh`, \
-         `namespaces`, `keyOwners`, `edge`",
+         `namespaces`, `keyOwners`, `edge`, `edgeBypass`",
     )?;
     Ok(Settings {
         config,
@@ -81,5 +86,6 @@ fn parse(mut data: Data) -> Result<Settings, InvalidField> {
         meshes: meshes.unwrap_or_default(),
         namespaces: namespaces.unwrap_or_default(),
         key_owners: key_owners.unwrap_or_default(),
+        edge_bypass,
     })
 }

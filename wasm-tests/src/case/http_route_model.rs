@@ -26,7 +26,7 @@ impl Scenario {
         let cluster = self.cluster()?;
         let routes = HttpRoutes::new(&config, &cluster, &Policies::default(), &Meshes::default());
         let mut failures = Vec::new();
-        if !self.proxy_labels.is_empty() {
+        if self.gateway || !self.proxy_labels.is_empty() {
             // An HTTPRoute knows no proxies, so it has no edge.
             return Ok(failures);
         }

@@ -15,7 +15,7 @@ impl Scenario {
         let json = self.table()?;
         let dispatch = PluginConfig::from_json(json.as_bytes())?.dispatch;
         let mut proxy = Proxy::new(wasm)?;
-        proxy.set_labels(&self.proxy_labels);
+        proxy.set_node(self.gateway, &self.proxy_labels);
         ensure!(proxy.push(json.as_bytes())?, "the module rejected the table");
         self.run(dispatch, |view| observe(&mut proxy, view))
     }

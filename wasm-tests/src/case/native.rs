@@ -20,7 +20,8 @@ impl Scenario {
     pub fn run_natively(&self) -> anyhow::Result<Vec<String>> {
         let label =
             |name: &str| self.proxy_labels.get(name).map(|value| value.clone().into_bytes());
-        let table = Table::from_json(self.table()?.as_bytes(), Seed::new([1, 2]))?.placed_by(label);
+        let table = Table::from_json(self.table()?.as_bytes(), Seed::new([1, 2]))?
+            .placed_by(self.gateway, label);
         self.run(table.config().dispatch, |view| Ok(observe(&table, view)))
     }
 }

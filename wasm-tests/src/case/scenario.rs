@@ -21,7 +21,10 @@ pub struct Scenario {
     /// The time of the compile.
     #[serde(default)]
     now: Option<Timestamp>,
-    /// The labels of the proxy that decides; none inside the mesh.
+    /// Whether a gateway decides, and not a sidecar.
+    #[serde(default)]
+    pub(super) gateway: bool,
+    /// The labels of the proxy that decides.
     #[serde(default)]
     pub(super) proxy_labels: BTreeMap<String, String>,
     /// The requests; each one runs on its own.

@@ -2,6 +2,7 @@
 
 mod alternatives;
 mod config;
+mod worst;
 
 use std::{fs, path::Path};
 
@@ -13,6 +14,7 @@ use skycap_core::dispatch::CLUSTER_HEADER;
 use self::{
     alternatives::{lua_variants, matcher_variant, route_variants},
     config::{CLUSTER, direct, hosts, ok, wasm},
+    worst::worst_variants,
 };
 use crate::module;
 
@@ -110,6 +112,7 @@ pub(super) fn all(folder: &Path) -> anyhow::Result<Vec<Variant>> {
         variants.extend(route_variants(rows));
     }
     variants.push(matcher_variant(1_000));
+    variants.extend(worst_variants(&skycap));
     Ok(variants)
 }
 

@@ -25,9 +25,9 @@ impl Proxy {
         Ok(Self { host: Host::new(wasm)?, tried: HashSet::new(), worker: None })
     }
 
-    /// From now on, VMs run in a proxy with these labels.
-    pub fn set_labels(&mut self, labels: &BTreeMap<String, String>) {
-        self.host.set_labels(labels);
+    /// From now on, VMs run in a gateway or a sidecar with these labels.
+    pub fn set_node(&mut self, is_gateway: bool, labels: &BTreeMap<String, String>) {
+        self.host.set_node(is_gateway, labels);
     }
 
     /// Pushes a configuration; `false` is Envoy's `update_rejected`.

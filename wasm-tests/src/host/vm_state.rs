@@ -51,25 +51,17 @@ pub struct LocalResponse {
 }
 
 impl VmState {
-    pub(crate) fn new(
-        limits: StoreLimits,
-        shared: SharedData,
-        labels: &BTreeMap<String, String>,
-    ) -> Self {
+    pub(crate) fn new(limits: StoreLimits, shared: SharedData, node: &[(String, String)]) -> Self {
         let plugin = (b"plugin_name".to_vec(), b"istio-system.skycap".to_vec());
-        let labels = labels.iter().map(|(name, value)| {
-            (
-                ["xds\0node\0metadata\0LABELS\0", name].concat().into_bytes(),
-                value.clone().into_bytes(),
-            )
-        });
+        let node = node.iter().cloned();
+        let node = node.map(|(path, value)| (path.into_bytes(), value.into_bytes()));
         Self {
             limits,
             shared,
             plugin_configuration: Vec::new(),
             request_headers: Vec::new(),
             response_headers: Vec::new(),
-            properties: labels.chain([plugin]).collect(),
+            properties: node.chain([plugin]).collect(),
             stream_properties: BTreeMap::new(),
             response: None,
             log: Vec::new(),

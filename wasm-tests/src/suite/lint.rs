@@ -1,10 +1,12 @@
 //! The tier `lint`: rules for all files, crates and dependencies.
 
+mod layout;
 mod msrv;
 mod tracked;
 
 use std::process::Command;
 
+pub(super) use self::tracked::tracked_files;
 use super::{cargo::cargo, runner::Tally, tool};
 use crate::{module::Toolchain, workspace};
 
@@ -23,6 +25,7 @@ pub(super) fn run() -> Tally {
         + Tally::of_check(&mut doc)
         + dependencies()
         + Tally::of_result("rust-version is what the dependencies need", msrv::check())
+        + Tally::of_result("no file is too long", layout::check())
         + Tally::of_result("no binary file is tracked", tracked::check())
 }
 

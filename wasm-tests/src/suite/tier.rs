@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::{
     Options,
     cargo::{tests, unit_tests},
-    fuzz, instructions, kubernetes, lint,
+    fuzz, instructions, kubernetes, lint, reproducible,
     runner::{Skip, Tally},
     wasm,
 };
@@ -80,7 +80,9 @@ impl Tier {
             }
             Self::Module => {
                 module::build()?;
-                Ok(Tally::of_runner(&mut tests(&["module"], options)))
+                let same = "a second build of the module has the same bytes";
+                Ok(Tally::of_runner(&mut tests(&["module"], options))
+                    + Tally::of_result(same, reproducible::check()))
             }
             Self::Envoy => {
                 module::build()?;

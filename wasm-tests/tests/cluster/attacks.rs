@@ -2,6 +2,7 @@
 //! that does not know that it no longer leads.
 
 mod taken_over;
+mod votes;
 
 use std::time::{Duration, Instant};
 

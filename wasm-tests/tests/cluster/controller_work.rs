@@ -14,13 +14,17 @@ use skycap::{
     names::{CANARY, LEASE, NAMESPACE},
     objects::ObjectRef,
     observed::{api, snapshot},
-    table::rollout::{Canary, Rollout},
+    table::{
+        policies::PolicyKind,
+        rollout::{Canary, Rollout},
+    },
 };
+use skycap_core::edge::Guard;
 use skycap_tests::{
     cluster::Controller,
     fixture::{
         Fixture,
-        manifests::{endpoints, route, sandbox, service, settings},
+        manifests::{endpoints, istio, route, sandbox, service, settings},
     },
 };
 
@@ -51,10 +55,12 @@ pub(super) async fn work_on_istio(fixture: &Fixture) -> anyhow::Result<()> {
     let has_one = async |fixture: &Fixture| Ok(fixture.dispatch_route().await?.is_some());
     fixture.until("a dispatch route", has_one).await?;
     let references = fixture.mesh.references();
-    for reference in references.iter().filter(|reference| reference.name != CANARY) {
+    let live = api::read(&fixture.cluster.client, &references).await?;
+    for reference in references.iter().filter(|reference| live.contains_key(reference)) {
         repair(fixture, reference).await?;
     }
     add_and_remove_canary(fixture).await?;
+    guard_and_free_a_service(fixture).await?;
     fixture.apply(&settings(json!({"dispatch": "authority"}))).await?;
     let has_none = async |fixture: &Fixture| Ok(fixture.dispatch_route().await?.is_none());
     fixture.until("no dispatch route", has_none).await?;
@@ -113,6 +119,22 @@ async fn follow_services(fixture: &Fixture) -> anyhow::Result<()> {
     };
     fixture.until("another port", has_moved).await?;
     Ok(())
+}
+
+/// A VirtualService of a gateway comes and goes.
+async fn guard_and_free_a_service(fixture: &Fixture) -> anyhow::Result<()> {
+    let route = json!({"rewrite": {"uri": "/"}, "route": [{"destination": {"host": "cart"}}]});
+    let spec = json!({"hosts": ["a.example.com"], "gateways": ["entry"], "http": [route]});
+    let virtual_service = istio("VirtualService", "entry", spec);
+    let guards = async |is_guarded: bool| {
+        let guard = fixture.table().await?.edge.guard;
+        Ok((guard != Guard::default()) == is_guarded)
+    };
+    fixture.apply(&virtual_service).await?;
+    fixture.until("a guarded Service", async |_| guards(true).await).await?;
+    settle().await;
+    fixture.delete_object(&virtual_service).await?;
+    fixture.until("no guarded Service", async |_| guards(false).await).await.map(drop)
 }
 
 /// Edits one of skycap's objects, and waits until the controller has repaired it.
@@ -177,7 +199,8 @@ fn policies_of_others() -> [Value; 3] {
 /// Waits until skycap has HTTPRoutes, or has none.
 async fn has_http_routes(fixture: &Fixture, wanted: bool, what: &str) -> anyhow::Result<()> {
     let holds = async |fixture: &Fixture| {
-        let (_, own) = snapshot::read_policies(&fixture.cluster.client).await?;
+        let (_, own) =
+            snapshot::read_policies(&fixture.cluster.client, &[PolicyKind::HttpRoute]).await?;
         Ok(own.is_empty() != wanted)
     };
     fixture.until(what, holds).await?;
@@ -195,7 +218,8 @@ async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
     for policy in policies_of_others() {
         drop(fixture.delete_object(&policy).await);
     }
-    let (_, own) = snapshot::read_policies(&fixture.cluster.client).await?;
+    let (_, own) =
+        snapshot::read_policies(&fixture.cluster.client, &[PolicyKind::HttpRoute]).await?;
     for reference in own.keys() {
         let api = api::api(&fixture.cluster.client, reference);
         drop(api.delete(&reference.name, &DeleteParams::default()).await?);

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
     observed::snapshot,
-    table::meshes::{MeshKind, Meshes},
+    table::{
+        meshes::{MeshKind, Meshes},
+        policies::PolicyKind,
+    },
 };
 use skycap_tests::fixture::{
     Fixture,
@@ -37,7 +40,8 @@ fn from_install_to_uninstall_on_linkerd() -> anyhow::Result<()> {
         anyhow::ensure!(status["httpRoutes"] == routes, "{status}");
 
         fixture.skycap(&["uninstall"]).await?;
-        let (_, own) = snapshot::read_policies(&fixture.cluster.client).await?;
+        let (_, own) =
+            snapshot::read_policies(&fixture.cluster.client, &[PolicyKind::HttpRoute]).await?;
         anyhow::ensure!(own.is_empty(), "left behind: {own:?}");
         let left = fixture.skycap(&["uninstall", "--mesh", "linkerd", "--dry-run"]).await?;
         // Without a namespace controller, the namespace stays.

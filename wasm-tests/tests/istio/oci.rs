@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use skycap::desired::istio::PluginKind;
 use skycap_tests::{
-    cluster::{Controller, Registry, USER},
+    cluster::{Controller, Registry, SigningKey, USER},
     envoy,
     fixture::{
         Fixture,
@@ -48,6 +48,57 @@ fn a_module_is_pushed_and_found_again() -> anyhow::Result<()> {
         let message = fixture.skycap_fails(&push, 1).await?;
         anyhow::ensure!(message.contains("\\0asm"), "{message}");
         fixture.skycap_fails(&["plugin", "inspect", "registry.example.com/skycap"], 2).await?;
+        Ok(())
+    })
+}
+
+/// The key is made here, and the signature is what `cosign sign --key` puts into the registry.
+#[test]
+fn a_module_must_be_signed_with_the_key() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let registry = Registry::start(fixture.cluster.folder(), false).await?;
+        let (own, other) = (SigningKey::generate()?, SigningKey::generate()?);
+        let folder = fixture.cluster.folder();
+        let (own_file, other_file) = (folder.join("cosign.pub"), folder.join("other.pub"));
+        fs::write(&own_file, own.public_pem())?;
+        fs::write(&other_file, other.public_pem())?;
+        let (own_file, other_file) = (own_file.to_string_lossy(), other_file.to_string_lossy());
+        let at = format!("oci://{}/skycap/filter:1", registry.address);
+        let module = module_path()?.display().to_string();
+        let pinned = fixture.skycap(&["plugin", "push", &at, "--module", &module]).await?;
+        let pinned = pinned.trim();
+        let inspect = ["plugin", "inspect", pinned, "--verify-key", &own_file];
+        let rollout = ["rollout", "start", "--module-url", pinned, "--canary", "app=none"];
+        let install = ["install", "--dry-run", "--image", "i", "--module-url", &at];
+        let rollout = [&rollout[..], &["--verify-key", &own_file]].concat();
+        let install = [&install[..], &["--verify-key", &own_file]].concat();
+        for command in [&inspect[..], &rollout, &install] {
+            let message = fixture.skycap_fails(command, 1).await?;
+            anyhow::ensure!(message.contains("has no signature"), "{command:?}: {message}");
+        }
+        let table = fixture.skycap(&inspect[..3]).await?;
+        anyhow::ensure!(table.contains("signature    none"), "{table}");
+
+        // Somebody else's signature, and the right key's signature of another module.
+        let (_, digest) = pinned.split_once('@').unwrap_or_default();
+        let zeros = format!("sha256:{}", "0".repeat(64));
+        registry.sign(pinned, &[(&other, digest), (&own, &zeros)]).await?;
+        for command in [&inspect[..], &rollout, &install] {
+            let message = fixture.skycap_fails(command, 1).await?;
+            anyhow::ensure!(message.contains("none of the 2 signatures"), "{command:?}: {message}");
+        }
+        registry.sign(pinned, &[(&other, digest), (&own, digest)]).await?;
+        let table = fixture.skycap(&inspect).await?;
+        anyhow::ensure!(table.contains("signature    valid for the key"), "{table}");
+        fixture.skycap(&install).await?;
+        // A signed module is rolled out, if there is a workload for it.
+        let message = fixture.skycap_fails(&rollout, 1).await?;
+        anyhow::ensure!(message.contains("no sidecar has the labels"), "{message}");
+        let with_other = ["plugin", "inspect", pinned, "--verify-key", &other_file];
+        fixture.skycap(&with_other).await?;
+        let file = ["plugin", "inspect", pinned, "--verify-key", &module];
+        let message = fixture.skycap_fails(&file, 1).await?;
+        anyhow::ensure!(message.contains("BEGIN PUBLIC KEY"), "{message}");
         Ok(())
     })
 }

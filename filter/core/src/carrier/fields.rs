@@ -103,10 +103,29 @@ fn token(name: String) -> Result<String, InvalidValue> {
 
 fn header_name(name: &str) -> Result<String, InvalidValue> {
     let name = token(name.to_ascii_lowercase())?;
-    check(name, "a header that does not start with `x-skycap-`, which is reserved", |name| {
-        !name.starts_with("x-skycap-")
+    check(name, "a header of your own, such as `x-sandbox`", |name| {
+        !RESERVED_HEADERS.contains(&name)
+            && !RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     })
 }
+
+/// Headers that cannot be carriers, because others need them: an edge removes a carrier from every
+/// request.
+pub const RESERVED_HEADERS: [&str; 10] = [
+    "authorization",
+    "baggage",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "origin",
+    "traceparent",
+    "tracestate",
+];
+
+/// The first parts of further such headers.
+pub const RESERVED_PREFIXES: [&str; 3] = ["x-envoy-", "x-forwarded-", "x-skycap-"];
 
 fn parameter_name(name: String) -> Result<String, InvalidValue> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');

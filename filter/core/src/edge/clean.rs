@@ -1,7 +1,7 @@
 //! The carriers of a request from outside, without its keys.
 
 use crate::{
-    carrier::{Carrier, Source},
+    carrier::{Carrier, DEFAULT_MEMBER, Source},
     effect::CarrierEdit,
     key::RoutingKey,
     limits::{BAGGAGE_BYTES, BAGGAGE_MEMBERS},
@@ -10,67 +10,64 @@ use crate::{
     request::Request,
 };
 
-/// Removes every key from the carriers that services pass on, and writes the accepted `key` to the
-/// first of them. Returns the edits of headers that change.
+/// Removes every key from the carriers that services pass on, and writes the accepted key to the first
+/// baggage member among them, or else to the first header. A carrier with `inject` adds it to baggage
+/// too. Returns the edits of headers that change.
 #[inline(never)]
 pub(crate) fn clean(
     configured: &[Carrier],
-    key: Option<&RoutingKey>,
+    key: Option<(&RoutingKey, &Carrier)>,
     request: &impl Request,
     drops: &mut Drops,
 ) -> Vec<CarrierEdit> {
-    let default = Carrier::default();
-    let mut sources: Vec<&Source> = Vec::new();
+    let mut members: Vec<&str> = Vec::new();
+    let mut headers: Vec<&str> = Vec::new();
     for Carrier { source, .. } in configured {
-        if source.is_passed_on() {
-            sources.push(source);
+        match source {
+            Source::Baggage(name) => members.push(name),
+            Source::Header(name) => headers.push(name),
+            Source::Cookie(_) | Source::Host(_) | Source::Query(_) | Source::Tracestate(_) => {}
         }
     }
-    if sources.is_empty() {
-        sources.push(&default.source);
+    let is_in_baggage = !members.is_empty() || headers.is_empty();
+    let injected = key.filter(|(_, carrier)| carrier.inject || is_in_baggage);
+    if members.is_empty() && (headers.is_empty() || injected.is_some()) {
+        members.push(DEFAULT_MEMBER);
     }
-    let mut edits: Vec<CarrierEdit> = Vec::new();
-    for (index, source) in sources.iter().enumerate() {
-        let header = source.header();
-        if sources.iter().take(index).any(|other| other.header() == header) {
-            continue;
-        }
+    let mut edits = Vec::new();
+    let old = request.header("baggage");
+    let injected = injected.map(|(key, _)| key);
+    let new = clean_list(old.as_deref(), &members, injected, drops);
+    edits.push(edit("baggage", old.as_deref(), new));
+    for (index, header) in headers.iter().enumerate() {
         let old = request.header(header);
-        let key = key.filter(|_| index == 0);
-        let value = match source {
-            Source::Header(_) => key.map(|key| key.as_bytes().to_vec()),
-            _ => clean_list(old.as_deref(), header, &sources, key, drops),
-        };
-        if old.as_deref() != value.as_deref() {
-            edits.push(CarrierEdit { header: header.to_owned(), value });
-        }
+        let written = key.filter(|_| index == 0 && !is_in_baggage);
+        let new = written.map(|(key, _)| key.as_bytes().to_vec());
+        edits.push(edit(header, old.as_deref(), new));
     }
-    edits
+    edits.into_iter().flatten().collect()
 }
 
-/// Removes the members of these sources from the list in `header`, and writes `key` to its start, as a
-/// member of the first source. Returns `None` if there is no list, or no member is left.
+fn edit(header: &str, old: Option<&[u8]>, value: Option<Vec<u8>>) -> Option<CarrierEdit> {
+    (old != value.as_deref()).then(|| CarrierEdit { header: header.to_owned(), value })
+}
+
+/// Removes the members of these names from a list, and writes `key` to its start, as a member of the
+/// first name. Returns `None` if there is no list, or no member is left.
 fn clean_list(
     list: Option<&[u8]>,
-    header: &str,
-    sources: &[&Source],
+    names: &[&str],
     key: Option<&RoutingKey>,
     drops: &mut Drops,
 ) -> Option<Vec<u8>> {
-    let is_key = |member: &[u8]| {
-        sources.iter().any(|source| {
-            let name = source.member_name().filter(|_| source.header() == header);
-            name.is_some_and(|name| could_become(member, name))
-        })
-    };
-    let own = match (key, sources.first().and_then(|first| first.member_name())) {
+    let own = match (key, names.first()) {
         (Some(key), Some(name)) => [name.as_bytes(), b"=", key.as_bytes()].concat(),
         _ => Vec::new(),
     };
     let mut others = Vec::new();
     let (mut members, mut has_key) = (1_usize, false);
     for member in list.unwrap_or_default().split(|byte| *byte == b',') {
-        if is_key(member) {
+        if names.iter().any(|name| could_become(member, name)) {
             has_key = true;
         } else if !trim_ows(member).is_empty() {
             others.push(b',');
@@ -94,12 +91,30 @@ fn clean_list(
 
 /// Whether a service that reads `member` and writes it again could make a member `name` of it.
 ///
-/// SDKs differ in what they decode and trim. Python's decodes names, `+` to a space, and trims every
-/// white space of Latin-1. So the name is decoded, and other bytes than visible ASCII at its ends are
-/// ignored.
+/// SDKs differ in what they skip, decode and trim: Java's reads `;name=…`, Brave's `a=b=name=…`;
+/// Python's decodes names, `+` to a space, and trims every white space of Latin-1. So every part in
+/// front of a `=` is a name, it is decoded, and other bytes than visible ASCII at its ends are ignored.
 fn could_become(member: &[u8], name: &str) -> bool {
-    let raw = member.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+    let mut rest = Some(member);
+    let mut is_first = true;
+    while let Some(text) = rest {
+        let end = text.iter().position(|byte| matches!(byte, b'=' | b';'));
+        let (part, separator) = match end.and_then(|end| text.split_at_checked(end)) {
+            Some((part, behind)) => (part, behind.first()),
+            None => (text, None),
+        };
+        if (is_first || separator == Some(&b'=')) && is_named(part, name) {
+            return true;
+        }
+        // A member without a value may begin with separators only.
+        is_first &= !part.iter().any(u8::is_ascii_graphic);
+        rest = end.and_then(|end| text.get(end.saturating_add(1)..));
+    }
+    false
+}
+
+fn is_named(part: &[u8], name: &str) -> bool {
     let is_space = |byte: &u8| !byte.is_ascii_graphic() || (*byte == b'+' && !name.contains('+'));
-    let mut bytes = percent_decode(raw).skip_while(is_space);
+    let mut bytes = percent_decode(part).skip_while(is_space);
     name.bytes().all(|byte| bytes.next() == Some(byte)) && bytes.all(|byte| is_space(&byte))
 }

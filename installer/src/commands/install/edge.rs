@@ -20,12 +20,10 @@ pub(super) async fn closing(client: &Client, mesh: &IstioMesh) -> anyhow::Result
     let edge = read_settings(client).await?.unwrap_or_else(Settings::default).config.edge;
     let closes = table.is_some_and(|table| table.edge.is_open()) && !edge.is_open();
     Ok(closes.then(|| {
-        let workloads: Vec<_> = edge.workloads.iter().map(ToString::to_string).collect();
         format!(
-            "warning: a routing key from outside has no effect any more at the gateways with `{}`; to \
-             accept every key again: kubectl -n {NAMESPACE} patch configmap {SETTINGS} --type merge -p \
-             '{{\"data\":{{\"edge\":\"accept: open\"}}}}'",
-            workloads.join("` or `")
+            "warning: a routing key from outside has no effect any more at the edge (by default all ingress \
+             gateways); to accept every key again: kubectl -n {NAMESPACE} patch configmap {SETTINGS} --type merge -p \
+             '{{\"data\":{{\"edge\":\"accept: open\"}}}}'"
         )
     }))
 }

@@ -9,9 +9,10 @@ use kube::Client;
 
 use super::{conclude, exit_code, plugin_name};
 use crate::{
-    commands::{duration::parse_duration, mesh::MeshArgs, print, progress::Progress},
+    commands::{
+        duration::parse_duration, mesh::MeshArgs, print, progress::Progress, verify::VerifyArgs,
+    },
     module::{
-        registry::pin,
         trial::{Conclusion, look, read, watch, write},
         verdict::{Limits, Trial},
     },
@@ -35,6 +36,8 @@ pub(super) struct StartArgs {
     /// New module: oci://…, https://… or file:///…
     #[arg(long, value_name = "URL", value_parser = parse_module)]
     module_url: String,
+    #[command(flatten)]
+    verify: VerifyArgs,
     /// Labels of the workloads that try the module, such as app=frontend
     #[arg(long, value_name = "LABELS", value_parser = parse_selector)]
     canary: BTreeMap<String, String>,
@@ -50,7 +53,7 @@ pub(super) struct StartArgs {
 
 impl StartArgs {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
-        let Self { module_url, canary: selector, window, start, mesh } = self;
+        let Self { module_url, verify, canary: selector, window, start, mesh } = self;
         let (meshes, mesh) = mesh.find(client).await?;
         if !meshes.has(MeshKind::Istio) {
             bail!("mesh `{meshes}` has no module to roll out: only Istio's sidecars run one");
@@ -64,7 +67,7 @@ impl StartArgs {
             );
         }
         let plugin = plugin_name(&mesh);
-        let module = pin(&module_url).await?;
+        let module = verify.pin(&module_url).await?;
         let before = look(client, &selector, &plugin).await?;
         if before.0.total == 0 {
             let labels = selector_text(&selector);

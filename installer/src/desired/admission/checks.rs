@@ -159,7 +159,7 @@ fn matches(field: &str, pattern: &str) -> String {
 const SANDBOX_FIELDS: [&str; 7] =
     ["key", "enabled", "extends", "onUnavailable", "ttl", "expires", "routes"];
 const GROUP_FIELDS: [&str; 5] = ["key", "members", "enabled", "ttl", "expires"];
-const SETTINGS_FIELDS: [&str; 10] = [
+const SETTINGS_FIELDS: [&str; 11] = [
     "enabled",
     "dispatch",
     "carriers",
@@ -170,6 +170,7 @@ const SETTINGS_FIELDS: [&str; 10] = [
     "namespaces",
     "keyOwners",
     "edge",
+    "edgeBypass",
 ];
 const ONE_KEY: &str = r"^\\s*[A-Za-z0-9._~-]{1,64}\\s*$";
 const MESHES: &str =

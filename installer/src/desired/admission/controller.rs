@@ -8,20 +8,15 @@
 //! goes on with the last table.
 
 use serde_json::{Value, json};
-use skycap_core::config::{ClusterDomain, Dispatch};
 
-use super::module_pattern::module_pattern;
+use super::{envoy_filters::filter_checks, module_pattern::module_pattern};
 use crate::{
-    desired::istio::{
-        CONTEXTS, IstioMesh, dispatch_route, early_removal, edge_name, edge_patch,
-        patch_connection_manager,
-    },
+    desired::istio::IstioMesh,
     names::{
-        CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, MANAGED_BY, MANAGER, NAMESPACE,
-        PLUGIN,
+        CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, EDGE, MANAGED_BY, MANAGER,
+        NAMESPACE, PLUGIN,
     },
     objects::object,
-    table::edge::EDGES,
 };
 
 /// The policy and its binding, for what the controller writes on this mesh.
@@ -41,7 +36,6 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
     ]);
     let user =
         format!("request.userInfo.username == 'system:serviceaccount:{NAMESPACE}:{CONTROLLER}'");
-    let edges: Vec<_> = (0..EDGES).map(edge_name).collect();
     let spec = json!({
         "failurePolicy": "Fail",
         "matchConstraints": {"resourceRules": rules},
@@ -49,7 +43,6 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
         "variables": [
             {"name": "isRoute", "expression": "request.resource.resource == 'httproutes'"},
             {"name": "isFilter", "expression": "request.resource.resource == 'envoyfilters'"},
-            {"name": "isEdge", "expression": format!("variables.isFilter && request.name in {}", cel(&json!(edges)))},
             {"name": "isPlugin", "expression": "!variables.isRoute && !variables.isFilter"},
             {"name": "wasm", "expression": "request.resource.resource == 'trafficextensions' ? object.spec.wasm : object.spec"},
         ],
@@ -68,7 +61,7 @@ fn validations(mesh: &IstioMesh) -> Vec<Value> {
     let own_objects = check(
         &format!(
             "variables.isRoute || (request.namespace == '{root}' && \
-             (request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}'] || variables.isEdge))"
+             request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}', '{EDGE}'])"
         ),
         "the controller writes only its own objects",
     );
@@ -111,119 +104,8 @@ fn plugin_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
     ]
 }
 
-/// Expressions that hold for skycap's EnvoyFilters, each with the message if it does not.
-fn filter_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
-    let (dispatch, removal) = (dispatch_patch(), removal_patch(mesh));
-    let contexts = cel(&json!(CONTEXTS));
-    vec![
-        (
-            format!(
-                "(request.name == '{DISPATCH_ROUTE}') != has(object.spec.workloadSelector) && \
-                 object.spec.all(field, field in ['configPatches', 'workloadSelector'])"
-            ),
-            "the EnvoyFilters of a canary and of an edge select workloads, and that of the dispatch none",
-        ),
-        (
-            format!(
-                "request.name != '{DISPATCH_ROUTE}' || \
-                 object.spec.configPatches.all(patch, {dispatch})"
-            ),
-            "an EnvoyFilter may hold only the patches of skycap's dispatch",
-        ),
-        (
-            format!(
-                "request.name != '{DISPATCH_ROUTE}' || object.spec.configPatches.filter(patch, \
-                 patch.applyTo == 'NETWORK_FILTER').map(patch, patch.match.context) == {contexts}"
-            ),
-            "the dispatch header of clients must be removed",
-        ),
-        (
-            format!(
-                "request.name != '{CANARY}' || object.spec.configPatches.all(patch, {removal})"
-            ),
-            "the canary's EnvoyFilter may only remove skycap's own plugin",
-        ),
-        (
-            format!("!variables.isEdge || object.spec.configPatches.all(patch, {})", edge_check()),
-            "the EnvoyFilter of an edge may only remove carriers from requests",
-        ),
-    ]
-}
-
 fn check(expression: &str, message: &str) -> Value {
     json!({"expression": expression, "message": format!("skycap: {message}")})
-}
-
-/// A patch of the dispatch: as [`IstioMesh`] writes it, with any cluster domain.
-fn dispatch_patch() -> String {
-    let headers = [Dispatch::ClusterHeader, Dispatch::Header].into_iter();
-    let removals: Vec<_> = headers
-        .filter_map(Dispatch::owned_header)
-        .flat_map(|header| {
-            CONTEXTS.map(|context| patch_connection_manager(context, &early_removal(header)))
-        })
-        .collect();
-    let mut route = dispatch_route(&ClusterDomain::default());
-    let matched = route["match"].take();
-    let header = &matched["headers"][0]["name"];
-    let prefix = r"outbound\|[0-9]+\|\|[a-z0-9-]+\.[a-z0-9-]+\.svc\.";
-    let fields = route.as_object().into_iter().flatten().filter(|(name, _)| *name != "match");
-    let same: String = fields
-        .map(|(name, value)| format!(" && patch.patch.value.{name} == {}", cel(value)))
-        .collect();
-    let names: Vec<_> = route.as_object().into_iter().flat_map(|route| route.keys()).collect();
-    format!(
-        "patch in {} || (patch.applyTo == 'HTTP_ROUTE' && patch.match.all(field, field == 'context') \
-         && patch.patch.operation == 'INSERT_FIRST' && patch.patch.all(field, field in ['operation', 'value']) \
-         && patch.patch.value.all(field, field in {}){same} \
-         && patch.patch.value.match.all(field, field in ['prefix', 'headers']) \
-         && patch.patch.value.match.headers.size() == 1 \
-         && patch.patch.value.match.headers.all(header, header.name == {} \
-         && header.all(field, field in ['name', 'string_match']) \
-         && header.string_match.all(field, field == 'safe_regex') \
-         && header.string_match.safe_regex.regex.startsWith({})))",
-        cel(&json!(removals)),
-        cel(&json!(names)),
-        cel(header),
-        cel(&json!(prefix)),
-    )
-}
-
-/// A patch that removes skycap's own plugin from the canary's workloads.
-fn removal_patch(mesh: &IstioMesh) -> String {
-    let filters = mesh.filter_names();
-    format!(
-        "patch.applyTo == 'HTTP_FILTER' && patch.patch == {{'operation': 'REMOVE'}} && \
-         patch.match.listener.filterChain.filter.subFilter.name in {}",
-        cel(&json!(filters))
-    )
-}
-
-/// A patch of the edge: as [`IstioMesh`] writes it, for any header that may be a carrier, and with any
-/// condition under which the header stays.
-fn edge_check() -> String {
-    let mut patch = edge_patch("HEADER", &[]);
-    let filter = patch["patch"]["value"].take();
-    let config = &filter["typed_config"];
-    // The header is what the filter's name ends with.
-    let header = "patch.patch.value.name.substring(PREFIX)";
-    let prefix = filter["name"].as_str().unwrap_or_default().trim_end_matches("HEADER");
-    let header = header.replace("PREFIX", &prefix.len().to_string());
-    let removal = cel(&config["extension_config"]).replace("\"HEADER\"", &header);
-    format!(
-        "patch.applyTo == 'HTTP_FILTER' && patch.match == {} && patch.all(field, field in \
-         ['applyTo', 'match', 'patch']) && patch.patch.operation == 'INSERT_BEFORE' && \
-         patch.patch.all(field, field in ['operation', 'value']) && \
-         patch.patch.value.all(field, field in ['name', 'typed_config']) && \
-         patch.patch.value.name.startsWith({}) && \
-         !{header}.matches('^(:.*|host|cookie|authorization|x-forwarded-.*|x-envoy-.*)$') && \
-         patch.patch.value.typed_config.all(field, field in ['@type', 'extension_config', 'xds_matcher']) && \
-         patch.patch.value.typed_config['@type'] == {} && \
-         patch.patch.value.typed_config.extension_config == {removal}",
-        cel(&patch["match"]),
-        cel(&json!(prefix)),
-        cel(&config["@type"]),
-    )
 }
 
 /// HTTPRoutes that skycap created, whose parents are Services.
@@ -241,7 +123,7 @@ fn own_route() -> String {
 
 /// A value as a literal of CEL, whose strings and numbers are written as in JSON. The values of a map
 /// must be of one type there, so those of maps are declared as `dyn`.
-fn cel(value: &Value) -> String {
+pub(super) fn cel(value: &Value) -> String {
     match value {
         Value::Array(items) => {
             format!("[{}]", items.iter().map(cel).collect::<Vec<_>>().join(", "))

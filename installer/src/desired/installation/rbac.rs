@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::Installation;
 use crate::{
-    desired::istio::{PluginKind, edge_name},
-    names::{CANARY, CONTROLLER, DISPATCH_ROUTE, LEASE, NAMESPACE, PLUGIN, STATUS},
+    desired::istio::PluginKind,
+    names::{CANARY, CONTROLLER, DISPATCH_ROUTE, EDGE, LEASE, NAMESPACE, PLUGIN, STATUS},
     objects::object,
-    table::{edge::EDGES, meshes::MeshKind},
+    table::meshes::MeshKind,
 };
 
 impl Installation {
@@ -43,6 +43,10 @@ impl Installation {
                 json!({"apiGroups": [group], "resources": ["grpcroutes"], "verbs": READ}),
             ]);
         }
+        if self.meshes.has(MeshKind::Istio) {
+            // A gateway's route with a policy keeps its requests.
+            rules.push(json!({"apiGroups": ["networking.istio.io"], "resources": ["virtualservices"], "verbs": READ}));
+        }
         if self.meshes.has(MeshKind::Linkerd) {
             rules.push(json!({"apiGroups": ["linkerd.io"], "resources": ["serviceprofiles"], "verbs": READ}));
         }
@@ -61,15 +65,13 @@ impl Installation {
             true => verbs,
             false => &["list", "watch", "patch"],
         };
-        let names = [DISPATCH_ROUTE, CANARY].map(str::to_owned);
-        let filters: Vec<_> = names.into_iter().chain((0..EDGES).map(edge_name)).collect();
         let (extensions, networking) = ("extensions.istio.io", "networking.istio.io");
         vec![
             json!({"apiGroups": [extensions], "resources": [plugin], "verbs": ["create"]}),
             json!({"apiGroups": [extensions], "resources": [plugin], "resourceNames": [PLUGIN], "verbs": plugin_verbs}),
             json!({"apiGroups": [extensions], "resources": [plugin], "resourceNames": [CANARY], "verbs": verbs}),
             json!({"apiGroups": [networking], "resources": ["envoyfilters"], "verbs": ["create"]}),
-            json!({"apiGroups": [networking], "resources": ["envoyfilters"], "resourceNames": filters, "verbs": verbs}),
+            json!({"apiGroups": [networking], "resources": ["envoyfilters"], "resourceNames": [DISPATCH_ROUTE, EDGE, CANARY], "verbs": verbs}),
         ]
     }
 }

@@ -1,9 +1,12 @@
-//! The EnvoyFilters of the edge, which hold while the module does not.
+//! The EnvoyFilter of the edge, which holds while the module does not.
 //!
-//! At an edge, the filter removes keys from outside, and says so with a filter state that no client
+//! At a gateway, the filter removes keys from outside, and says so with a filter state that no client
 //! can set. Behind it stands a filter of Envoy's own for each header that services pass on. It removes
 //! the header from a request that has no such state and may hold a key: because the module is absent,
 //! has trapped or was rejected. Such a request loses the whole header, and keeps its response.
+//!
+//! It is for all gateways, whatever their labels: one that was forgotten is closed too, and one that is
+//! not an edge, such as an egress gateway, loses keys only while its module does not run.
 
 use std::collections::BTreeMap;
 
@@ -11,31 +14,22 @@ use serde_json::{Value, json};
 use skycap_core::{
     carrier::{Carrier, DEFAULT_MEMBER},
     config::{PluginConfig, Source},
-    edge::{EDGE_CLOSED, Labels},
+    edge::EDGE_CLOSED,
 };
 
 use super::{IstioMesh, filters::CONNECTION_MANAGER};
 use crate::{names::EDGE, objects::Object};
 
 impl IstioMesh {
-    /// The EnvoyFilters of the edge: one for each set of labels, because an EnvoyFilter selects
-    /// workloads by one. None if the edge is open.
-    pub(super) fn edge_filters(&self, config: &PluginConfig) -> anyhow::Result<Vec<Object>> {
-        let filter = |(index, labels): (usize, &Labels)| {
-            let patches = passed_on(&config.carriers);
-            let patches = patches.iter().map(|(header, names)| edge_patch(header, names));
-            let labels = labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let labels: BTreeMap<_, _> = labels.collect();
-            Object::new(self.envoy_filter(&edge_name(index), Some(&labels), patches.collect()))
-        };
-        config.edge.workloads.iter().enumerate().map(filter).collect()
+    /// The EnvoyFilter of the edge; `None` if there is none.
+    pub(super) fn edge_filter(&self, config: &PluginConfig) -> anyhow::Result<Option<Object>> {
+        if config.edge.is_open() {
+            return Ok(None);
+        }
+        let patches = passed_on(&config.carriers);
+        let patches = patches.iter().map(|(header, names)| edge_patch(header, names));
+        Object::new(self.envoy_filter(EDGE, None, patches.collect())).map(Some)
     }
-}
-
-/// The name of the EnvoyFilter for the set of labels with this index.
-#[must_use]
-pub fn edge_name(index: usize) -> String {
-    if index == 0 { EDGE.into() } else { format!("{EDGE}-{}", index + 1) }
 }
 
 /// The headers that services pass on, each with the names of its members; none for a header that
@@ -45,15 +39,16 @@ fn passed_on(carriers: &[Carrier]) -> BTreeMap<&str, Vec<&str>> {
     for carrier in carriers {
         match &carrier.source {
             Source::Baggage(name) => headers.entry("baggage").or_default().push(name),
-            Source::Tracestate(name) => headers.entry("tracestate").or_default().push(name),
             Source::Header(name) => {
                 headers.entry(name).or_default();
             }
-            Source::Cookie(_) | Source::Host(_) | Source::Query(_) => {}
+            Source::Cookie(_) | Source::Host(_) | Source::Query(_) | Source::Tracestate(_) => {}
         }
     }
-    if headers.is_empty() {
-        headers.insert("baggage", vec![DEFAULT_MEMBER]);
+    // What the filter writes with `inject`.
+    let baggage = headers.entry("baggage").or_default();
+    if baggage.is_empty() {
+        baggage.push(DEFAULT_MEMBER);
     }
     headers
 }
@@ -101,10 +96,13 @@ fn removal(header: &str, names: &[&str]) -> Value {
     };
     let mut keeps = vec![is_closed];
     if !names.is_empty() {
-        // A name with a `%` is decoded by some SDKs. RE2's `\C` is any byte, `.` only valid UTF-8.
+        // A name with a `%` is decoded by some SDKs, and bytes beyond ASCII are trimmed. RE2's `\C` is
+        // any byte, but a class matches only valid UTF-8.
+        let ascii = json!({"safe_regex": {"google_re2": {}, "regex": r"[\x00-\x7f]*"}});
         let encoded = json!({"safe_regex": {"google_re2": {}, "regex": r"\C*(?:^|,)[^=;,]*%\C*"}});
         let own = names.iter().map(|name| has(json!({"contains": name})));
-        let candidates: Vec<_> = own.chain([has(encoded)]).collect();
+        let not_ascii = json!({"not_matcher": has(ascii)});
+        let candidates: Vec<_> = own.chain([has(encoded), not_ascii]).collect();
         keeps.push(json!({"not_matcher": {"or_matcher": {"predicate": candidates}}}));
     }
     let keeps = match <[Value; 1]>::try_from(keeps) {

@@ -12,7 +12,12 @@ use crate::{problem::Problem, table::cluster::Name};
 ///
 /// What counts is where a route leads, not only the host that it is for: at a gateway, the hosts are
 /// those of clients.
-pub(super) fn skipped(service: &Name, virtual_services: &[Value], domain: &str) -> Vec<Problem> {
+pub(super) fn skipped(
+    service: &Name,
+    virtual_services: &[Value],
+    domain: &str,
+    is_guarded: bool,
+) -> Vec<Problem> {
     let judge = |virtual_service: &Value| {
         let routes = list(&virtual_service["spec"]["http"]).into_iter().flatten();
         let routes = routes.filter(|route| leads_to(virtual_service, route, service, domain));
@@ -28,12 +33,20 @@ pub(super) fn skipped(service: &Name, virtual_services: &[Value], domain: &str) 
             [] => String::new(),
             gateways => format!(" at gateway `{}`", gateways.join("`, `")),
         };
-        let text = format!(
-            "requests to {name}.{namespace} with a sandbox key skip this `{}`{at}: the dispatch route \
-             comes before the VirtualService's routes; if that matters, use dispatch `header` with a \
-             route of your own",
-            fields.into_iter().collect::<Vec<_>>().join("`, `")
-        );
+        let fields = fields.into_iter().collect::<Vec<_>>().join("`, `");
+        let text = if is_guarded && !gateways.is_empty() {
+            format!(
+                "requests to {name}.{namespace} from outside go to the baseline{at}, because the dispatch \
+                 route would skip this `{fields}`; the services behind it use the sandbox; to route them \
+                 here too, set `edgeBypass: \"on\"` in the settings"
+            )
+        } else {
+            format!(
+                "requests to {name}.{namespace} with a sandbox key skip this `{fields}`{at}: the dispatch \
+                 route comes before the VirtualService's routes; if that matters, use dispatch `header` \
+                 with a route of your own"
+            )
+        };
         Some(warning(VIRTUAL_SERVICE, &name_of(virtual_service), "spec.http", text))
     };
     virtual_services.iter().filter_map(judge).collect()

@@ -20,10 +20,18 @@ impl Address {
         format!("{SCHEME}{}/{}@{digest}", self.0.registry(), self.0.repository())
     }
 
-    /// Whether it has a digest.
+    /// Its digest; `None` if it has a tag.
     #[must_use]
-    pub fn is_pinned(&self) -> bool {
-        self.0.digest().is_some()
+    pub fn digest(&self) -> Option<&str> {
+        self.0.digest()
+    }
+
+    /// Where cosign puts the signatures of the artifact with this digest.
+    #[must_use]
+    pub fn signatures_of(&self, digest: &str) -> Self {
+        let tag = format!("{}.sig", digest.replace(':', "-"));
+        let (registry, repository) = (self.0.registry().into(), self.0.repository().into());
+        Self(Reference::with_tag(registry, repository, tag))
     }
 
     pub(super) const fn reference(&self) -> &Reference {

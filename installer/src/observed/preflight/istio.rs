@@ -23,6 +23,7 @@ pub(super) async fn check(client: &Client, mesh: &IstioMesh) -> anyhow::Result<V
         format!("istiod not found (a Deployment with the label {ISTIOD}): install Istio first")
     })?;
     let namespace = istiod.namespace().unwrap_or_default();
+    check_version(&version(istiod))?;
     check_crds(client, mesh.plugin).await?;
     let config = mesh_config(client, &namespace, istiod).await?;
     let root = config["rootNamespace"].as_str().unwrap_or(&namespace);
@@ -36,9 +37,33 @@ pub(super) async fn check(client: &Client, mesh: &IstioMesh) -> anyhow::Result<V
         1 => String::new(),
         count => format!(" ({count} revisions)"),
     };
-    let mut found = vec![format!("Istio {} in {namespace}{revisions}", version(istiod))];
+    let mut found = vec![format!(
+        "Istio {} in {namespace}{revisions} (skycap needs {}.{} and is tested with 1.31 and Envoy 1.40)",
+        version(istiod),
+        OLDEST.0,
+        OLDEST.1
+    )];
     found.extend(discovery_selectors(&config));
     Ok(found)
+}
+
+/// Envoy rejects a whole listener for one field that it does not know. skycap's EnvoyFilters use
+/// `early_header_mutation_extensions` (Envoy 1.25) and the matching input of filter states (in Istio's
+/// Envoy since 1.24 at the latest). An unknown version, such as that of a build of one's own, is let
+/// pass.
+fn check_version(version: &str) -> anyhow::Result<()> {
+    let mut numbers = version.trim_start_matches('v').split(['.', '-']).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return Ok(());
+    };
+    ensure!(
+        (major, minor) >= OLDEST,
+        "this Istio is too old: its version is {version}, and skycap's EnvoyFilters need {}.{}; upgrade \
+         Istio",
+        OLDEST.0,
+        OLDEST.1
+    );
+    Ok(())
 }
 
 /// Plugins must have the field `match`, which limits them to outbound requests.
@@ -104,5 +129,7 @@ fn discovery_selectors(config: &Value) -> Option<String> {
     ))
 }
 
+/// The oldest Istio whose Envoy has all that skycap's EnvoyFilters use.
+const OLDEST: (u32, u32) = (1, 24);
 const ISTIOD: &str = "app=istiod";
 const ENVOY_FILTERS: &str = "envoyfilters.networking.istio.io";

@@ -29,7 +29,7 @@ pub enum ScrapeError {
     #[error("the metrics are longer than {} MiB", METRICS_BYTES >> 20)]
     TooLong,
     /// The Pod has no valid metrics path.
-    #[error("invalid metrics path `{0}`: expected a port number in annotation `{PORT_ANNOTATION}`")]
+    #[error("invalid port `{0}`: expected a port number in annotation `{PORT_ANNOTATION}`")]
     InvalidPath(String),
 }
 
@@ -51,7 +51,8 @@ impl From<kube::Error> for ScrapeError {
 
 /// Whether a Pod has a proxy of Istio, as a sidecar or as a gateway: the container, and the mark of
 /// Istio's injector (istio: `annotation.SidecarStatus`) or of its Gateway controller
-/// (`label.GatewayManaged`). Any Pod can have a container of this name.
+/// (`label.GatewayManaged`). That excludes Pods outside the mesh. It is no proof: whoever creates a Pod
+/// can write the marks.
 pub(super) fn has_proxy(pod: &Pod) -> bool {
     if !pod.annotations().contains_key(INJECTED) && !pod.labels().contains_key(MANAGED_GATEWAY) {
         return false;
@@ -70,6 +71,10 @@ pub(super) async fn scrape(
 ) -> (String, Result<ProxyMetrics, ScrapeError>) {
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let port = pod.annotations().get(PORT_ANNOTATION).map_or(AGENT_PORT, String::as_str);
+    // Anything else could lead to another path of the API server.
+    if port.parse::<u16>().is_err() {
+        return (format!("{namespace}/{name}"), Err(ScrapeError::InvalidPath(port.to_owned())));
+    }
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{METRICS_PATH}");
     let text = request(client, path).await;
     (format!("{namespace}/{name}"), text.map(|text| ProxyMetrics::parse(&text, plugin)))

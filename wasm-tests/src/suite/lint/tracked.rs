@@ -16,14 +16,10 @@ pub(super) fn check() -> anyhow::Result<()> {
 }
 
 fn check_files(root: &Path, allowed: &[(&str, &str)]) -> anyhow::Result<()> {
-    let output = Command::new("git").current_dir(root).args(["ls-files", "-z"]).output();
-    let output = output.context("cannot run git; install it")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim_end());
-    let list = String::from_utf8(output.stdout).context("git lists a name that is not UTF-8")?;
-    let files: Vec<_> = list.split_terminator('\0').collect();
-    ensure!(!files.is_empty(), "git tracks no file in `{}`", root.display());
-    let is_binary = |file: &&str| fs::read(root.join(file)).is_ok_and(|bytes| bytes.contains(&0));
-    let binary: Vec<_> = files.into_iter().filter(is_binary).collect();
+    let is_binary = |file: &String| fs::read(root.join(file)).is_ok_and(|bytes| bytes.contains(&0));
+    let mut binary = tracked_files(root)?;
+    binary.retain(is_binary);
+    let binary: Vec<_> = binary.iter().map(String::as_str).collect();
     let is_allowed = |file: &str| allowed.iter().any(|(name, _)| *name == file);
     let unexpected: Vec<_> = binary.iter().copied().filter(|file| !is_allowed(file)).collect();
     ensure!(
@@ -41,6 +37,17 @@ fn check_files(root: &Path, allowed: &[(&str, &str)]) -> anyhow::Result<()> {
         stale.join(", ")
     );
     Ok(())
+}
+
+/// The names of all files that git tracks.
+pub(in crate::suite) fn tracked_files(root: &Path) -> anyhow::Result<Vec<String>> {
+    let output = Command::new("git").current_dir(root).args(["ls-files", "-z"]).output();
+    let output = output.context("cannot run git; install it")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim_end());
+    let list = String::from_utf8(output.stdout).context("git lists a name that is not UTF-8")?;
+    let files: Vec<_> = list.split_terminator('\0').map(str::to_owned).collect();
+    ensure!(!files.is_empty(), "git tracks no file in `{}`", root.display());
+    Ok(files)
 }
 
 #[cfg(test)]

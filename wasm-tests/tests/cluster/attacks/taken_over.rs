@@ -155,7 +155,7 @@ fn attacks_by_filters(own: &Value) -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// Attacks by the EnvoyFilter of the edge, which may remove carriers and nothing else.
-fn attacks_by_edges(edge: &Value) -> [(&'static str, &'static str, Value); 4] {
+fn attacks_by_edges(edge: &Value) -> [(&'static str, &'static str, Value); 5] {
     let patch = |pointer: &str, value: Value| {
         let mut edge = json!({"spec": edge["spec"]});
         let found = edge.pointer_mut(&format!("/spec/configPatches/0/{pointer}"));
@@ -167,10 +167,14 @@ fn attacks_by_edges(edge: &Value) -> [(&'static str, &'static str, Value); 4] {
     let mut authorization = patch(config, json!([{"remove": "authorization"}]));
     authorization["spec"]["configPatches"][0]["patch"]["value"]["name"] =
         "skycap.edge.authorization".into();
+    let mut capital = patch(config, json!([{"remove": "Authorization"}]));
+    capital["spec"]["configPatches"][0]["patch"]["value"]["name"] =
+        "skycap.edge.Authorization".into();
     let appended = json!([{"append": {"header": {"key": "x-admin", "value": "1"}}}]);
     [
         ("another header removed at the edge", EDGE, patch(config, json!([{"remove": "x-a"}]))),
         ("authentication removed at the edge", EDGE, authorization),
+        ("authentication removed at the edge, in capitals", EDGE, capital),
         ("a header added at the edge", EDGE, patch(config, appended)),
         ("an edge of sidecars", EDGE, patch("match/context", "SIDECAR_INBOUND".into())),
     ]
