@@ -113,7 +113,11 @@ impl<'t> Decision<'t> {
     }
 
     fn search(&mut self, request: &impl Request) -> Reason {
-        let Some((key, carrier)) = self.read_key(request) else {
+        // Two copies of the loop, so that inside the mesh it is the one without a condition.
+        let is_edge = self.table.is_edge();
+        let found =
+            if is_edge { self.read_accepted_key(request) } else { self.read_key(request, |_| true) };
+        let Some((key, carrier)) = found else {
             return Reason::NoKey;
         };
         self.key = Some((key, carrier));
@@ -121,7 +125,7 @@ impl<'t> Decision<'t> {
             return Reason::UnknownKey;
         };
         // An edge writes every accepted key by itself.
-        if carrier.inject && !self.table.is_edge() {
+        if carrier.inject && !is_edge {
             self.inject(request, &key);
         }
         let destination = match self.read_destination(request) {
@@ -143,7 +147,19 @@ impl<'t> Decision<'t> {
         }
     }
 
-    fn read_key(&mut self, request: &impl Request) -> Option<(RoutingKey, &'t Carrier)> {
+    #[cold]
+    fn read_accepted_key(&mut self, request: &impl Request) -> Option<(RoutingKey, &'t Carrier)> {
+        let edge = &self.table.config().edge;
+        self.read_key(request, |key| edge.accepts(key))
+    }
+
+    /// The key of the first carrier that has one which is accepted.
+    #[inline(always)]
+    fn read_key(
+        &mut self,
+        request: &impl Request,
+        accepts: impl Fn(&RoutingKey) -> bool,
+    ) -> Option<(RoutingKey, &'t Carrier)> {
         // Neighboring carriers often share a header, and reading a header may be expensive.
         let mut last: Option<(&str, Option<Cow<'_, [u8]>>)> = None;
         for carrier in self.table.carriers() {
@@ -154,8 +170,8 @@ impl<'t> Decision<'t> {
             };
             let Some(value) = value else { continue };
             match carrier.source.find(value).into_result() {
-                Ok(key) if !self.table.accepts(&key) => self.drops.add(Reason::NotAccepted),
-                Ok(key) => return Some((key, carrier)),
+                Ok(key) if accepts(&key) => return Some((key, carrier)),
+                Ok(_) => self.drops.add(Reason::NotAccepted),
                 Err(Some(reason)) => self.drops.add(reason),
                 Err(None) => {}
             }

@@ -57,11 +57,14 @@ impl Edge {
     }
 
     /// Whether `key` has an effect if it comes from outside.
+    // Not inlined, as the next one: their code would be set up for every request inside the mesh.
+    #[inline(never)]
     pub(crate) fn accepts(&self, key: &RoutingKey) -> bool {
         self.accept.iter().any(|pattern| pattern.matches(key))
     }
 
     /// Whether a request to `service` keeps the gateway's own route.
+    #[inline(never)]
     pub(crate) fn guards(&self, service: &ServiceName) -> bool {
         match &self.guard {
             Guard::Services(services) => services.contains(service),

@@ -100,11 +100,6 @@ impl Table {
         &self.place.carriers
     }
 
-    /// Whether `key` may have an effect at this proxy.
-    pub(crate) fn accepts(&self, key: &RoutingKey) -> bool {
-        !self.place.is_edge || self.config.edge.accepts(key)
-    }
-
     /// Whether a request to `service` keeps the route of the gateway, whose policy the dispatch would
     /// skip.
     pub(crate) fn guards(&self, service: &ServiceName) -> bool {

@@ -13,12 +13,15 @@ use crate::{module::run, workspace};
 
 /// Instructions of one decision, by kind of request and number of rows in the table. More than 3 %
 /// above the budget is a failure: either the change is wrong, or its cost is worth a new budget.
+///
+/// The edge costs a request inside the mesh a comparison in front of the carriers, and one more if it
+/// is routed: 3 and 24 instructions.
 const BUDGETS: [(&str, usize, u64); 5] = [
-    ("none", 10, 146),
+    ("none", 10, 149),
     ("foreign", 10, 1_680),
     ("unknown", 10, 1_028),
-    ("routed", 10, 2_685),
-    ("routed", 20_000, 2_685),
+    ("routed", 10, 2_710),
+    ("routed", 20_000, 2_710),
 ];
 
 /// Builds the package `skycap-instructions`, and counts. Each budget is one test.
