@@ -115,8 +115,11 @@ impl<'t> Decision<'t> {
     fn search(&mut self, request: &impl Request) -> Reason {
         // Two copies of the loop, so that inside the mesh it is the one without a condition.
         let is_edge = self.table.is_edge();
-        let found =
-            if is_edge { self.read_accepted_key(request) } else { self.read_key(request, |_| true) };
+        let found = if is_edge {
+            self.read_accepted_key(request)
+        } else {
+            self.read_key(request, |_| true)
+        };
         let Some((key, carrier)) = found else {
             return Reason::NoKey;
         };

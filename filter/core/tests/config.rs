@@ -65,7 +65,7 @@ const INVALID: &[Invalid] = &[
     invalid(TENANT, r#""tracestate":"Sandbox""#, "`carriers[1]`", "expected a tracestate key"),
     invalid("demo-*", "demo*-", "`edge`", "or the start of one and `*`"),
     invalid("{key}.example.org", "example.org", "`edge`", "one `{key}`"),
-    invalid("istio=ingressgateway", "istio", "`edge`", "expected labels"),
+    invalid("istio=ingressgateway", "istio", "`edge`", "or labels such as"),
     invalid("cart.shop", "cart", "`routes[0].service`", "such as `cart.shop`"),
     invalid("cart.shop", "Cart.shop", "`routes[0].service`", "expected a DNS label"),
     invalid("\"port\":80", "\"port\":0", "`routes[0].port`", "nonzero u16"),

@@ -50,9 +50,9 @@ fn a_listed_key_has_an_effect_and_others_do_not() -> anyhow::Result<()> {
 fn a_policy_of_the_gateway_is_not_bypassed() -> anyhow::Result<()> {
     with_istio_shop(PluginKind::TrafficExtension, async |fixture, _shop| {
         let edge = "{accept: listed, listed: [demo-1]}";
-        fixture.apply(&settings(json!({"edge": edge}))).await?;
+        fixture.apply(&settings(json!({"carriers": CARRIERS, "edge": edge}))).await?;
         open_sandboxes(fixture).await?;
-        let remove = json!({"request": {"remove": ["x-tenant"]}});
+        let remove = json!({"request": {"remove": ["tracestate"]}});
         let to = json!([{"destination": {"host": "frontend", "port": {"number": 80}}}]);
         let entry = istio(
             "VirtualService",
@@ -68,15 +68,16 @@ fn a_policy_of_the_gateway_is_not_bypassed() -> anyhow::Result<()> {
         let before = ["frontend-pr-1 > cart-pr-1 > pricing"];
         let after = "frontend > cart-pr-1 > pricing";
         fixture.answer_changes("the route has a policy", &before, after, ask).await?;
-        let headers = [("baggage", "sandbox=demo-1"), ("x-tenant", "admin")];
+        let headers = [("baggage", "sandbox=demo-1"), ("tracestate", "a=1")];
         let seen = visit_from_outside("/", &headers).await?;
         anyhow::ensure!(seen.carriers[0] == "baggage: sandbox=demo-1", "{seen:?}");
 
-        fixture.apply(&settings(json!({"edge": edge, "edgeBypass": "on"}))).await?;
+        let open = json!({"carriers": CARRIERS, "edge": edge, "edgeBypass": "on"});
+        fixture.apply(&settings(open)).await?;
         let (before, after) = ([after], before[0]);
         fixture.answer_changes("the settings say so", &before, after, ask).await?;
         let seen = visit_from_outside("/", &headers).await?;
-        anyhow::ensure!(seen.carriers[0].contains("x-tenant: admin"), "{seen:?}");
+        anyhow::ensure!(seen.carriers[0].contains("tracestate: a=1"), "{seen:?}");
         Ok(())
     })
 }
@@ -93,7 +94,7 @@ fn an_edge_stays_closed_without_its_module() -> anyhow::Result<()> {
         std::fs::write(&path, trapping)?;
         for module in [&format!("file://{}", path.display()), "oci://127.0.0.1:9/absent:1"] {
             fixture.apply(&canary(module)).await?;
-            gateway_has_no_module(fixture).await?;
+            gateway_has_no_module(fixture, module).await?;
             // The faulty module traps at its thirtieth request.
             for _ in 0..40 {
                 let _ = enter("/", &[]).await?;
@@ -102,12 +103,12 @@ fn an_edge_stays_closed_without_its_module() -> anyhow::Result<()> {
             gets_its_module_back(fixture).await?;
         }
         fixture.apply(&canary("oci://127.0.0.1:9/absent:1")).await?;
-        gateway_has_no_module(fixture).await?;
+        gateway_has_no_module(fixture, "absent again").await?;
         // From here on, nobody corrects the objects.
         shop.controller.take();
         let plugin = plugin_with_invalid_table(&fixture.cluster.module_url);
         fixture.apply(&plugin).await?;
-        gateway_has_no_module(fixture).await?;
+        gateway_has_no_module(fixture, "an invalid table").await?;
         no_key_has_an_effect("an invalid table").await?;
         fixture.delete_object(&plugin).await?;
         let is_gone = async |_: &Fixture| {
@@ -143,12 +144,15 @@ async fn open_sandboxes(fixture: &Fixture) -> anyhow::Result<()> {
 }
 
 /// Without its module, a gateway cannot tell this member from a key, and removes the header.
-async fn gateway_has_no_module(fixture: &Fixture) -> anyhow::Result<()> {
+async fn gateway_has_no_module(fixture: &Fixture, why: &str) -> anyhow::Result<()> {
     let is_removed = async |_: &Fixture| {
         let seen = visit_from_outside("/", &[("baggage", "mysandbox=1")]).await?;
         Ok(seen.carriers.iter().all(String::is_empty))
     };
-    fixture.until("the gateway runs without the module", is_removed).await.map(drop)
+    fixture
+        .until(&format!("the gateway runs without the module: {why}"), is_removed)
+        .await
+        .map(drop)
 }
 
 async fn no_key_has_an_effect(about: &str) -> anyhow::Result<()> {

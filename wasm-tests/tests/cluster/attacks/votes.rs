@@ -48,7 +48,9 @@ fn pods_report_what_they_want() -> anyhow::Result<()> {
         );
         anyhow::ensure!(canary.reports["shop/sidecar"].is_ok(), "{:?}", canary.reports);
         let endless = &canary.reports["shop/endless"];
-        anyhow::ensure!(matches!(endless, Err(ScrapeError::TooLong)), "{endless:?}");
+        // Whichever limit comes first on this machine.
+        let is_cut_off = matches!(endless, Err(ScrapeError::TooLong | ScrapeError::Timeout));
+        anyhow::ensure!(is_cut_off, "{endless:?}");
         let traversal = &canary.reports["shop/traversal"];
         anyhow::ensure!(matches!(traversal, Err(ScrapeError::InvalidPath(_))), "{traversal:?}");
         anyhow::ensure!(others.reports.is_empty(), "{:?}", others.reports);
