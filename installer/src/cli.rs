@@ -31,7 +31,7 @@ use crate::{
 /// Route the requests of a pull request to the services that it changes
 #[derive(Debug, Parser)]
 #[command(name = "skycap", version, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 something was refused or failed, 2 wrong usage.")]
+#[command(after_help = "Exit codes: 0 done, 1 something was rejected or failed, 2 wrong usage.")]
 pub struct Cli {
     #[command(flatten)]
     globals: Globals,

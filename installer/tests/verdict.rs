@@ -118,6 +118,7 @@ fn a_bad_canary_is_backed_out_with_its_defect() {
 }
 
 /// Bad canaries, each with the defect that is found.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn bad_canaries() -> [(&'static str, Metrics, IsExpected); 10] {
     [
         (

@@ -123,9 +123,7 @@ async fn follow_services(fixture: &Fixture) -> anyhow::Result<()> {
 
 /// A VirtualService of a gateway comes and goes.
 async fn guard_and_free_a_service(fixture: &Fixture) -> anyhow::Result<()> {
-    let route = json!({"rewrite": {"uri": "/"}, "route": [{"destination": {"host": "cart"}}]});
-    let spec = json!({"hosts": ["a.example.com"], "gateways": ["entry"], "http": [route]});
-    let virtual_service = istio("VirtualService", "entry", spec);
+    let virtual_service = gateway_route();
     let guards = async |is_guarded: bool| {
         let guard = fixture.table().await?.edge.guard;
         Ok((guard != Guard::default()) == is_guarded)
@@ -135,6 +133,13 @@ async fn guard_and_free_a_service(fixture: &Fixture) -> anyhow::Result<()> {
     settle().await;
     fixture.delete_object(&virtual_service).await?;
     fixture.until("no guarded Service", async |_| guards(false).await).await.map(drop)
+}
+
+/// A VirtualService with a policy at a gateway.
+fn gateway_route() -> Value {
+    let route = json!({"rewrite": {"uri": "/"}, "route": [{"destination": {"host": "cart"}}]});
+    let spec = json!({"hosts": ["a.example.com"], "gateways": ["entry"], "http": [route]});
+    istio("VirtualService", "entry", spec)
 }
 
 /// Edits one of skycap's objects, and waits until the controller has repaired it.
@@ -215,7 +220,7 @@ async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.apply(&namespace(json!({}))).await?;
     fixture.apply(&settings(json!({}))).await?;
     fixture.apply(&Rollout::default().manifest()).await?;
-    for policy in policies_of_others() {
+    for policy in policies_of_others().into_iter().chain([gateway_route()]) {
         drop(fixture.delete_object(&policy).await);
     }
     let (_, own) =

@@ -5,5 +5,6 @@
 
 mod baggage;
 mod decision;
+mod edge;
 mod inject;
 mod key;

@@ -53,7 +53,8 @@ fn passed_on(carriers: &[Carrier]) -> BTreeMap<&str, Vec<&str>> {
     headers
 }
 
-/// The patch that puts [`removal`] in front of a gateway's router, behind all plugins.
+/// The patch that puts the removal of `header` in front of a gateway's router, behind all plugins. A
+/// header that is a list stays if it cannot hold one of the members `names`.
 #[must_use]
 pub fn edge_patch(header: &str, names: &[&str]) -> Value {
     json!({
@@ -69,46 +70,10 @@ pub fn edge_patch(header: &str, names: &[&str]) -> Value {
     })
 }
 
-/// An HTTP filter that removes `header`, unless skycap's filter has cleaned the request. If the header
-/// is a list, it also stays if it cannot hold one of these members.
+/// An HTTP filter that removes `header`, unless it may [stay].
+///
+/// [stay]: stays
 fn removal(header: &str, names: &[&str]) -> Value {
-    let is_closed = json!({"single_predicate": {
-        "input": {
-            "name": "envoy.matching.inputs.filter_state",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.FilterStateInput",
-                "key": format!("wasm.{EDGE_CLOSED}"),
-            },
-        },
-        "value_match": {"exact": "1"},
-    }});
-    let has = |value: Value| {
-        json!({"single_predicate": {
-            "input": {
-                "name": header,
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
-                    "header_name": header,
-                },
-            },
-            "value_match": value,
-        }})
-    };
-    let mut keeps = vec![is_closed];
-    if !names.is_empty() {
-        // A name with a `%` is decoded by some SDKs, and bytes beyond ASCII are trimmed. RE2's `\C` is
-        // any byte, but a class matches only valid UTF-8.
-        let ascii = json!({"safe_regex": {"google_re2": {}, "regex": r"[\x00-\x7f]*"}});
-        let encoded = json!({"safe_regex": {"google_re2": {}, "regex": r"\C*(?:^|,)[^=;,]*%\C*"}});
-        let own = names.iter().map(|name| has(json!({"contains": name})));
-        let not_ascii = json!({"not_matcher": has(ascii)});
-        let candidates: Vec<_> = own.chain([has(encoded), not_ascii]).collect();
-        keeps.push(json!({"not_matcher": {"or_matcher": {"predicate": candidates}}}));
-    }
-    let keeps = match <[Value; 1]>::try_from(keeps) {
-        Ok([only]) => only,
-        Err(several) => json!({"or_matcher": {"predicate": several}}),
-    };
     json!({
         "name": format!("skycap.edge.{header}"),
         "typed_config": {
@@ -121,7 +86,7 @@ fn removal(header: &str, names: &[&str]) -> Value {
                 },
             },
             "xds_matcher": {"matcher_list": {"matchers": [{
-                "predicate": keeps,
+                "predicate": stays(header, names),
                 "on_match": {"action": {
                     "name": "skip",
                     "typed_config": {
@@ -131,4 +96,43 @@ fn removal(header: &str, names: &[&str]) -> Value {
             }]}},
         },
     })
+}
+
+/// The condition under which a header stays: skycap's filter has seen the request, or the header is a
+/// list that cannot hold one of these members.
+fn stays(header: &str, names: &[&str]) -> Value {
+    let is_seen = json!({"single_predicate": {
+        "input": {
+            "name": "envoy.matching.inputs.filter_state",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.FilterStateInput",
+                "key": format!("wasm.{EDGE_CLOSED}"),
+            },
+        },
+        "value_match": {"exact": "1"},
+    }});
+    if names.is_empty() {
+        return is_seen;
+    }
+    let has = |value: Value| {
+        json!({"single_predicate": {
+            "input": {
+                "name": header,
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
+                    "header_name": header,
+                },
+            },
+            "value_match": value,
+        }})
+    };
+    // A name with a `%` is decoded by some SDKs, and bytes beyond ASCII are trimmed. RE2's `\C` is any
+    // byte, but a class matches only valid UTF-8.
+    let regex = |regex: &str| has(json!({"safe_regex": {"google_re2": {}, "regex": regex}}));
+    let encoded = regex(r"\C*(?:^|,)[^=;,]*%\C*");
+    let not_ascii = json!({"not_matcher": regex(r"[\x00-\x7f]*")});
+    let own = names.iter().map(|name| has(json!({"contains": name})));
+    let candidates: Vec<_> = own.chain([encoded, not_ascii]).collect();
+    let has_none = json!({"not_matcher": {"or_matcher": {"predicate": candidates}}});
+    json!({"or_matcher": {"predicate": [is_seen, has_none]}})
 }

@@ -104,7 +104,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{GatewayRoutes, guarded};
+    use super::{GatewayRoutes, ServiceName, guarded};
 
     fn to(host: &str) -> Value {
         json!([{"destination": {"host": host}}])
@@ -135,7 +135,7 @@ mod tests {
             .filter_map(|(name, spec)| Some((name.clone(), GatewayRoutes::of(&name, spec)?)))
             .collect();
         let found = guarded(&routes, "cluster.local");
-        let found: Vec<_> = found.iter().map(|service| service.as_str()).collect();
+        let found: Vec<_> = found.iter().map(ServiceName::as_str).collect();
         assert_eq!(found, ["assets.shop", "cart.shop", "copied.shop", "login.iam", "pricing.shop"]);
     }
 }

@@ -69,8 +69,8 @@ async fn metrics(endless: bool) -> anyhow::Result<SocketAddr> {
                 let _ = stream.read(&mut request).await?;
                 stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await?;
                 let lines = b"skycap_requests_total{outcome=\"routed\"} 1\n".repeat(1_000);
-                stream.write_all(&lines).await?;
-                while endless {
+                let times = if endless { usize::MAX } else { 1 };
+                for _ in 0..times {
                     stream.write_all(&lines).await?;
                 }
                 std::io::Result::Ok(())
