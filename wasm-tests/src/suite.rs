@@ -28,6 +28,8 @@ pub struct Options {
     pub ci: bool,
     /// Whether tests that have a long form run it (`SKYCAP_LONG=1` for the test programs).
     pub long: bool,
+    /// Whether every tier runs. Only then the module is built a second time.
+    pub all: bool,
 }
 
 /// The result of one tier.

@@ -26,8 +26,9 @@ use crate::{
 
 /// Which proxies are the edge, and which keys from outside they accept.
 ///
-/// In JSON it is one text, which takes a tenth of the code of an object: the edge's proxies, the keys with `accept:`, the hosts with `host:` and the guarded Services with `guard:`, as
-/// in `gateways app=nginx accept:demo-* host:{key}.preview.example.com guard:cart.shop`.
+/// In JSON it is one text, whose reader takes less room in the module than that of an object: the edge's
+/// proxies, the keys with `accept:`, the hosts with `host:` and the guarded Services with `guard:`, as in
+/// `gateways app=nginx accept:demo-* host:{key}.preview.example.com guard:cart.shop`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edge {
     /// The proxies that are an edge. Without any, there is no edge, and every proxy accepts every key.

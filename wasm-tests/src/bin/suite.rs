@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     };
     let is_set = |name, value| std::env::var(name).is_ok_and(|set| set == value);
     let long = long || is_set("SKYCAP_LONG", "1");
-    let passed = suite::run(&tiers, Options { ci: is_set("CI", "true"), long });
+    let passed = suite::run(&tiers, Options { ci: is_set("CI", "true"), long, all });
     if only.is_empty() {
         suite::left_out(&tiers).iter().for_each(|line| anstream::println!("{line}"));
     }

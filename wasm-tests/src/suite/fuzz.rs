@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{module::run, workspace};
 
-/// Runs each fuzz target for ten seconds, or for a minute in the long form.
+/// Runs each fuzz target for five seconds, or for a minute in the long form.
 pub(super) fn run_targets(options: Options) -> Result<Tally, Skip> {
     if run(Command::new("cargo").args(["+nightly", "--version"])).is_err() {
         return Err(Skip(
@@ -20,7 +20,7 @@ pub(super) fn run_targets(options: Options) -> Result<Tally, Skip> {
     let folder = workspace::root().join("filter/core/fuzz");
     // cargo-fuzz has no `--locked`: this fails if the lock file is out of date.
     run(Command::new("cargo").current_dir(&folder).args(["+nightly", "fetch", "--locked"]))?;
-    let seconds = if options.long { 60 } else { 10 };
+    let seconds = if options.long { 60 } else { 5 };
     let mut commands = Vec::new();
     for target in ["baggage", "config", "decide"] {
         let corpus = workspace::target().join("fuzz-corpus").join(target);

@@ -15,8 +15,8 @@ use skycap_tests::{
     fixture::{
         Fixture,
         istio_shop::{IstioShop, pricing_becomes},
-        manifests::sandbox,
-        module_path, run_without_skycap,
+        manifests::{sandbox, settings},
+        module_path, run, run_without_skycap,
     },
 };
 use tokio::process::Child;
@@ -57,6 +57,31 @@ fn install_upgrade_and_uninstall_lose_no_request() -> anyhow::Result<()> {
             println!("from before install to after uninstall: {answers:?}");
             answers.are_all_right()?;
         }
+        Ok(())
+    })
+}
+
+/// An upgrade that closes the edge says so, and how to open it.
+#[test]
+fn an_upgrade_says_that_it_closes_the_edge() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        let install =
+            ["install", "--dry-run", "--image", "i", "--module-url", "file:///skycap.wasm"];
+        let sync = ["sync", "--module-url", "file:///skycap.wasm"];
+        let warns = async |fixture: &Fixture| {
+            let output = fixture.run_skycap(&install).await?;
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            anyhow::ensure!(output.status.success(), "{text}");
+            Ok(text.contains("has no effect any more") && text.contains("accept: open"))
+        };
+        anyhow::ensure!(!warns(fixture).await?, "there is nothing to upgrade");
+        fixture.apply(&settings(json!({"edge": "accept: open"}))).await?;
+        fixture.skycap(&sync).await?;
+        anyhow::ensure!(!warns(fixture).await?, "the edge stays open");
+        fixture.apply(&settings(json!({}))).await?;
+        anyhow::ensure!(warns(fixture).await?, "the edge will be closed");
+        fixture.skycap(&sync).await?;
+        anyhow::ensure!(!warns(fixture).await?, "the edge is closed already");
         Ok(())
     })
 }
