@@ -113,7 +113,7 @@ fn apply(effect: &Effect, reason: &mut Reason, drops: &mut Drops) -> u32 {
 /// for whatever reason, Envoy's own filter behind this one removes the carriers that may hold a key.
 #[cold]
 fn pass_gateway(decision: &mut Decision<'_>, request: &EnvoyRequest<'_>) {
-    let edits = if decision.table().is_edge() { decision.edge_edits(request) } else { Vec::new() };
+    let edits = decision.edge_edits(request);
     let applied = edits.iter().all(|CarrierEdit { header, value }| match value {
         Some(value) => host::set_header(Headers::Request, header, value),
         None => host::remove_header(Headers::Request, header),

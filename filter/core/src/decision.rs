@@ -98,9 +98,12 @@ impl<'t> Decision<'t> {
     }
 
     /// At an [edge](Table::is_edge): the edits that remove the keys from outside, and write the
-    /// accepted one. The caller applies them before the [effect](Self::effect).
+    /// accepted one. The caller applies them before the [effect](Self::effect). None inside the mesh.
     #[must_use]
     pub fn edge_edits(&mut self, request: &impl Request) -> Vec<CarrierEdit> {
+        if !self.table.is_edge() {
+            return Vec::new();
+        }
         let carriers = &self.table.config().carriers;
         let key = self.key.as_ref().map(|(key, carrier)| (key, *carrier));
         edge::clean(carriers, key, request, &mut self.drops)

@@ -1,9 +1,9 @@
 //! The edge: the proxies that a request from outside passes first, and which keys they accept.
 //!
-//! Anybody outside can write a key into a request. At an edge such a key is dropped, unless the
-//! settings list it: then it has no effect at this hop, and it is removed from every carrier that
-//! services pass on, so that it has none behind this hop either. What is accepted is written as one
-//! clean member. Members and headers of others stay as they are.
+//! Anybody outside can write a key into a request. An edge drops each key that the settings do not
+//! list: the key has no effect at this hop, and it is removed from every carrier that services pass on,
+//! so that it has none behind this hop either. A listed key is written as one clean member. Members and
+//! headers of others stay as they are.
 //!
 //! Cookies, query parameters and hosts are what browsers send, and Envoy's own tracer writes a
 //! `tracestate` back that the filter has cleaned. So these are read only at an edge. Inside the mesh the
@@ -31,7 +31,7 @@ use crate::{
 /// `gateways app=nginx accept:demo-* host:{key}.preview.example.com guard:cart.shop`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edge {
-    /// The proxies that are an edge. Without any, there is no edge, and every proxy accepts every key.
+    /// The proxies that are an edge. If the list is empty, every proxy accepts every key.
     pub workloads: Vec<Workload>,
     /// The keys that are accepted; by default none.
     pub accept: Vec<KeyPattern>,
@@ -43,7 +43,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Whether there is no edge.
+    /// Whether no proxy is an edge.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.workloads.is_empty()
@@ -68,7 +68,8 @@ impl Edge {
 
     /// Whether a request to `service` keeps the gateway's own route.
     #[inline(never)]
-    pub(crate) fn guards(&self, service: &ServiceName) -> bool {
+    #[must_use]
+    pub fn guards(&self, service: &ServiceName) -> bool {
         match &self.guard {
             Guard::Services(services) => services.contains(service),
             Guard::All => true,

@@ -11,10 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Service;
 use serde_json::Value;
-use skycap_core::{
-    config::{Dispatch, PluginConfig, ServiceName},
-    edge::Guard,
-};
+use skycap_core::config::{Dispatch, ServiceName};
 
 use super::scope::Scope;
 use crate::{
@@ -89,9 +86,11 @@ fn on_istio(compilation: &Compilation, surroundings: &Surroundings, scope: &Scop
     for name in replaced(compilation, scope) {
         let Some(service) = services.get(&name) else { continue };
         problems.extend(ports::unroutable(&name, service, config.dispatch));
-        if config.dispatch == Dispatch::ClusterHeader {
-            let is_guarded = is_guarded(&config, &name);
-            problems.extend(istio::skipped(&name, virtual_services, domain, is_guarded));
+        if config.dispatch == Dispatch::ClusterHeader
+            && let Ok(service) = ServiceName::new(&name.1, &name.0)
+        {
+            let is_guarded = config.edge.guards(&service);
+            problems.extend(istio::skipped(&service, virtual_services, domain, is_guarded));
         }
     }
     for name in targets(compilation, scope) {
@@ -101,15 +100,6 @@ fn on_istio(compilation: &Compilation, surroundings: &Surroundings, scope: &Scop
         );
     }
     problems
-}
-
-/// Whether a request from outside keeps the gateway's own route to this Service.
-fn is_guarded(config: &PluginConfig, (namespace, name): &Name) -> bool {
-    let is_service = |other: &ServiceName| other.namespace() == namespace && other.name() == name;
-    match &config.edge.guard {
-        Guard::Services(services) => services.iter().any(is_service),
-        Guard::All => true,
-    }
 }
 
 /// The baseline Services that active fragments replace.

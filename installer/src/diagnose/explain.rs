@@ -72,7 +72,7 @@ pub fn explain(
         Some(value.as_bytes().to_vec())
     });
     let mut decision = decide(&table, request);
-    let edits = if table.is_edge() { decision.edge_edits(request) } else { Vec::new() };
+    let edits = decision.edge_edits(request);
     let effect = decision.effect();
     Ok(Explanation {
         routed: decision.reason == Reason::Routed,

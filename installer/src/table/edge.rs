@@ -42,7 +42,7 @@ pub(crate) fn parse_bypass(text: &str) -> Result<bool, InvalidValue> {
     }
 }
 
-/// Which Services keep the gateways' own routes, at most [`GUARD_BYTES`] of them.
+/// Which Services keep the gateways' own routes: these, or all if the list exceeds [`GUARD_BYTES`].
 pub(crate) fn guard(services: BTreeSet<ServiceName>) -> Guard {
     let bytes: usize = services.iter().map(|service| service.as_str().len()).sum();
     if bytes > GUARD_BYTES { Guard::All } else { Guard::Services(services.into_iter().collect()) }
@@ -66,16 +66,12 @@ pub(crate) enum InvalidEdge {
     NothingListed,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 struct Fields {
-    #[serde(default)]
     workloads: Option<Workloads>,
-    #[serde(default)]
     accept: Accept,
-    #[serde(default)]
     listed: Vec<KeyPattern>,
-    #[serde(default)]
     hosts: Vec<HostPattern>,
 }
 

@@ -28,7 +28,7 @@ impl Scenario {
 
 fn observe(table: &Table, view: &View) -> Observed {
     let mut decision = decide(table, view);
-    let edits = if table.is_edge() { decision.edge_edits(view) } else { Vec::new() };
+    let edits = decision.edge_edits(view);
     let effect = decision.effect();
     let mut headers = view.headers.clone();
     if let Some(baggage) = effect.baggage {

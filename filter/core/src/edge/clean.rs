@@ -53,7 +53,7 @@ fn edit(header: &str, old: Option<&[u8]>, value: Option<Vec<u8>>) -> Option<Carr
 }
 
 /// Removes the members of these names from a list, and writes `key` to its start, as a member of the
-/// first name. Returns `None` if there is no list, or no member is left.
+/// first name. Returns `None` if the request has no list, or if no member remains.
 fn clean_list(
     list: Option<&[u8]>,
     names: &[&str],

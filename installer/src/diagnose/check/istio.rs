@@ -3,9 +3,16 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use skycap_core::config::ServiceName;
 
 use super::warning;
-use crate::{problem::Problem, table::cluster::Name};
+use crate::{
+    problem::Problem,
+    table::{
+        cluster::Name,
+        policies::{POLICY_FIELDS, service_of},
+    },
+};
 
 /// VirtualServices with routes to a baseline Service whose fields the dispatch route skips, since it
 /// comes before all of their routes.
@@ -13,7 +20,7 @@ use crate::{problem::Problem, table::cluster::Name};
 /// What counts is where a route leads, not only the host that it is for: at a gateway, the hosts are
 /// those of clients.
 pub(super) fn skipped(
-    service: &Name,
+    service: &ServiceName,
     virtual_services: &[Value],
     domain: &str,
     is_guarded: bool,
@@ -25,7 +32,6 @@ pub(super) fn skipped(
         if fields.is_empty() {
             return None;
         }
-        let (namespace, name) = service;
         let gateways = list(&virtual_service["spec"]["gateways"]).into_iter().flatten();
         let gateways: Vec<_> =
             gateways.filter_map(Value::as_str).filter(|gateway| *gateway != "mesh").collect();
@@ -36,13 +42,13 @@ pub(super) fn skipped(
         let fields = fields.into_iter().collect::<Vec<_>>().join("`, `");
         let text = if is_guarded && !gateways.is_empty() {
             format!(
-                "requests to {name}.{namespace} from outside go to the baseline{at}, because the dispatch \
+                "requests to {service} from outside go to the baseline{at}, because the dispatch \
                  route would skip this `{fields}`; the services behind it use the sandbox; to route them \
                  here too, set `edgeBypass: \"on\"` in the settings"
             )
         } else {
             format!(
-                "requests to {name}.{namespace} with a sandbox key skip this `{fields}`{at}: the dispatch \
+                "requests to {service} with a sandbox key skip this `{fields}`{at}: the dispatch \
                  route comes before the VirtualService's routes; if that matters, use dispatch `header` \
                  with a route of your own"
             )
@@ -79,30 +85,25 @@ pub(super) fn hidden(target: &Name, sidecar: &Value, root: &str, domain: &str) -
 
 fn skipped_fields(route: &Value) -> Vec<&str> {
     let fields = route.as_object().into_iter().flat_map(serde_json::Map::keys);
-    let fields = fields.map(String::as_str).filter(|field| SKIPPED.contains(field));
+    let fields = fields
+        .map(String::as_str)
+        .filter(|field| POLICY_FIELDS.contains(field) || SHAPING_FIELDS.contains(field));
     let destinations = list(&route["route"]).into_iter().flatten();
     let has_headers = destinations.filter(|to| to.get("headers").is_some()).map(|_| "headers");
     fields.chain(has_headers).collect()
 }
 
 /// Whether a route of a VirtualService leads to this Service, or is for its host and answers by itself.
-fn leads_to(virtual_service: &Value, route: &Value, service: &Name, domain: &str) -> bool {
+fn leads_to(virtual_service: &Value, route: &Value, service: &ServiceName, domain: &str) -> bool {
     let (own, _) = name_of(virtual_service);
-    let is_service =
-        |host: &Value| host.as_str().is_some_and(|h| is_host_of(h, &own, service, domain));
+    let is_service = |host: &Value| {
+        let found = host.as_str().and_then(|host| service_of(host, &own, domain));
+        found.as_ref() == Some(service)
+    };
     match list(&route["route"]) {
         Some(destinations) => destinations.iter().any(|to| is_service(&to["destination"]["host"])),
         None => list(&virtual_service["spec"]["hosts"]).into_iter().flatten().any(is_service),
     }
-}
-
-/// Whether a host is that of a Service, in any of the forms that Istio takes. `own` is the namespace in
-/// which a short name is.
-fn is_host_of(host: &str, own: &str, (namespace, service): &Name, domain: &str) -> bool {
-    (host == service && own == namespace)
-        || host == format!("{service}.{namespace}")
-        || host == format!("{service}.{namespace}.svc")
-        || host == format!("{service}.{namespace}.svc.{domain}")
 }
 
 fn name_of(object: &Value) -> Name {
@@ -116,17 +117,5 @@ fn list(value: &Value) -> Option<&Vec<Value>> {
 
 const VIRTUAL_SERVICE: (&str, &str) = ("networking.istio.io/v1", "VirtualService");
 const SIDECAR: (&str, &str) = ("networking.istio.io/v1", "Sidecar");
-/// Fields of a VirtualService's route that shape a request beyond its cluster.
-const SKIPPED: [&str; 11] = [
-    "corsPolicy",
-    "delegate",
-    "directResponse",
-    "fault",
-    "headers",
-    "mirror",
-    "mirrors",
-    "redirect",
-    "retries",
-    "rewrite",
-    "timeout",
-];
+/// Further fields of a VirtualService's route, beside [`POLICY_FIELDS`], that the dispatch route skips.
+const SHAPING_FIELDS: [&str; 3] = ["delegate", "retries", "timeout"];

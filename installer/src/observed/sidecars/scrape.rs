@@ -51,8 +51,8 @@ impl From<kube::Error> for ScrapeError {
 
 /// Whether a Pod has a proxy of Istio, as a sidecar or as a gateway: the container, and the mark of
 /// Istio's injector (istio: `annotation.SidecarStatus`) or of its Gateway controller
-/// (`label.GatewayManaged`). That excludes Pods outside the mesh. It is no proof: whoever creates a Pod
-/// can write the marks.
+/// (`label.GatewayManaged`). This excludes Pods outside the mesh. It is not a proof: anyone who can create
+/// a Pod can add the marks.
 pub(super) fn has_proxy(pod: &Pod) -> bool {
     if !pod.annotations().contains_key(INJECTED) && !pod.labels().contains_key(MANAGED_GATEWAY) {
         return false;
@@ -111,5 +111,5 @@ const MANAGED_GATEWAY: &str = "gateway.istio.io/managed";
 const METRICS_PATH: &str = "/stats/prometheus";
 /// How long one proxy may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The most bytes that are read from one proxy. A sidecar in a mesh of 5,000 Services has about 10 MB.
+/// The most bytes that are read from one proxy, so that an endless answer ends.
 const METRICS_BYTES: u64 = 32 << 20;

@@ -75,19 +75,21 @@ fn destinations(route: &Value) -> impl Iterator<Item = String> {
 
 fn has_policy(route: &Value) -> bool {
     let to = route["route"].as_array().into_iter().flatten();
-    POLICIES.iter().any(|field| !route[*field].is_null())
+    POLICY_FIELDS.iter().any(|field| !route[*field].is_null())
         || to.into_iter().any(|to| !to["headers"].is_null())
 }
 
 /// The Service of a host, in any of the forms that Istio takes; `namespace` is that of a short name.
-fn service_of(host: &str, namespace: &str, domain: &str) -> Option<ServiceName> {
+pub(crate) fn service_of(host: &str, namespace: &str, domain: &str) -> Option<ServiceName> {
     let bare = host.strip_suffix(&format!(".svc.{domain}")).or_else(|| host.strip_suffix(".svc"));
+    // `cart.svc` is the Service `cart` in the namespace `svc`.
+    let bare = bare.filter(|bare| bare.contains('.'));
     let (name, namespace) = bare.unwrap_or(host).split_once('.').unwrap_or((host, namespace));
     ServiceName::new(name, namespace).ok()
 }
 
 /// The fields of a route that change or answer a request. `timeout` and `retries` only shape it.
-const POLICIES: [&str; 8] = [
+pub(crate) const POLICY_FIELDS: [&str; 8] = [
     "corsPolicy",
     "directResponse",
     "fault",
