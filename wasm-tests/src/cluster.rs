@@ -44,7 +44,7 @@ pub use self::{
     audit::Denial,
     controller::{Controller, build_program, program},
     istiod::local_address,
-    obtain::{Parts, agent, faketime, istiod, obtain, prometheus, registry},
+    obtain::{Parts, agent, faketime, istiod, kube_score, obtain, prometheus, registry},
     prometheus::Prometheus,
     registry::{Registry, USER},
     signing::SigningKey,

@@ -28,7 +28,8 @@ pub struct Options {
     pub ci: bool,
     /// Whether tests that have a long form run it (`SKYCAP_LONG=1` for the test programs).
     pub long: bool,
-    /// Whether every tier runs. Only then the module is built a second time.
+    /// Whether every tier runs, and with them the checks that take minutes: the second build of the
+    /// module, and kube-score.
     pub all: bool,
 }
 

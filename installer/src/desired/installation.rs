@@ -51,11 +51,7 @@ impl Installation {
                 "The settings for all sandboxes. Every key is optional.",
                 vec![settings(&self.meshes)],
             ),
-            (
-                "controller.yaml",
-                "The controller: two replicas, of which only the leader writes.",
-                self.controller(),
-            ),
+            ("controller.yaml", deployment::ABOUT, self.controller()),
         ];
         if self.access_log {
             let comment = "Logs every request that has baggage: the whole baggage and where the request went.";

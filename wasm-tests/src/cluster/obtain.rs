@@ -79,6 +79,14 @@ pub fn agent() -> anyhow::Result<PathBuf> {
     build("istio", "pilot-agent", "istio.io/istio/pilot/cmd/pilot-agent")
 }
 
+/// Builds kube-score, the linter of manifests, if it is not in the cache yet: about a minute.
+///
+/// # Errors
+/// If Go is not installed, or the build fails.
+pub fn kube_score() -> anyhow::Result<PathBuf> {
+    build("kube-score", "kube-score", "github.com/zegl/kube-score/cmd/kube-score")
+}
+
 /// The template of the bootstrap that the agent passes to its Envoy.
 ///
 /// # Errors

@@ -4,14 +4,16 @@ mod layout;
 mod msrv;
 mod tracked;
 
-use std::process::Command;
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::Context as _;
 
 pub(super) use self::tracked::tracked_files;
-use super::{cargo::cargo, runner::Tally, tool};
-use crate::{module::Toolchain, workspace};
+use super::{Options, cargo::cargo, runner::Tally, tool};
+use crate::{cluster, module::Toolchain, workspace};
 
 /// Runs all checks, also after one has failed.
-pub(super) fn run() -> Tally {
+pub(super) fn run(options: Options) -> Tally {
     let mut format = Command::new("cargo");
     format.current_dir(workspace::root()).args(["fmt", "--all", "--check"]);
     let mut clippy = cargo("clippy");
@@ -19,7 +21,10 @@ pub(super) fn run() -> Tally {
     let mut doc = cargo("doc");
     doc.args(["--quiet", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings");
+    // Compiled for a minute or two, so it is not among what runs by default.
+    let manifests = if options.all || options.ci { manifests() } else { Tally::default() };
     Tally::of_check(&mut format)
+        + manifests
         + Tally::of_check(&mut clippy)
         + clippy_of_the_filter()
         + Tally::of_check(&mut doc)
@@ -53,4 +58,29 @@ fn dependencies() -> Tally {
         ),
         Err(error) => Tally::of_result("cargo deny", Err(error)),
     }
+}
+
+/// `kube-score` over the manifests of an installation, but for two checks: controller.yaml says why it
+/// does not pass them.
+fn manifests() -> Tally {
+    match cluster::kube_score().and_then(|program| Ok((program, manifest_files()?))) {
+        Ok((kube_score, files)) => Tally::of_check(
+            Command::new(kube_score)
+                .current_dir(workspace::root())
+                .args(["score", "--output-format", "ci", "--kubernetes-version", "v1.30"])
+                .args(["--ignore-container-cpu-limit"])
+                .args(["--ignore-test", "container-image-pull-policy"])
+                .args(files),
+        ),
+        Err(error) => Tally::of_result("kube-score", Err(error)),
+    }
+}
+
+/// The files of `deploy/` that a cluster applies.
+fn manifest_files() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = workspace::root().join("deploy");
+    let entries = fs::read_dir(&folder).context("cannot read `deploy`")?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    let is_manifest = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "yaml");
+    Ok(paths.into_iter().filter(is_manifest).collect())
 }

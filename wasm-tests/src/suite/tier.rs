@@ -66,7 +66,7 @@ impl Tier {
             module::Toolchain::install()?;
         }
         match self {
-            Self::Lint => Ok(lint::run()),
+            Self::Lint => Ok(lint::run(options)),
             Self::Unit => Ok(unit_tests(options)?),
             Self::Wasm => wasm::run(),
             Self::Instructions => {

@@ -1,11 +1,12 @@
-//! Attacks by a client on sidecars that a real istiod configures: a forged dispatch header, with and
-//! without the module.
+//! Attacks by a client on sidecars that a real istiod configures: a forged dispatch header, with the
+//! module, without it, and with one that fails.
 
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use skycap::{desired::istio::PluginKind, observed::api};
 use skycap_tests::{
     envoy,
+    faulty::{self, Fault},
     fixture::{
         Fixture,
         echo_shop::{ask, cart_becomes, open, with_echo_shop},
@@ -26,6 +27,32 @@ fn no_cluster_is_reached_by_a_forged_header_without_the_module() -> anyhow::Resu
         cart_becomes(fixture, "no module", &["cart-pr-1"], "cart").await?;
         anyhow::ensure!(fixture.dispatch_route().await?.is_some(), "the dispatch route is gone");
         forged_headers_reach_the_baseline(&[]).await
+    })
+}
+
+/// A module that traps in each worker, and one that rejects its table.
+#[test]
+fn no_cluster_is_reached_by_a_forged_header_with_a_module_that_fails() -> anyhow::Result<()> {
+    with_echo_shop(PluginKind::WasmPlugin, async |fixture, controller| {
+        // The controller would put its own module back.
+        controller.kill().await?;
+        let plugin = &fixture.mesh.references()[0];
+        let api = api::api(&fixture.cluster.client, plugin);
+        let mut before = "cart-pr-1";
+        for fault in [Fault::Traps, Fault::RefusesTable] {
+            let file = fixture.cluster.folder().join(format!("{fault:?}.wasm"));
+            std::fs::write(&file, faulty::module(fault, "istio-system.skycap")?)?;
+            let url = json!({"spec": {"url": format!("file://{}", file.display())}});
+            api.patch(&plugin.name, &PatchParams::default(), &Patch::Merge(&url)).await?;
+            cart_becomes(fixture, &format!("{fault:?}"), &[before], "cart").await?;
+            before = "cart";
+            // Far more than each worker answers before its VM traps.
+            for _ in 0..200 {
+                ask("cart.shop", &[]).await?;
+            }
+            forged_headers_reach_the_baseline(&[("baggage", "sandbox=pr-1")]).await?;
+        }
+        Ok(())
     })
 }
 

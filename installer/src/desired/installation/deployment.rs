@@ -66,7 +66,6 @@ impl Installation {
             "readinessProbe": probe("/readyz"),
             "resources": {
                 "requests": {"cpu": "20m", "memory": "48Mi", "ephemeral-storage": "16Mi"},
-                // No limit of CPU: the kernel would stop a round that a change waits for.
                 "limits": {"memory": "256Mi", "ephemeral-storage": "64Mi"},
             },
             "securityContext": {
@@ -97,3 +96,9 @@ impl Installation {
 fn selector() -> Value {
     json!({"app.kubernetes.io/name": CONTROLLER})
 }
+
+/// The comment above the controller's manifests.
+pub(super) const ABOUT: &str = "The controller: two replicas, of which only the leader writes.
+# It has no CPU limit, because the kernel would stop a round that a change waits for. Its image is not
+# pulled again at each start, because a replica must start while the registry is down; pin the image by
+# its digest.";
