@@ -12,6 +12,7 @@
 //! API server is unreachable, the table in the mesh stays as it is, and routing continues.
 
 pub mod cache;
+mod health;
 pub mod lease;
 mod publisher;
 mod reconciler;
@@ -29,11 +30,11 @@ use tokio::{
 };
 
 use self::{
+    health::Health,
     lease::{Candidate, Term},
     publisher::Publisher,
     reconciler::Reconciler,
     schedule::Schedule,
-    serve::Health,
     telemetry::Metrics,
     watches::Watches,
 };
@@ -61,9 +62,9 @@ pub struct Options {
 /// If the controller cannot start. Later failures are retried.
 pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let Options { meshes, mesh, identity, listen } = options;
-    let metrics = Arc::new(Metrics::default());
-    let telemetry = telemetry::start(&metrics, &identity)?;
     let health = Arc::new(Health::default());
+    let metrics = Arc::new(Metrics::new(health.clone()));
+    let telemetry = telemetry::start(&metrics, &identity)?;
     let server = serve::start(listen, health.clone(), metrics.clone()).await?;
     let (stop, stopped) = watch::channel(false);
     let (terms, term) = watch::channel(Term::default());
@@ -71,7 +72,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let election = tokio::spawn(candidate.run(terms, stopped));
     let named = named_objects(&meshes, &mesh);
     let (sender, changes) = mpsc::channel(CHANGES);
-    let watches = Watches::start(client.clone(), &named, sender);
+    let watches = Watches::start(client.clone(), health.clone(), &named, sender);
     tracing::info!(identity, %listen, "controller started");
     let (publications, published) = watch::channel(None);
     let publisher = Publisher::new(client.clone(), term.clone(), metrics.clone());

@@ -119,7 +119,7 @@ fn a_bad_canary_is_backed_out_with_its_defect() {
 
 /// Bad canaries, each with the defect that is found.
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn bad_canaries() -> [(&'static str, Metrics, IsExpected); 10] {
+fn bad_canaries() -> [(&'static str, Metrics, IsExpected); 11] {
     [
         (
             "it never runs",
@@ -173,6 +173,11 @@ fn bad_canaries() -> [(&'static str, Metrics, IsExpected); 10] {
             |defect| matches!(defect, Defect::Outcome { .. }),
         ),
         ("it has no requests", without_requests, |defect| *defect == Defect::NoTraffic),
+        (
+            "its sidecar does not count responses",
+            |second| ProxyMetrics { requests: PAST, ..healthy(second) },
+            |defect| matches!(defect, Defect::NoResponses { .. }),
+        ),
     ]
 }
 

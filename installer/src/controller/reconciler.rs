@@ -12,10 +12,10 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 use super::{
     cache::{Cache, Change},
+    health::Health,
     lease::{Term, term_ends},
     publisher::Publication,
     schedule::Schedule,
-    serve::Health,
     telemetry::Metrics,
     watches::Watches,
 };
@@ -111,7 +111,7 @@ impl Reconciler {
         if !self.schedule.is_due(Instant::now(), Timestamp::now()) {
             return;
         }
-        self.health.set_ready();
+        self.health.set_listed();
         let leads = self.term.borrow().is_running();
         let now = Timestamp::now();
         let start = std::time::Instant::now();

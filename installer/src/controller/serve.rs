@@ -1,14 +1,6 @@
 //! The HTTP server of the controller: `/healthz`, `/readyz` and `/metrics`.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http_body_util::Full;
@@ -21,24 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::telemetry::Metrics;
-
-/// Whether the controller is ready.
-#[derive(Debug, Default)]
-pub(super) struct Health {
-    ready: AtomicBool,
-}
-
-impl Health {
-    /// Marks the controller as ready: all watches have listed their objects.
-    pub(super) fn set_ready(&self) {
-        self.ready.store(true, Ordering::Relaxed);
-    }
-
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
-    }
-}
+use super::{health::Health, telemetry::Metrics};
 
 /// Serves on `listen` until the task is aborted.
 ///
@@ -93,11 +68,10 @@ async fn serve(
 fn answer(path: &str, health: &Health, metrics: &Metrics) -> Response<Full<Bytes>> {
     let (status, text) = match path {
         "/healthz" => (StatusCode::OK, "ok\n".into()),
-        "/readyz" if health.is_ready() => (StatusCode::OK, "ok\n".into()),
-        "/readyz" => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: the watches have not listed all objects yet\n".into(),
-        ),
+        "/readyz" => match health.check() {
+            Ok(()) => (StatusCode::OK, "ok\n".into()),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+        },
         "/metrics" => (StatusCode::OK, metrics.text()),
         _ => (StatusCode::NOT_FOUND, "not found: expected /healthz, /readyz or /metrics\n".into()),
     };

@@ -9,6 +9,7 @@
 //! | `skycap_controller_keys` | gauge | routing keys in the table |
 //! | `skycap_controller_bytes` | gauge | size of the plugin with the table, in bytes |
 //! | `skycap_controller_refused` | gauge | fragments and settings that are rejected |
+//! | `skycap_controller_behind` | gauge | seconds for which a watch has failed; 0 if none fails |
 //! | `skycap_controller_round_seconds` | gauge | duration of the last round, in seconds |
 //!
 //! `/metrics` serves them in the OpenMetrics format. If `OTEL_EXPORTER_OTLP_ENDPOINT` is set, they
@@ -34,6 +35,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use super::health::Health;
 use crate::{problem::Severity, table::compile::Compilation};
 
 /// The controller's metrics.
@@ -46,10 +48,17 @@ pub(super) struct Metrics {
     pub(super) keys: Gauge,
     pub(super) bytes: Gauge,
     pub(super) refused: Gauge,
+    behind: Gauge,
+    health: Arc<Health>,
     pub(super) seconds: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
+    /// Metrics that are all 0.
+    pub(super) fn new(health: Arc<Health>) -> Self {
+        Self { health, ..Self::default() }
+    }
+
     /// Records a round that succeeded.
     pub(super) fn observe(&self, compilation: &Compilation, took: Duration, writes: usize) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -86,12 +95,14 @@ impl Metrics {
         ]
     }
 
-    const fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 4] {
+    fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 5] {
+        self.behind.set(i64::try_from(self.health.behind().as_secs()).unwrap_or(i64::MAX));
         [
             ("leader", "1 on the leader, the replica that writes", &self.leader),
             ("keys", "Routing keys in the table", &self.keys),
             ("bytes", "Size of the plugin with the table, in bytes", &self.bytes),
             ("refused", "Fragments and settings that are rejected", &self.refused),
+            ("behind", "Seconds for which a watch has failed", &self.behind),
         ]
     }
 }

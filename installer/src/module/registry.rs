@@ -4,7 +4,7 @@ mod address;
 mod credentials;
 mod error;
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use oci_client::{
@@ -136,11 +136,15 @@ impl Registry {
     }
 }
 
-/// HTTPS; HTTP for a registry on this machine, as in Docker.
+/// HTTP for the registries that Istio's agent speaks HTTP to: `localhost`, names that end in
+/// `.localhost`, and private and loopback addresses (go-containerregistry: `Registry.Scheme`); else HTTPS.
+/// So what can be pushed can be fetched.
 fn protocol(registry: &str) -> ClientProtocol {
     let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-    let is_local =
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_local = host == "localhost"
+        || host.ends_with(".localhost")
+        || host == "[::1]"
+        || host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback() || ip.is_private());
     if is_local {
         ClientProtocol::HttpsExcept(vec![registry.to_owned()])
     } else {

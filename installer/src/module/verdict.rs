@@ -8,6 +8,7 @@
 //! | requests are answered and not decided | the same, if the VM still runs |
 //! | the 5xx rate rises | compared with the sidecar before the trial, and with other sidecars now |
 //! | another share of the requests has an outcome such as `routed` | compared with the sidecar before the trial, and with the change in other sidecars: a module that routes nothing answers quickly and without errors |
+//! | no metrics of responses | what is unknown is not good |
 //! | the latency rises | compared with the sidecar before the trial, and with the change in other sidecars |
 
 mod defect;
@@ -132,8 +133,10 @@ impl Trial {
         }
         match is_over {
             false => Verdict::Wait(evidence, left),
-            true if evidence.traffic.decided > 0.0 => Verdict::Promote(evidence),
-            true => Verdict::BackOut(Defect::NoTraffic, evidence),
+            true => match evidence.traffic.unknown() {
+                Some(defect) => Verdict::BackOut(defect, evidence),
+                None => Verdict::Promote(evidence),
+            },
         }
     }
 

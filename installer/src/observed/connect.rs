@@ -1,6 +1,6 @@
 //! Which cluster a command speaks to.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use kube::{
     Client, Config,
@@ -23,9 +23,14 @@ pub async fn connect(context: Option<&str>) -> Result<Client, ConnectError> {
             _ => return Err(error.into()),
         },
     };
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.apply_debug_overrides();
     Client::try_from(config).map_err(ConnectError::Client)
 }
+
+/// How long it may take to connect to the API server: a user waits for it, and the controller's watches
+/// find out by it that the API server is gone. kube's own is 30 seconds.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why no client can be made.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 
-use self::scrape::{has_proxy, scrape};
+use self::scrape::{has_address, has_proxy, scrape};
 pub use self::{metrics::ProxyMetrics, scrape::ScrapeError};
 
 /// The metrics of a mesh's proxies, or of a sample of them.
@@ -48,7 +48,9 @@ impl Sidecars {
             .fields("status.phase!=Succeeded,status.phase!=Failed");
         let pods = Api::<Pod>::all(client.clone()).list(&params).await;
         let pods = pods.context("cannot list Pods to find sidecars")?;
-        let proxies: Vec<_> = pods.into_iter().filter(has_proxy).collect();
+        // A Pod that waits for a node or an image serves no requests.
+        let is_proxy = |pod: &Pod| has_proxy(pod) && has_address(pod);
+        let proxies: Vec<_> = pods.into_iter().filter(is_proxy).collect();
         let total = proxies.len();
         let stride = total.div_ceil(limit.max(1)).max(1);
         let sample = proxies.into_iter().step_by(stride).map(|pod| scrape(client, pod, plugin));

@@ -12,9 +12,11 @@ use std::{
 use kube::{Resource as _, core::DynamicObject};
 use skycap_core::config::ServiceName;
 
-pub(crate) use self::foreign_route::ForeignRoute;
 use self::gateway_routes::GatewayRoutes;
-pub(crate) use self::gateway_routes::{POLICY_FIELDS, service_of};
+pub(crate) use self::{
+    foreign_route::ForeignRoute,
+    gateway_routes::{POLICY_FIELDS, service_of},
+};
 use super::{
     cluster::{Name, name_of},
     meshes::{MeshKind, Meshes},

@@ -100,8 +100,7 @@ impl Cluster {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": pod.namespace}});
         self.apply(&account).await?;
         let mut manifest = pod.manifest();
-        manifest["metadata"]["annotations"] =
-            json!({"prometheus.io/port": port.to_string(), "sidecar.istio.io/status": "{}"});
+        manifest["metadata"]["annotations"] = json!({"status.sidecar.istio.io/port": port.to_string(), "sidecar.istio.io/status": "{}"});
         self.apply(&manifest).await?;
         let address = local_address()?;
         let status =

@@ -1,13 +1,18 @@
 //! Parts of the control plane fail. After each outage, the table is what the cluster's ConfigMaps say,
 //! and meanwhile the last table stays.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skycap::{desired::istio::PluginKind, names::CONTROLLER};
 use skycap_tests::{
+    client,
     cluster::Controller,
-    fixture::{Fixture, manifests::sandbox, run},
+    fixture::{
+        Fixture,
+        manifests::{sandbox, settings},
+        run,
+    },
 };
 
 /// Runs a test in a cluster where a controller has written `pr-1` to the table.
@@ -84,6 +89,33 @@ fn etcd_stops_for_twenty_seconds() -> anyhow::Result<()> {
         fixture.has_key("pr-2", true, "after etcd is back").await?;
         fixture.is_settled("after etcd is back").await?;
         fixture.until("the controller leads again", async |_| controller.leads().await).await?;
+        Ok(())
+    })
+}
+
+/// Once, the watches doubled their delay up to half a minute: a change took effect 58 s after the API
+/// server was back, the kill switch too, and the controller called itself ready meanwhile.
+#[test]
+fn the_api_server_is_away_for_twenty_seconds() -> anyhow::Result<()> {
+    with_pr_1(async |fixture, controller| {
+        fixture.cluster.kill_apiserver().await?;
+        let is_behind = async |_: &Fixture| {
+            Ok(controller.metric("skycap_controller_behind").await? > 0.0
+                && client::get(controller.address(), "/readyz").await?.contains("unreachable"))
+        };
+        fixture.until("the controller says that it is behind", is_behind).await?;
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        fixture.cluster.start_apiserver().await?;
+        let begun = Instant::now();
+        fixture.apply(&settings(json!({"enabled": "false"}))).await?;
+        let is_off = async |f: &Fixture| Ok(!f.table().await?.enabled);
+        fixture.until("the kill switch", is_off).await?;
+        let took = begun.elapsed();
+        println!("the kill switch, after 20 s without the API server: {} ms", took.as_millis());
+        anyhow::ensure!(took < Duration::from_secs(5), "the kill switch took {took:?}");
+        let is_ready =
+            async |_: &Fixture| Ok(client::get(controller.address(), "/readyz").await? == "ok\n");
+        fixture.until("the controller is ready again", is_ready).await?;
         Ok(())
     })
 }

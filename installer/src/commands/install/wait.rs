@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Api, Client};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
 
 use crate::{
     commands::{progress::Progress, report::read_published},
@@ -27,12 +27,14 @@ pub(super) async fn wait_for_controller(client: &Client, deadline: Instant) -> a
             return Ok(());
         }
         progress.say(&format!("{available} of 2 replicas are available"));
-        anyhow::ensure!(
-            Instant::now() < deadline,
-            "timed out waiting for the controller: everything is applied, but no replica is \
-             available; `kubectl -n {NAMESPACE} describe deployment {CONTROLLER}` shows why, then run \
-             this command again"
-        );
+        if Instant::now() >= deadline {
+            let why = waiting_reason(client).await.unwrap_or_default();
+            anyhow::bail!(
+                "timed out waiting for the controller: everything is applied, but no replica is \
+                 available{why}; `kubectl -n {NAMESPACE} describe pods` shows more, then run this \
+                 command again"
+            );
+        }
         tokio::time::sleep(POLL).await;
     }
 }
@@ -68,6 +70,20 @@ pub(super) async fn wait_for_sidecars(
         );
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Why a container of the controller waits, such as `ErrImagePull`, with what the kubelet says about it.
+async fn waiting_reason(client: &Client) -> Option<String> {
+    let pods = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
+    let params = ListParams::default().labels(&format!("app.kubernetes.io/name={CONTROLLER}"));
+    let pods = pods.list(&params).await.ok()?;
+    pods.into_iter().find_map(|pod| {
+        let name = pod.name_any();
+        let containers = pod.status?.container_statuses?;
+        let waiting = containers.into_iter().find_map(|container| container.state?.waiting)?;
+        let message = waiting.message.map(|message| format!(": {message}")).unwrap_or_default();
+        Some(format!(" (Pod {name}: {}{message})", waiting.reason?))
+    })
 }
 
 const POLL: Duration = Duration::from_millis(500);

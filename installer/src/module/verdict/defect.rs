@@ -90,6 +90,16 @@ pub enum Defect {
          traffic, or a longer --window"
     )]
     NoTraffic,
+    /// The module decided requests, but the sidecars have no metrics of their responses.
+    #[error(
+        "the sidecars report no responses of {decided} requests, so errors would not be seen; enable \
+         Istio's metrics, or `proxyStatsMatcher` with `inclusionPrefixes: [http.outbound]`, or decide \
+         by `skycap rollout promote`"
+    )]
+    NoResponses {
+        /// The number of requests that the module decided.
+        decided: f64,
+    },
 }
 
 /// Why the module does not run in a sidecar.

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::ENOUGH;
+use super::{Defect, ENOUGH};
 use crate::observed::sidecars::ProxyMetrics;
 
 /// What was seen of a canary.
@@ -70,6 +70,15 @@ impl Traffic {
             self.past_latency_ms.0 += before.latency_ms_sum;
             self.past_latency_ms.1 += before.latency_ms_count;
         }
+    }
+
+    /// What is not known of the requests: what is unknown is not good.
+    pub(super) fn unknown(&self) -> Option<Defect> {
+        let Self { decided, requests, .. } = *self;
+        if decided == 0.0 {
+            return Some(Defect::NoTraffic);
+        }
+        (requests == 0.0).then_some(Defect::NoResponses { decided })
     }
 
     /// The fraction of requests with a 5xx response, during the trial.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, ResourceExt as _};
+use serde_json::Value;
 
 use super::ProxyMetrics;
 use crate::observed::causes::causes;
@@ -31,6 +32,9 @@ pub enum ScrapeError {
     /// The Pod has no valid metrics path.
     #[error("invalid port `{0}`: expected a port number in annotation `{PORT_ANNOTATION}`")]
     InvalidPath(String),
+    /// The proxy's container does not run, so it serves no requests.
+    #[error("the istio-proxy container does not run")]
+    NotRunning,
 }
 
 impl ScrapeError {
@@ -63,6 +67,43 @@ pub(super) fn has_proxy(pod: &Pod) -> bool {
     containers.any(|container| container.name == PROXY_CONTAINER)
 }
 
+/// Whether the Pod is so far that its proxy may run: it has a node and an address.
+pub(super) fn has_address(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some())
+}
+
+/// Whether the kubelet says that the proxy's container does not run.
+fn is_down(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_deref());
+    let init = status.and_then(|status| status.init_container_statuses.as_deref());
+    let mut containers = containers.unwrap_or_default().iter().chain(init.unwrap_or_default());
+    let proxy = containers.find(|container| container.name == PROXY_CONTAINER);
+    let state = proxy.and_then(|container| container.state.as_ref());
+    state.is_some_and(|state| state.running.is_none())
+}
+
+/// The port with the metrics of the agent and of Envoy: Istio's annotation, else the `statusPort` of the
+/// proxy configuration that the injector wrote into the container, else Istio's default.
+///
+/// Not `prometheus.io/port`: with `prometheus.istio.io/merge-metrics: "false"`, that is the
+/// application's.
+fn port(pod: &Pod) -> Result<u16, ScrapeError> {
+    if let Some(port) = pod.annotations().get(PORT_ANNOTATION) {
+        // Anything else could lead to another path of the API server.
+        return port.parse().map_err(|_| ScrapeError::InvalidPath(port.to_owned()));
+    }
+    let spec = pod.spec.as_ref();
+    let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+    let containers = spec.map_or(&[][..], |spec| &spec.containers);
+    let proxy = containers.iter().chain(init).find(|container| container.name == PROXY_CONTAINER);
+    let config = proxy
+        .and_then(|proxy| proxy.env.as_ref()?.iter().find(|variable| variable.name == PROXY_CONFIG))
+        .and_then(|variable| serde_json::from_str::<Value>(variable.value.as_deref()?).ok());
+    let port = config.and_then(|config| config["statusPort"].as_u64());
+    Ok(port.and_then(|port| u16::try_from(port).ok()).unwrap_or(AGENT_PORT))
+}
+
 /// Reads the metrics of a Pod's proxy, with `namespace/name` of the Pod.
 pub(super) async fn scrape(
     client: &Client,
@@ -70,13 +111,15 @@ pub(super) async fn scrape(
     plugin: &str,
 ) -> (String, Result<ProxyMetrics, ScrapeError>) {
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-    let port = pod.annotations().get(PORT_ANNOTATION).map_or(AGENT_PORT, String::as_str);
-    // Anything else could lead to another path of the API server.
-    if port.parse::<u16>().is_err() {
-        return (format!("{namespace}/{name}"), Err(ScrapeError::InvalidPath(port.to_owned())));
-    }
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{METRICS_PATH}");
-    let text = request(client, path).await;
+    let text = async {
+        if is_down(&pod) {
+            return Err(ScrapeError::NotRunning);
+        }
+        let port = port(&pod)?;
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{METRICS_PATH}");
+        request(client, path).await
+    };
+    let text = text.await;
     (format!("{namespace}/{name}"), text.map(|text| ProxyMetrics::parse(&text, plugin)))
 }
 
@@ -99,11 +142,12 @@ async fn read(client: &Client, request: hyper::Request<Vec<u8>>) -> Result<Strin
 
 /// The name of the proxy's container, in sidecars and gateways.
 const PROXY_CONTAINER: &str = "istio-proxy";
-/// The annotation in which Istio's injector writes the port with the metrics of the agent and
-/// Envoy.
-const PORT_ANNOTATION: &str = "prometheus.io/port";
+/// The annotation that sets the agent's port for one Pod (istio: `annotation.SidecarStatusPort`).
+const PORT_ANNOTATION: &str = "status.sidecar.istio.io/port";
+/// The variable with the proxy's configuration in the container (istio: injection-template.yaml).
+const PROXY_CONFIG: &str = "PROXY_CONFIG";
 /// The default port of these metrics (istio: `statusPort`).
-const AGENT_PORT: &str = "15020";
+const AGENT_PORT: u16 = 15020;
 /// The annotation that Istio's injector adds to a Pod.
 const INJECTED: &str = "sidecar.istio.io/status";
 /// The label of the gateways that Istio deploys for Gateway resources.

@@ -6,7 +6,7 @@ use kube::Client;
 use serde::{Serialize, Serializer};
 use skycap_core::config::Generation;
 
-use super::{ProxyMetrics, Sidecars};
+use super::{ProxyMetrics, ScrapeError, Sidecars};
 use crate::{
     objects::ObjectRef,
     problem::{Problem, Severity},
@@ -94,9 +94,13 @@ impl Uptake {
     #[must_use]
     pub fn of(first: &Sidecars, second: &Sidecars, current: Option<Generation>) -> Self {
         let current = current.map(Generation::as_u64);
-        let mut uptake =
-            Self { total: second.total, asked: second.reports.len(), ..Self::default() };
-        for (pod, report) in &second.reports {
+        let is_down =
+            |report: &Result<_, ScrapeError>| matches!(report, Err(ScrapeError::NotRunning));
+        // A proxy that does not run serves no requests, and cannot be behind.
+        let down = second.reports.values().filter(|report| is_down(report)).count();
+        let (total, asked) = (second.total - down, second.reports.len() - down);
+        let mut uptake = Self { total, asked, ..Self::default() };
+        for (pod, report) in second.reports.iter().filter(|(_, report)| !is_down(report)) {
             let before = first.reports.get(pod).and_then(|report| report.as_ref().ok());
             let lag = match report {
                 Err(error) => Some(Lag::Unknown(error.to_string())),

@@ -35,7 +35,7 @@ fn pods_report_what_they_want() -> anyhow::Result<()> {
         create(fixture, "shop", "endless", endless, &injected).await?;
         create(fixture, "silent", "sidecar", short, &injected).await?;
         create(fixture, "shop", "traversal", short, &injected).await?;
-        let path = json!({"metadata": {"annotations": {"prometheus.io/port": "15020/proxy/x?"}}});
+        let path = json!({"metadata": {"annotations": {"status.sidecar.istio.io/port": "15020/proxy/x?"}}});
         let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), "shop");
         pods.patch("traversal", &PatchParams::default(), &Patch::Merge(&path)).await?;
         let labels = [("app".to_owned(), "canary".to_owned())].into();
@@ -89,7 +89,7 @@ async fn create(
     marks: &Value,
 ) -> anyhow::Result<()> {
     let mut annotations = marks.clone();
-    annotations["prometheus.io/port"] = metrics.port().to_string().into();
+    annotations["status.sidecar.istio.io/port"] = metrics.port().to_string().into();
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount",
         "metadata": {"name": "default", "namespace": namespace},
