@@ -1,32 +1,28 @@
-//! A cluster without nodes: a real etcd and a real kube-apiserver, with the CRDs of Istio and of the
-//! Gateway API. There is no kubelet: a test writes itself what a kubelet would write (endpoints, the
-//! status of a Deployment).
+//! A cluster: a real etcd and a real kube-apiserver, with the CRDs of Istio and of the Gateway API.
+//!
+//! [`Cluster::start`] starts one without nodes, within seconds: a test writes itself what a kubelet would
+//! write (endpoints, the status of a Deployment). [`Cluster::start_with_node`] starts one that runs Pods.
 
 mod access;
 mod agent;
 mod audit;
 mod controller;
 mod istiod;
+mod node;
 mod obtain;
+mod populate;
 mod processes;
 mod prometheus;
 mod registry;
 mod signing;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs, net::Ipv4Addr, path::Path, process::Stdio, time::Duration};
 
-use anyhow::{Context as _, ensure};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client, Config,
+    Client, Config,
     api::{Patch, PatchParams},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use skycap::{
     desired::{
         installation::Installation,
@@ -37,14 +33,21 @@ use skycap::{
     table::meshes::Meshes,
 };
 
-use self::processes::{Running, free_port, write_keys};
+use self::{
+    node::Node,
+    processes::{Running, free_port, write_keys},
+};
 
 pub use self::{
     agent::{Agent, Pod},
     audit::Denial,
     controller::{Controller, build_program, program},
     istiod::local_address,
-    obtain::{Parts, agent, faketime, istiod, kube_score, obtain, prometheus, registry},
+    node::{Image, NODE, machine},
+    obtain::{
+        Kubernetes, NodePrograms, Parts, agent, faketime, istio_bootstrap, istio_sources, istiod,
+        kube_score, node_programs, obtain, prometheus, registry,
+    },
     prometheus::Prometheus,
     registry::{Registry, USER},
     signing::SigningKey,
@@ -63,6 +66,9 @@ pub struct Cluster {
     /// Further fields of Istio's mesh configuration, beside the ones that every test needs.
     pub mesh_config: serde_json::Map<String, Value>,
     parts: Parts,
+    /// The address of the node, if the cluster has one.
+    address: Option<Ipv4Addr>,
+    node: Option<Node>,
     etcd_port: u16,
     port: u16,
     /// The port of istiod's xDS. It stays the same after a restart, because sidecars know it.
@@ -81,6 +87,11 @@ impl Cluster {
     /// # Errors
     /// If a program cannot be obtained or does not start, with the end of its log.
     pub async fn start(plugin: PluginKind) -> anyhow::Result<Self> {
+        Self::start_at(plugin, None).await
+    }
+
+    /// Starts etcd and kube-apiserver: for a node with this address, or for none.
+    async fn start_at(plugin: PluginKind, address: Option<Ipv4Addr>) -> anyhow::Result<Self> {
         // The loopback of a new network namespace is down. Elsewhere it is up, or we may not set it.
         let up = ["link", "set", "lo", "up"];
         drop(std::process::Command::new("ip").args(up).stderr(Stdio::null()).status());
@@ -98,6 +109,8 @@ impl Cluster {
             meshes: Meshes::default(),
             mesh_config: serde_json::Map::new(),
             parts,
+            address,
+            node: None,
             etcd_port,
             port,
             istiod_port: free_port()?,
@@ -160,6 +173,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// The path of Helm.
+    #[must_use]
+    pub fn helm(&self) -> &Path {
+        &self.parts.kubernetes.helm
+    }
+
     /// The folder of the logs and of all other files of this cluster.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -173,61 +192,6 @@ impl Cluster {
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
-
-    /// What a cluster with Istio has before skycap comes: CRDs, two namespaces, istiod's Deployment.
-    async fn populate(&self) -> anyhow::Result<()> {
-        for path in &self.parts.crds {
-            self.install_crds(path).await?;
-        }
-        for namespace in ["shop", "istio-system"] {
-            let namespace =
-                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-            self.apply(&namespace).await?;
-        }
-        Ok(self.apply(&istiod_deployment()).await?)
-    }
-
-    async fn install_crds(&self, path: &PathBuf) -> anyhow::Result<()> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {path:?}"))?;
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;
-        let crds = Api::<CustomResourceDefinition>::all(self.client.clone());
-        let mut names = Vec::new();
-        for document in
-            documents.iter().filter(|document| document["kind"] == "CustomResourceDefinition")
-        {
-            self.apply(document).await?;
-            names.extend(document["metadata"]["name"].as_str().map(str::to_owned));
-        }
-        ensure!(!names.is_empty(), "no CRD in {path:?}");
-        for name in names {
-            let established = kube::runtime::conditions::is_crd_established();
-            tokio::time::timeout(
-                PATIENCE,
-                kube::runtime::wait::await_condition(crds.clone(), &name, established),
-            )
-            .await??;
-        }
-        Ok(())
-    }
-}
-
-/// The Deployment of Istio's Helm chart, by which skycap finds istiod and its version. It has no
-/// effect here: the tests run istiod as a process.
-fn istiod_deployment() -> Value {
-    let labels = json!({"app": "istiod", "app.kubernetes.io/version": "1.31.0"});
-    let container = json!({"name": "discovery", "image": "docker.io/istio/pilot:1.31.0"});
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "istiod", "namespace": "istio-system", "labels": labels},
-        "spec": {
-            "selector": {"matchLabels": {"app": "istiod"}},
-            "template": {
-                "metadata": {"labels": {"app": "istiod"}},
-                "spec": {"containers": [container]},
-            },
-        },
-    })
 }
 
 /// The mesh of a test that runs no sidecar: the module URL is never fetched.

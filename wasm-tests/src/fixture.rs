@@ -9,6 +9,7 @@
 //! | [`manifests`] | objects that tests apply |
 //! | [`echo_shop`] | three servers behind istiod and one stock Envoy |
 //! | [`istio_shop`] | the shop of `cargo demo` behind Istio's own programs |
+//! | [`pods`] | the shop in Pods, with Istio from its charts |
 //! | [`otlp`], [`grpc`], [`websocket`] | servers of these protocols |
 
 mod command;
@@ -17,6 +18,7 @@ pub mod grpc;
 pub mod istio_shop;
 pub mod manifests;
 pub mod otlp;
+pub mod pods;
 mod state;
 mod wait;
 pub mod websocket;
@@ -38,7 +40,7 @@ use skycap::{
 
 use self::manifests::sandbox;
 use crate::{
-    cluster::{Cluster, mesh},
+    cluster::{Cluster, machine, mesh},
     module,
 };
 
@@ -181,6 +183,9 @@ impl Fixture {
         for log in logs.filter(|entry| entry.path().extension().is_some_and(|name| name == "log")) {
             let name = log.file_name().to_string_lossy().into_owned();
             println!("--- {name}\n{}", self.cluster.log(&name));
+        }
+        if machine::is_inside() {
+            self.dump_pods().await;
         }
     }
 }

@@ -1,10 +1,6 @@
 //go:build tools
 
-// Package istio pins the Istio whose control plane and CRDs the tests run on.
-package istio
+// This file pins the charts and CRDs of Istio.
+package main
 
-import (
-	_ "istio.io/istio/manifests"
-	_ "istio.io/istio/pilot/cmd/pilot-agent"
-	_ "istio.io/istio/pilot/cmd/pilot-discovery"
-)
+import _ "istio.io/istio/manifests"

@@ -1,10 +1,6 @@
 //go:build tools
 
-// Package kubernetes pins the kube-apiserver and the CRDs that the tests run with.
-package kubernetes
+// This file pins the module whose CRDs the tests install.
+package main
 
-import (
-	_ "k8s.io/kubernetes/cmd/kube-apiserver"
-	_ "k8s.io/kubernetes/cmd/kube-controller-manager"
-	_ "sigs.k8s.io/gateway-api/apis/v1"
-)
+import _ "sigs.k8s.io/gateway-api/apis/v1"

@@ -75,7 +75,7 @@ impl Cluster {
     /// If it is not ready in time, with the end of its log.
     pub async fn start_apiserver(&mut self) -> anyhow::Result<()> {
         let folder = self.folder.path();
-        let mut command = command(&self.parts.apiserver);
+        let mut command = command(&self.parts.kubernetes.apiserver);
         command
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
@@ -87,8 +87,17 @@ impl Cluster {
             .arg(format!("--audit-log-path={}", folder.join(audit::LOG).display()))
             .arg(format!("--secure-port={}", self.port))
             .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
-            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-            .args(["--endpoint-reconciler-type=none", "--watch-cache=true"]);
+            .arg("--watch-cache=true");
+        match self.address {
+            None => command
+                .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+                .arg("--endpoint-reconciler-type=none"),
+            // Pods find the API server by the Service `kubernetes`, and some are privileged.
+            Some(address) => command
+                .args(["--bind-address=0.0.0.0", "--allow-privileged=true"])
+                .arg(format!("--advertise-address={address}"))
+                .arg("--kubelet-preferred-address-types=InternalIP"),
+        };
         self.apiserver = Some(spawn(&mut command, &folder.join("apiserver.log"))?);
         let ready = async {
             loop {
@@ -111,7 +120,7 @@ impl Cluster {
     /// If it cannot be run.
     pub fn start_namespace_controller(&mut self) -> anyhow::Result<()> {
         let folder = self.folder.path();
-        let mut command = command(&self.parts.controller_manager);
+        let mut command = command(&self.parts.kubernetes.controller_manager);
         command
             .arg(format!("--kubeconfig={}", self.kubeconfig(self.admin_token())?.display()))
             .arg(format!("--cert-dir={}", folder.join("manager-certs").display()))

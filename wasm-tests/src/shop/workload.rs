@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use anyhow::Context as _;
 use http_body_util::Full;
 use hyper::{HeaderMap, Request, Response, StatusCode, body::Bytes, service::service_fn};
 use hyper_util::{
@@ -50,8 +51,20 @@ impl Workload {
         let listener = TcpListener::bind((ip, 0)).await?;
         let address = listener.local_addr()?;
         let sidecar = Arc::new(OnceLock::new());
-        let task = tokio::spawn(serve(listener, name.to_owned(), Arc::clone(&sidecar)));
+        let calls = Calls::Sidecar(Arc::clone(&sidecar));
+        let task = tokio::spawn(serve(listener, name.to_owned(), calls));
         Ok(Self { name: name.into(), address, sidecar, task })
+    }
+
+    /// Runs a workload in a Pod, on this port of all addresses, until it fails. It calls other services
+    /// by their names in DNS, as a program does that knows of no sidecar.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn run_in_pod(name: &str, port: u16) -> anyhow::Result<()> {
+        let listener = TcpListener::bind((IpAddr::from([0, 0, 0, 0]), port)).await?;
+        serve(listener, name.to_owned(), Calls::ByName).await;
+        Ok(())
     }
 
     /// Sends its calls to this sidecar, from now on. Only the first call of this has an effect.
@@ -60,12 +73,35 @@ impl Workload {
     }
 }
 
-async fn serve(listener: TcpListener, name: String, sidecar: Arc<OnceLock<SocketAddr>>) {
+/// Where a workload sends its calls.
+#[derive(Debug, Clone)]
+enum Calls {
+    /// To the sidecar, once it is known.
+    Sidecar(Arc<OnceLock<SocketAddr>>),
+    /// To port 80 of the address that DNS has for the service.
+    ByName,
+}
+
+impl Calls {
+    async fn address(&self, service: &str) -> anyhow::Result<SocketAddr> {
+        match self {
+            Self::Sidecar(sidecar) => sidecar.get().copied().context("there is no sidecar yet"),
+            Self::ByName => {
+                let addresses = tokio::net::lookup_host((service, 80)).await;
+                let mut addresses =
+                    addresses.with_context(|| format!("no address of {service}"))?;
+                addresses.next().with_context(|| format!("no address of {service}"))
+            }
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, name: String, calls: Calls) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (name, sidecar) = (name.clone(), Arc::clone(&sidecar));
+        let (name, calls) = (name.clone(), calls.clone());
         let service = service_fn(move |request| {
-            let (name, sidecar) = (name.clone(), sidecar.get().copied());
-            async move { Ok::<_, Infallible>(answer(&name, sidecar, request).await) }
+            let (name, calls) = (name.clone(), calls.clone());
+            async move { Ok::<_, Infallible>(answer(&name, &calls, request).await) }
         });
         tokio::spawn(async move {
             let server = auto::Builder::new(TokioExecutor::new());
@@ -77,9 +113,12 @@ async fn serve(listener: TcpListener, name: String, sidecar: Arc<OnceLock<Socket
 
 async fn answer(
     name: &str,
-    sidecar: Option<SocketAddr>,
+    calls: &Calls,
     request: Request<hyper::body::Incoming>,
 ) -> Response<Full<Bytes>> {
+    if request.uri().path() == "/ready" {
+        return Response::new(Full::from("ok\n"));
+    }
     let received = |name: &str| {
         let value = request.headers().get(name).and_then(|value| value.to_str().ok());
         vec![value.unwrap_or_default().to_owned()]
@@ -90,10 +129,9 @@ async fn answer(
         keys: received(SANDBOX_HEADER),
         carriers: vec![carriers(request.headers())],
     };
-    let result = match (calls(name), sidecar) {
-        (Some(next), Some(sidecar)) => call(next, sidecar, request.headers()).await,
-        (Some(_), None) => Err(anyhow::anyhow!("{name} has no sidecar yet")),
-        (None, _) => Ok((Visit::default(), HeaderMap::new())),
+    let result = match next_service(name) {
+        Some(next) => call(next, calls, request.headers()).await,
+        None => Ok((Visit::default(), HeaderMap::new())),
     };
     respond(own, result).unwrap_or_else(|error| {
         let mut response = Response::new(Full::from(format!("{name}: {error:#}")));
@@ -132,7 +170,7 @@ fn respond(
 /// Calls the next service as an OpenTelemetry service does, with the baggage of the request.
 async fn call(
     service: &str,
-    sidecar: SocketAddr,
+    calls: &Calls,
     headers: &HeaderMap,
 ) -> anyhow::Result<(Visit, HeaderMap)> {
     let propagator = BaggagePropagator::new();
@@ -142,7 +180,7 @@ async fn call(
     if let Some(explain) = headers.get(EXPLAIN_HEADER) {
         onward.insert(EXPLAIN_HEADER, explain.clone());
     }
-    let answer = client::send(sidecar, service, &onward).await?;
+    let answer = client::send(calls.address(service).await?, service, &onward).await?;
     anyhow::ensure!(answer.status == StatusCode::OK, "{}: {}", answer.status, answer.body);
     Ok((serde_json::from_str(&answer.body)?, answer.headers))
 }
@@ -169,7 +207,7 @@ impl Injector for Headers<'_> {
     }
 }
 
-fn calls(workload: &str) -> Option<&'static str> {
+fn next_service(workload: &str) -> Option<&'static str> {
     match workload.split('-').next() {
         Some("frontend") => Some("cart"),
         Some("cart") => Some("pricing"),

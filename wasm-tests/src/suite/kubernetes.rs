@@ -9,7 +9,7 @@ use super::{
     runner::{Skip, Tally},
 };
 use crate::{
-    cluster, envoy,
+    cluster, envoy, fixture,
     module::{self, run},
 };
 
@@ -29,6 +29,14 @@ pub(super) fn istio(options: Options) -> Result<Tally, Skip> {
     cluster::registry()?;
     cluster::prometheus()?;
     run_in_namespace("istio", "1", options)
+}
+
+/// The tier `pods`. Each test has a machine of its own, whose programs take all cores for a while.
+pub(super) fn pods(options: Options) -> Result<Tally, Skip> {
+    cluster::machine::check()?;
+    fixture::pods::prepare()?;
+    let mut command = cargo::tests(&["pods"], options);
+    Ok(Tally::of_runner(command.args(["--", "--test-threads", "1"])))
 }
 
 /// Runs a test program. Each test has a cluster of its own. All of them share a network namespace:

@@ -34,6 +34,8 @@ pub enum Tier {
     Cluster,
     /// A real istiod between the controller and Envoy
     Istio,
+    /// Real Pods with injected sidecars; needs root
+    Pods,
 }
 
 impl Tier {
@@ -41,7 +43,7 @@ impl Tier {
     #[must_use]
     pub fn by_default() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|tier| !matches!(tier, Self::Cluster | Self::Istio)).collect()
+        all.filter(|tier| !matches!(tier, Self::Cluster | Self::Istio | Self::Pods)).collect()
     }
 
     /// What the tier shows, in a line.
@@ -57,6 +59,7 @@ impl Tier {
             Self::Fuzz => "the core on random bytes (5 s a target, 60 s with --long)",
             Self::Cluster => "the controller and the command on a real etcd and kube-apiserver",
             Self::Istio => "a real istiod between the controller and Envoy",
+            Self::Pods => "real Pods with injected sidecars, and skycap from its image; needs root",
         }
     }
 
@@ -95,6 +98,7 @@ impl Tier {
             Self::Fuzz => fuzz::run_targets(options),
             Self::Cluster => kubernetes::cluster(options),
             Self::Istio => kubernetes::istio(options),
+            Self::Pods => kubernetes::pods(options),
         }
     }
 

@@ -1,0 +1,84 @@
+//! `skycap install` as a user runs it, and what a controller in Pods goes through.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
+use serde_json::json;
+use skycap::names::{CONTROLLER, NAMESPACE};
+use skycap_tests::{
+    cluster::Image,
+    fixture::{
+        Fixture,
+        manifests::sandbox,
+        pods::{BASELINE_PATH, Load, with_pods},
+    },
+};
+
+#[test]
+fn a_pull_request_is_routed_by_injected_sidecars() -> anyhow::Result<()> {
+    with_pods("install::a_pull_request_is_routed_by_injected_sidecars", async |fixture| {
+        fixture.path_becomes("the shop", &[], &[], BASELINE_PATH).await?;
+        a_pod_waits_forever(fixture).await?;
+        println!("{}", fixture.install_skycap().await?);
+        fixture.add_workload("cart-pr-1").await?;
+        fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
+        fixture.has_key("pr-1", true, "the sandbox").await?;
+        // The edge is closed: the key of an outsider has no effect.
+        fixture.path_becomes("a closed edge", &[KEY], &[], BASELINE_PATH).await?;
+        fixture.open_edge().await?;
+        fixture.path_becomes("an open edge", &[KEY], &[BASELINE_PATH], PR_1).await?;
+        fixture.path_becomes("no key", &[], &[], BASELINE_PATH).await?;
+        for command in [
+            &["status"][..],
+            &["check", "-A"],
+            &["explain", "--to", "cart.shop:80", "-H", "baggage: sandbox=pr-1"],
+        ] {
+            println!("$ skycap {}\n{}", command.join(" "), fixture.skycap_status(command).await?);
+        }
+        let uptake = "5 of 5 sidecars are up to date";
+        let status = fixture.skycap(&["status"]).await?;
+        anyhow::ensure!(status.contains(uptake), "not `{uptake}`:\n{status}");
+        the_leader_is_deleted(fixture).await?;
+        skycap_is_uninstalled(fixture).await
+    })
+}
+
+/// A Pod with a sidecar that no node takes. Nobody has to wait for it.
+async fn a_pod_waits_forever(fixture: &Fixture) -> anyhow::Result<()> {
+    let container = json!({"name": "app", "image": Image::reference("workload")});
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "pending", "namespace": "shop"},
+        "spec": {"nodeSelector": {"kubernetes.io/os": "none"}, "containers": [container]},
+    });
+    fixture.apply(&pod).await
+}
+
+/// Another replica takes over, and no request is affected.
+async fn the_leader_is_deleted(fixture: &Fixture) -> anyhow::Result<()> {
+    let load = Load::start(fixture, &[KEY]).await?;
+    let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
+    let of_controller =
+        ListParams::default().labels(&format!("app.kubernetes.io/name={CONTROLLER}"));
+    for pod in pods.list(&of_controller).await? {
+        pods.delete(&pod.name_any(), &DeleteParams::default()).await?;
+    }
+    fixture.apply(&sandbox("pr-9", json!({"routes": "cart: cart-pr-1"}))).await?;
+    let took = fixture.has_key("pr-9", true, "a change after all replicas are gone").await?;
+    println!("both controllers deleted: a change takes effect after {} ms", took.as_millis());
+    fixture.is_available(NAMESPACE, CONTROLLER).await?;
+    load.stop().await?.check("while the controllers were deleted", &[PR_1])
+}
+
+async fn skycap_is_uninstalled(fixture: &Fixture) -> anyhow::Result<()> {
+    let load = Load::start(fixture, &[]).await?;
+    println!("{}", fixture.skycap(&["uninstall"]).await?);
+    fixture.path_becomes("uninstalled", &[KEY], &[PR_1], BASELINE_PATH).await?;
+    load.stop().await?.check("without a key, while skycap is uninstalled", &[BASELINE_PATH])
+}
+
+const KEY: (&str, &str) = ("baggage", "sandbox=pr-1");
+const PR_1: &str = "frontend > cart-pr-1 > pricing";

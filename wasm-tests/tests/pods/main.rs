@@ -1,0 +1,4 @@
+//! A real cluster: Pods, injected sidecars, mTLS, and skycap installed from its image. Each test runs on
+//! a machine of its own.
+
+mod install;
