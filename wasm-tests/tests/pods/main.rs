@@ -2,3 +2,4 @@
 //! a machine of its own.
 
 mod install;
+mod machine;

@@ -19,12 +19,12 @@ for root in /sys/fs/cgroup /sys/fs/cgroup/*/; do
 done
 
 # A process outside removes what is left: when no process holds the pipe any more, all have ended. The
-# kernel closes the pipe a moment before the last processes are gone, hence the second loop.
+# kernel closes the pipe a moment before the last processes are gone, hence the loop.
 mkfifo "$folder/alive"
 # shellcheck disable=SC2016
+wait_for_the_end='trap "" INT TERM HUP; cat "$1/alive" > /dev/null;'
+# shellcheck disable=SC2016
 clean='
-    trap "" INT TERM HUP
-    cat "$1/alive" > /dev/null
     for _ in $(seq 100); do
         left=$(find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -name "$2")
         for root in $left; do find "$root" -depth -type d -exec rmdir {} + 2> /dev/null; done
@@ -33,7 +33,7 @@ clean='
         sleep 0.05
     done
 '
-setsid sh -c "$clean" clean "$folder" "$name" 9>&- &
+setsid sh -c "$wait_for_the_end$clean" clean "$folder" "$name" 9>&- &
 cleaner=$!
 exec 9> "$folder/alive"
 
@@ -59,4 +59,6 @@ code=0
 wait "$machine" || code=$?
 exec 9>&-
 wait "$cleaner" || true
+# In case that the cleaner was killed.
+sh -c "$clean" clean "$folder" "$name"
 exit "$code"

@@ -1,0 +1,87 @@
+//! A machine of its own leaves nothing behind, whichever of its processes is killed.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use skycap_tests::cluster::machine;
+
+#[test]
+fn nothing_is_left_whichever_process_is_killed() -> anyhow::Result<()> {
+    if let Err(reason) = machine::check() {
+        ensure!(std::env::var_os("CI").is_none_or(|set| set != "true"), "{reason}");
+        println!("skipped: {reason}");
+        return Ok(());
+    }
+    for (about, signal, index) in [
+        ("the script", "KILL", None),
+        ("the script", "TERM", None),
+        ("the script", "INT", None),
+        ("the cleaner", "KILL", Some(0)),
+        ("the namespaces' first process", "KILL", Some(1)),
+    ] {
+        let (mut script, name, folder) = start()?;
+        let pid = script.id().to_string();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let victim = match index {
+            None => pid.as_str(),
+            Some(index) => children.split_whitespace().nth(index).context("no such process")?,
+        };
+        kill(signal, victim)?;
+        if about == "the cleaner" {
+            kill("TERM", &pid)?;
+        }
+        script.wait()?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while let Some(left) = left_of(&name, &folder)? {
+            ensure!(Instant::now() < deadline, "{signal} to {about}: `{left}` is left");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+/// Starts a machine on which one process sleeps. Returns its name and its folder.
+fn start() -> anyhow::Result<(Child, String, String)> {
+    let mut command = Command::new(machine::script());
+    command.args(["sh", "-c", "echo $SKYCAP_MACHINE $TMPDIR; sleep 1000 & sleep 1001"]);
+    let mut script = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    let output = script.stdout.take().context("no output")?;
+    BufReader::new(output).read_line(&mut line)?;
+    let (name, folder) = line.trim().split_once(' ').context("the machine does not start")?;
+    let (name, folder) = (name.to_owned(), folder.to_owned());
+    ensure!(left_of(&name, &folder)?.is_some(), "the test does not see its machine");
+    Ok((script, name, folder))
+}
+
+/// A folder, a cgroup or a process of the machine.
+fn left_of(name: &str, folder: &str) -> anyhow::Result<Option<String>> {
+    if Path::new(folder).exists() {
+        return Ok(Some(folder.to_owned()));
+    }
+    let cgroups = fs::read_dir("/sys/fs/cgroup")?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut cgroups =
+        cgroups.map(|root| root.join(name)).chain([Path::new("/sys/fs/cgroup").join(name)]);
+    if let Some(cgroup) = cgroups.find(|cgroup| cgroup.exists()) {
+        return Ok(Some(cgroup.display().to_string()));
+    }
+    let variable = format!("SKYCAP_MACHINE={name}");
+    let processes = fs::read_dir("/proc")?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut of_machine = processes.filter(|process| {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(&variable)
+    });
+    Ok(of_machine.next().map(|process| process.display().to_string()))
+}
+
+fn kill(signal: &str, pid: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill").args(["-s", signal, pid]).status()?;
+    ensure!(status.success(), "cannot send {signal} to {pid}");
+    Ok(())
+}
