@@ -16,7 +16,7 @@ mod prometheus;
 mod registry;
 mod signing;
 
-use std::{fs, net::Ipv4Addr, path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use kube::{
     Client, Config,
@@ -43,10 +43,11 @@ pub use self::{
     audit::Denial,
     controller::{Controller, build_program, program},
     istiod::local_address,
-    node::{Image, NODE, machine},
+    node::{Image, machine},
     obtain::{
-        Kubernetes, NodePrograms, Parts, agent, faketime, istio_bootstrap, istio_sources, istiod,
-        kube_score, node_programs, obtain, prometheus, registry,
+        IPTABLES, ISTIO_VERSION, Kubernetes, NodePrograms, Parts, XTABLES, agent, faketime,
+        istio_bootstrap, istio_sources, istiod, kube_score, node_programs, obtain, prometheus,
+        registry,
     },
     prometheus::Prometheus,
     registry::{Registry, USER},
@@ -66,8 +67,7 @@ pub struct Cluster {
     /// Further fields of Istio's mesh configuration, beside the ones that every test needs.
     pub mesh_config: serde_json::Map<String, Value>,
     parts: Parts,
-    /// The address of the node, if the cluster has one.
-    address: Option<Ipv4Addr>,
+    /// The node, if the cluster has one.
     node: Option<Node>,
     etcd_port: u16,
     port: u16,
@@ -87,11 +87,11 @@ impl Cluster {
     /// # Errors
     /// If a program cannot be obtained or does not start, with the end of its log.
     pub async fn start(plugin: PluginKind) -> anyhow::Result<Self> {
-        Self::start_at(plugin, None).await
+        Self::start_on(plugin, None).await
     }
 
-    /// Starts etcd and kube-apiserver: for a node with this address, or for none.
-    async fn start_at(plugin: PluginKind, address: Option<Ipv4Addr>) -> anyhow::Result<Self> {
+    /// Starts etcd and kube-apiserver: for this node, or for none.
+    async fn start_on(plugin: PluginKind, node: Option<Node>) -> anyhow::Result<Self> {
         // The loopback of a new network namespace is down. Elsewhere it is up, or we may not set it.
         let up = ["link", "set", "lo", "up"];
         drop(std::process::Command::new("ip").args(up).stderr(Stdio::null()).status());
@@ -109,8 +109,7 @@ impl Cluster {
             meshes: Meshes::default(),
             mesh_config: serde_json::Map::new(),
             parts,
-            address,
-            node: None,
+            node,
             etcd_port,
             port,
             istiod_port: free_port()?,

@@ -1,10 +1,13 @@
-//! Child processes that end with their parent, however it ends.
+//! Processes: children that end with their parent, however it ends, signals, and what runs.
 
 use std::{
     ffi::OsStr,
+    fs,
     process::{Command, Stdio},
     sync::OnceLock,
 };
+
+use crate::module::run;
 
 /// A command whose process the kernel kills when the thread that starts it ends. `kill_on_drop` and
 /// the like cover a parent that returns; this also covers one that is killed.
@@ -23,6 +26,31 @@ pub fn killed_with_parent(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
+}
+
+/// Sends a signal, such as `KILL`, to a process, or with `-` in front to a process group.
+///
+/// # Errors
+/// If there is no such process.
+pub fn send_signal(signal: &str, process: &str) -> anyhow::Result<()> {
+    run(Command::new("kill").args(["-s", signal, "--", process]))
+}
+
+/// The names of the processes that have this variable in their environment, such as `TMPDIR=/tmp/a`.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub fn processes_with(variable: &str) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let process = entry?.path();
+        // A process may end meanwhile, or belong to another user.
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes()) {
+            names.push(fs::read_to_string(process.join("comm")).unwrap_or_default());
+        }
+    }
+    Ok(names)
 }
 
 fn has_setpriv() -> bool {

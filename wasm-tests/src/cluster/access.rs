@@ -1,6 +1,6 @@
 //! Tokens, kubeconfigs and clients of a cluster.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use k8s_openapi::api::{
@@ -75,7 +75,7 @@ impl Cluster {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://{}:{}", self.address.unwrap_or(Ipv4Addr::LOCALHOST), self.port),
+                "server": format!("https://{}:{}", self.address(), self.port),
                 "certificate-authority": self.folder.path().join("certs/apiserver.crt"),
             }}],
             "users": [{"name": "test", "user": {"token": token}}],

@@ -25,7 +25,7 @@ use super::{
     obtain,
     processes::{Running, command, free_port, spawn},
 };
-use crate::{client, module::run};
+use crate::{client, module::run, process::send_signal};
 
 pub use self::pod::Pod;
 
@@ -195,8 +195,8 @@ impl Drop for Agent {
     /// Kills the whole process group: without its agent, Envoy would go on serving requests.
     fn drop(&mut self) {
         if let Some(group) = self.child.id() {
-            let mut kill = std::process::Command::new("kill");
-            drop(kill.args(["-s", "KILL", "--", &format!("-{group}")]).status());
+            // They may have ended by themselves.
+            drop(send_signal("KILL", &format!("-{group}")));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     Cluster,
     processes::{Running, command, free_port, spawn},
 };
-use crate::{client, progress::Progress, workspace};
+use crate::{client, process::send_signal, progress::Progress, workspace};
 use anyhow::{Context as _, bail};
 
 /// A running controller. Dropping it kills it.
@@ -127,8 +127,7 @@ impl Controller {
     /// If the controller has ended.
     pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let pid = self.child.id().context("the controller has ended")?;
-        let mut kill = std::process::Command::new("kill");
-        crate::module::run(kill.args(["-s", signal, &pid.to_string()]))
+        send_signal(signal, &pid.to_string())
     }
 
     /// Kills it, as when its node fails.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     Cluster, PATIENCE,
+    obtain::ISTIO_VERSION,
     processes::{command, free_port, kill, spawn},
 };
 use crate::{client, envoy::Process};
@@ -124,7 +125,7 @@ fn bootstrap(grpc: u16, namespace: &str, workload: &str) -> Value {
         "node": {"metadata": {
             "NAMESPACE": namespace,
             "CLUSTER_ID": "Kubernetes",
-            "ISTIO_VERSION": "1.31.0",
+            "ISTIO_VERSION": ISTIO_VERSION,
             "LABELS": {"app": workload},
             "INTERCEPTION_MODE": "NONE",
         }},

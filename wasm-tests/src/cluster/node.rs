@@ -28,16 +28,14 @@ use tokio::process::Command;
 pub use self::image::Image;
 use super::{
     Cluster, PATIENCE,
-    obtain::{NodePrograms, node_programs},
-    processes::{Running, command},
+    obtain::{IPTABLES, NodePrograms, XTABLES, node_programs},
+    processes::{Running, command, spawn},
 };
 use crate::module::run;
 
 /// A node that runs. Dropping it kills its programs; the containers end with the machine.
 pub(super) struct Node {
     programs: NodePrograms,
-    /// Where kube-proxy and the CNI plugins find iptables.
-    links: PathBuf,
     running: Vec<Running>,
 }
 
@@ -48,12 +46,10 @@ impl Cluster {
     /// If this is not a machine of its own, or if a program does not start, with the end of its log.
     pub async fn start_with_node(plugin: PluginKind) -> anyhow::Result<Self> {
         machine::ensure_inside()?;
-        let programs = node_programs()?;
         prepare_network()?;
-        let mut cluster = Self::start_at(plugin, Some(NODE)).await?;
-        let links = cluster.folder.path().join("bin");
-        link_iptables(&links, &programs)?;
-        cluster.node = Some(Node { programs, links, running: Vec::new() });
+        let node = Node { programs: node_programs()?, running: Vec::new() };
+        let mut cluster = Self::start_on(plugin, Some(node)).await?;
+        cluster.link_iptables()?;
         cluster.start_containerd().await?;
         cluster.start_kubelet()?;
         cluster.start_dns().await?;
@@ -61,24 +57,50 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The node.
-    fn node(&mut self) -> anyhow::Result<&mut Node> {
-        self.node.as_mut().context("the cluster has no node")
+    /// The address of the node and its API server; of this machine, if there is no node.
+    pub(super) fn address(&self) -> Ipv4Addr {
+        self.node.as_ref().map_or(Ipv4Addr::LOCALHOST, |_| NODE)
+    }
+
+    fn programs(&self) -> anyhow::Result<&NodePrograms> {
+        Ok(&self.node.as_ref().context(NO_NODE)?.programs)
+    }
+
+    /// Starts a program of the node, which ends with it.
+    fn start_on_node(&mut self, command: &mut Command, log: &str) -> anyhow::Result<()> {
+        let running = spawn(command, &self.folder.path().join(log))?;
+        self.node.as_mut().context(NO_NODE)?.running.push(running);
+        Ok(())
     }
 
     /// A program of the node, whose process ends with this one.
     fn node_command(&self, program: impl AsRef<Path>) -> anyhow::Result<Command> {
-        let node = self.node.as_ref().context("the cluster has no node")?;
-        let libraries = node.programs.libraries();
+        let programs = self.programs()?;
+        let libraries = programs.libraries();
         let system = std::env::var("PATH").unwrap_or_default();
-        let bin = |path: &str| node.programs.file(path).display().to_string();
-        let path = [node.links.display().to_string(), bin("usr/sbin"), bin("usr/bin"), system];
+        let bin = |path: &str| programs.file(path).display().to_string();
+        let links = self.links().display().to_string();
+        let path = [links, bin("usr/sbin"), bin("usr/bin"), system];
         let mut command = command(program.as_ref());
         command
             .env("PATH", path.join(":"))
             .env("XTABLES_LIBDIR", libraries.join("xtables"))
             .env("LD_LIBRARY_PATH", libraries);
         Ok(command)
+    }
+
+    /// Where kube-proxy and the CNI plugins find iptables.
+    fn links(&self) -> PathBuf {
+        self.folder.path().join("bin")
+    }
+
+    fn link_iptables(&self) -> anyhow::Result<()> {
+        let program = self.programs()?.file(&format!("usr/sbin/{XTABLES}"));
+        fs::create_dir_all(self.links())?;
+        for name in IPTABLES {
+            symlink(&program, self.links().join(name))?;
+        }
+        Ok(())
     }
 
     async fn wait_for_node(&self) -> anyhow::Result<()> {
@@ -117,20 +139,8 @@ fn prepare_network() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// iptables by the names that it is called by; one program has them all.
-fn link_iptables(links: &Path, programs: &NodePrograms) -> anyhow::Result<()> {
-    fs::create_dir_all(links)?;
-    for name in ["iptables", "ip6tables"] {
-        for suffix in ["", "-save", "-restore"] {
-            let program = programs.file("usr/sbin/xtables-nft-multi");
-            symlink(program, links.join(format!("{name}{suffix}")))?;
-        }
-    }
-    Ok(())
-}
-
 /// The node's address.
-pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
+const NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
 const NODE_NAME: &str = "node-1";
 /// The addresses of Pods; the first one is the node's end of the bridge.
 const PODS: &str = "10.78.0.0/24";
@@ -138,3 +148,4 @@ const PODS: &str = "10.78.0.0/24";
 const SERVICES: &str = "10.96.0.0/16";
 /// The address of the Service of CoreDNS.
 const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+const NO_NODE: &str = "the cluster has no node";

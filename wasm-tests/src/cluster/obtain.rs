@@ -8,7 +8,9 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::Context as _;
 
-pub use self::debian::{NodePrograms, faketime, node_programs, prometheus, registry};
+pub use self::debian::{
+    IPTABLES, NodePrograms, XTABLES, faketime, node_programs, prometheus, registry,
+};
 use self::go::GoModule;
 
 /// The programs and CRDs of a cluster.
@@ -104,6 +106,9 @@ pub fn agent() -> anyhow::Result<PathBuf> {
 pub fn kube_score() -> anyhow::Result<PathBuf> {
     GoModule("kube-score").program("kube-score", "github.com/zegl/kube-score/cmd/kube-score")
 }
+
+/// The version of which Istio's sources are the development branch. They themselves do not say it.
+pub const ISTIO_VERSION: &str = "1.31.0";
 
 /// The template of the bootstrap that the agent passes to its Envoy.
 ///

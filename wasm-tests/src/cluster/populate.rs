@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use serde_json::{Value, json};
 
-use super::{Cluster, PATIENCE};
+use super::{Cluster, PATIENCE, obtain::ISTIO_VERSION};
 
 impl Cluster {
     /// Istio's chart brings its own Deployment where there is a node.
@@ -20,7 +20,7 @@ impl Cluster {
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             self.apply(&namespace).await?;
         }
-        if self.address.is_none() {
+        if self.node.is_none() {
             self.apply(&istiod_deployment()).await?;
         }
         Ok(())
@@ -53,8 +53,9 @@ impl Cluster {
 /// The Deployment of Istio's Helm chart, by which skycap finds istiod and its version. It has no
 /// effect here: the tests run istiod as a process.
 fn istiod_deployment() -> Value {
-    let labels = json!({"app": "istiod", "app.kubernetes.io/version": "1.31.0"});
-    let container = json!({"name": "discovery", "image": "docker.io/istio/pilot:1.31.0"});
+    let labels = json!({"app": "istiod", "app.kubernetes.io/version": ISTIO_VERSION});
+    let container =
+        json!({"name": "discovery", "image": format!("docker.io/istio/pilot:{ISTIO_VERSION}")});
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",

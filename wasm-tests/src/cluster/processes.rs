@@ -88,14 +88,12 @@ impl Cluster {
             .arg(format!("--secure-port={}", self.port))
             .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
             .arg("--watch-cache=true");
-        match self.address {
-            None => command
-                .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-                .arg("--endpoint-reconciler-type=none"),
+        command.arg(format!("--advertise-address={}", self.address()));
+        match self.node {
+            None => command.args(["--bind-address=127.0.0.1", "--endpoint-reconciler-type=none"]),
             // Pods find the API server by the Service `kubernetes`, and some are privileged.
-            Some(address) => command
+            Some(_) => command
                 .args(["--bind-address=0.0.0.0", "--allow-privileged=true"])
-                .arg(format!("--advertise-address={address}"))
                 .arg("--kubelet-preferred-address-types=InternalIP"),
         };
         self.apiserver = Some(spawn(&mut command, &folder.join("apiserver.log"))?);

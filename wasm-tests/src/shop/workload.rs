@@ -85,7 +85,7 @@ enum Calls {
 impl Calls {
     async fn address(&self, service: &str) -> anyhow::Result<SocketAddr> {
         match self {
-            Self::Sidecar(sidecar) => sidecar.get().copied().context("there is no sidecar yet"),
+            Self::Sidecar(sidecar) => sidecar.get().copied().context("the sidecar has not started"),
             Self::ByName => {
                 let addresses = tokio::net::lookup_host((service, 80)).await;
                 let mut addresses =

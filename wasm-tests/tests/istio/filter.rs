@@ -13,7 +13,7 @@ use skycap_tests::fixture::{
 
 #[test]
 fn the_filter_routes_behind_istiod() -> anyhow::Result<()> {
-    with_echo_shop(PluginKind::WasmPlugin, async |fixture, _controller| {
+    with_echo_shop(PluginKind::WasmPlugin, async |fixture, _controller, _sidecar| {
         let key = [("baggage", "a=b, sandbox=pr-1")];
         for (about, host, headers, wanted) in [
             ("no baggage", "cart.shop", &[][..], "cart cart.shop"),
@@ -48,7 +48,7 @@ fn the_filter_routes_behind_istiod() -> anyhow::Result<()> {
 
 #[test]
 fn a_change_is_in_effect_within_a_second() -> anyhow::Result<()> {
-    with_echo_shop(PluginKind::WasmPlugin, async |fixture, _controller| {
+    with_echo_shop(PluginKind::WasmPlugin, async |fixture, _controller, _sidecar| {
         let mut times = Vec::new();
         for round in 0..20 {
             let on = round % 2 == 1;
@@ -63,7 +63,7 @@ fn a_change_is_in_effect_within_a_second() -> anyhow::Result<()> {
 
 #[test]
 fn the_kill_switch_is_quick_and_uninstall_ends_the_routing() -> anyhow::Result<()> {
-    with_echo_shop(PluginKind::TrafficExtension, async |fixture, _controller| {
+    with_echo_shop(PluginKind::TrafficExtension, async |fixture, _controller, _sidecar| {
         let mut times = Vec::new();
         for _ in 0..5 {
             fixture.apply(&settings(json!({"enabled": "false"}))).await?;
@@ -80,7 +80,7 @@ fn the_kill_switch_is_quick_and_uninstall_ends_the_routing() -> anyhow::Result<(
 
 #[test]
 fn routing_goes_on_without_the_control_plane() -> anyhow::Result<()> {
-    with_echo_shop(PluginKind::WasmPlugin, async |fixture: &mut Fixture, controller| {
+    with_echo_shop(PluginKind::WasmPlugin, async |fixture: &mut Fixture, controller, _sidecar| {
         controller.kill().await?;
         fixture.cluster.kill_istiod().await?;
         fixture.cluster.kill_apiserver().await?;

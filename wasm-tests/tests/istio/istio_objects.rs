@@ -13,7 +13,7 @@ const CANARY: (&str, &str) = ("x-canary", "1");
 
 #[test]
 fn requests_with_a_key_beside_a_virtual_service() -> anyhow::Result<()> {
-    with_echo_shop(PluginKind::WasmPlugin, async |fixture, _controller| {
+    with_echo_shop(PluginKind::WasmPlugin, async |fixture, _controller, _sidecar| {
         let subsets = json!({"host": "cart", "subsets": [
             {"name": "v1", "labels": {}}, {"name": "v2", "labels": {}},
         ]});
@@ -52,7 +52,7 @@ fn requests_with_a_key_beside_a_virtual_service() -> anyhow::Result<()> {
 
 #[test]
 fn a_sidecar_object_may_hide_the_target() -> anyhow::Result<()> {
-    with_echo_shop(PluginKind::WasmPlugin, async |fixture, _controller| {
+    with_echo_shop(PluginKind::WasmPlugin, async |fixture, _controller, _sidecar| {
         let hosts = ["cart", "pricing"].map(|name| format!("shop/{name}.shop.svc.cluster.local"));
         let hiding = istio("Sidecar", "default", json!({"egress": [{"hosts": hosts}]}));
         fixture.apply(&hiding).await?;

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use skycap_tests::fixture::module_path;
+use skycap_tests::{
+    fixture::module_path,
+    process::{processes_with, send_signal},
+};
 
 #[test]
 fn the_playground_leaves_nothing_behind() -> anyhow::Result<()> {
@@ -17,15 +20,16 @@ fn the_playground_leaves_nothing_behind() -> anyhow::Result<()> {
     for signal in ["INT", "TERM", "HUP", "KILL"] {
         let folder = tempfile::tempdir()?;
         let playground = start(folder.path())?;
-        let processes = processes_with(folder.path())?;
+        let variable = format!("TMPDIR={}", folder.path().display());
+        let processes = processes_with(&variable)?;
         // etcd, kube-apiserver, the controller, istiod, and four agents with an Envoy each.
         anyhow::ensure!(processes.len() >= 12, "only {processes:?} run");
         stop(playground, signal)?;
         let deadline = Instant::now() + Duration::from_secs(5);
-        let mut left = processes_with(folder.path())?;
+        let mut left = processes_with(&variable)?;
         while !left.is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
-            left = processes_with(folder.path())?;
+            left = processes_with(&variable)?;
         }
         anyhow::ensure!(left.is_empty(), "SIG{signal} leaves {left:?}");
         // A killed process cannot delete its folder.
@@ -53,27 +57,11 @@ fn start(folder: &Path) -> anyhow::Result<Child> {
 }
 
 fn stop(mut playground: Child, signal: &str) -> anyhow::Result<()> {
-    let mut kill = Command::new("kill");
-    kill.args(["-s", signal, &playground.id().to_string()]).status()?;
+    send_signal(signal, &playground.id().to_string())?;
     let deadline = Instant::now() + Duration::from_secs(20);
     while playground.try_wait()?.is_none() {
         anyhow::ensure!(Instant::now() < deadline, "SIG{signal} does not end the playground");
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
-}
-
-/// The names of the processes with this folder for temporary files.
-fn processes_with(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let wanted = format!("TMPDIR={}", folder.display());
-    let mut names = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let process = entry?.path();
-        // A process may end meanwhile, or belong to another user.
-        let environment = fs::read(process.join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()) {
-            names.push(fs::read_to_string(process.join("comm")).unwrap_or_default());
-        }
-    }
-    Ok(names)
 }

@@ -6,7 +6,7 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use serde_json::json;
-use skycap::names::{CONTROLLER, NAMESPACE};
+use skycap::names::{APP_LABEL, CONTROLLER, NAMESPACE};
 use skycap_tests::{
     cluster::Image,
     fixture::{
@@ -61,8 +61,7 @@ async fn a_pod_waits_forever(fixture: &Fixture) -> anyhow::Result<()> {
 async fn the_leader_is_deleted(fixture: &Fixture) -> anyhow::Result<()> {
     let load = Load::start(fixture, &[KEY]).await?;
     let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
-    let of_controller =
-        ListParams::default().labels(&format!("app.kubernetes.io/name={CONTROLLER}"));
+    let of_controller = ListParams::default().labels(&format!("{APP_LABEL}={CONTROLLER}"));
     for pod in pods.list(&of_controller).await? {
         pods.delete(&pod.name_any(), &DeleteParams::default()).await?;
     }

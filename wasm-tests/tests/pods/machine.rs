@@ -9,13 +9,14 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use skycap_tests::cluster::machine;
+use skycap_tests::{
+    cluster::machine,
+    process::{processes_with, send_signal},
+};
 
 #[test]
 fn nothing_is_left_whichever_process_is_killed() -> anyhow::Result<()> {
-    if let Err(reason) = machine::check() {
-        ensure!(std::env::var_os("CI").is_none_or(|set| set != "true"), "{reason}");
-        println!("skipped: {reason}");
+    if !machine::is_permitted()? {
         return Ok(());
     }
     for (about, signal, index) in [
@@ -32,9 +33,9 @@ fn nothing_is_left_whichever_process_is_killed() -> anyhow::Result<()> {
             None => pid.as_str(),
             Some(index) => children.split_whitespace().nth(index).context("no such process")?,
         };
-        kill(signal, victim)?;
+        send_signal(signal, victim)?;
         if about == "the cleaner" {
-            kill("TERM", &pid)?;
+            send_signal("TERM", &pid)?;
         }
         script.wait()?;
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -71,17 +72,6 @@ fn left_of(name: &str, folder: &str) -> anyhow::Result<Option<String>> {
     if let Some(cgroup) = cgroups.find(|cgroup| cgroup.exists()) {
         return Ok(Some(cgroup.display().to_string()));
     }
-    let variable = format!("SKYCAP_MACHINE={name}");
-    let processes = fs::read_dir("/proc")?.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut of_machine = processes.filter(|process| {
-        let environment = fs::read(process.join("environ")).unwrap_or_default();
-        String::from_utf8_lossy(&environment).contains(&variable)
-    });
-    Ok(of_machine.next().map(|process| process.display().to_string()))
-}
-
-fn kill(signal: &str, pid: &str) -> anyhow::Result<()> {
-    let status = Command::new("kill").args(["-s", signal, pid]).status()?;
-    ensure!(status.success(), "cannot send {signal} to {pid}");
-    Ok(())
+    let processes = processes_with(&format!("SKYCAP_MACHINE={name}"))?;
+    Ok(processes.into_iter().next())
 }

@@ -8,7 +8,7 @@ use kube::{Api, Client, ResourceExt as _, api::ListParams};
 
 use crate::{
     commands::{progress::Progress, report::read_published},
-    names::{CONTROLLER, NAMESPACE},
+    names::{APP_LABEL, CONTROLLER, NAMESPACE},
     observed::sidecars::uptake::Uptake,
 };
 
@@ -75,7 +75,7 @@ pub(super) async fn wait_for_sidecars(
 /// Why a container of the controller waits, such as `ErrImagePull`, with what the kubelet says about it.
 async fn waiting_reason(client: &Client) -> Option<String> {
     let pods = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
-    let params = ListParams::default().labels(&format!("app.kubernetes.io/name={CONTROLLER}"));
+    let params = ListParams::default().labels(&format!("{APP_LABEL}={CONTROLLER}"));
     let pods = pods.list(&params).await.ok()?;
     pods.into_iter().find_map(|pod| {
         let name = pod.name_any();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Installation;
 use crate::{
     desired::istio::IstioMesh,
-    names::{CONTROLLER, NAMESPACE},
+    names::{APP_LABEL, CONTROLLER, NAMESPACE},
     objects::object,
     table::meshes::MeshKind,
 };
@@ -94,7 +94,7 @@ impl Installation {
 }
 
 fn selector() -> Value {
-    json!({"app.kubernetes.io/name": CONTROLLER})
+    json!({APP_LABEL: CONTROLLER})
 }
 
 /// The comment above the controller's manifests.

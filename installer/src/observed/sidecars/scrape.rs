@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::AsyncReadExt as _;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 
@@ -61,10 +61,14 @@ pub(super) fn has_proxy(pod: &Pod) -> bool {
     if !pod.annotations().contains_key(INJECTED) && !pod.labels().contains_key(MANAGED_GATEWAY) {
         return false;
     }
-    let spec = pod.spec.clone().unwrap_or_default();
-    let mut containers =
-        spec.containers.into_iter().chain(spec.init_containers.unwrap_or_default());
-    containers.any(|container| container.name == PROXY_CONTAINER)
+    proxy_container(pod).is_some()
+}
+
+/// The proxy's container; a native sidecar is an init container.
+fn proxy_container(pod: &Pod) -> Option<&Container> {
+    let spec = pod.spec.as_ref()?;
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    spec.containers.iter().chain(init).find(|container| container.name == PROXY_CONTAINER)
 }
 
 /// Whether the Pod is so far that its proxy may run: it has a node and an address.
@@ -93,11 +97,7 @@ fn port(pod: &Pod) -> Result<u16, ScrapeError> {
         // Anything else could lead to another path of the API server.
         return port.parse().map_err(|_| ScrapeError::InvalidPath(port.to_owned()));
     }
-    let spec = pod.spec.as_ref();
-    let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
-    let containers = spec.map_or(&[][..], |spec| &spec.containers);
-    let proxy = containers.iter().chain(init).find(|container| container.name == PROXY_CONTAINER);
-    let config = proxy
+    let config = proxy_container(pod)
         .and_then(|proxy| proxy.env.as_ref()?.iter().find(|variable| variable.name == PROXY_CONFIG))
         .and_then(|variable| serde_json::from_str::<Value>(variable.value.as_deref()?).ok());
     let port = config.and_then(|config| config["statusPort"].as_u64());

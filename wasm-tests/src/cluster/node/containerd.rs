@@ -10,7 +10,7 @@ use anyhow::ensure;
 use serde_json::json;
 
 use super::{Image, PODS};
-use crate::cluster::{Cluster, PATIENCE, processes::spawn};
+use crate::cluster::{Cluster, PATIENCE};
 
 impl Cluster {
     /// Starts containerd and imports the image that holds the namespaces of a Pod.
@@ -20,11 +20,8 @@ impl Cluster {
         fs::write(folder.join("cni/10-pods.conflist"), self.network().to_string())?;
         let config = folder.join("containerd.toml");
         fs::write(&config, self.containerd_config()?)?;
-        let program = self.node()?.programs.file("usr/bin/containerd");
-        let mut command = self.node_command(program)?;
-        command.arg("--config").arg(&config);
-        let running = spawn(&mut command, &folder.join("containerd.log"))?;
-        self.node()?.running.push(running);
+        let mut command = self.node_command(self.programs()?.file("usr/bin/containerd"))?;
+        self.start_on_node(command.arg("--config").arg(&config), "containerd.log")?;
         let deadline = Instant::now() + PATIENCE;
         while !self.ctr(&["version"]).await.is_ok_and(|output| output.status.success()) {
             ensure!(
@@ -56,17 +53,16 @@ impl Cluster {
     }
 
     async fn ctr(&self, args: &[&str]) -> anyhow::Result<std::process::Output> {
-        let node = self.node.as_ref().map(|node| node.programs.file("usr/bin/ctr"));
-        let mut command = self.node_command(node.unwrap_or_default())?;
+        let mut command = self.node_command(self.programs()?.file("usr/bin/ctr"))?;
         command.arg("--address").arg(self.folder.path().join("containerd.sock")).args(args);
         Ok(command.output().await?)
     }
 
     /// The cgroup driver is the kubelet's default. The kernel does not let a container without
     /// CAP_SYS_RESOURCE lower its `oom_score_adj`, and this may be one.
-    fn containerd_config(&mut self) -> anyhow::Result<String> {
+    fn containerd_config(&self) -> anyhow::Result<String> {
         let folder = self.folder.path().display().to_string();
-        let programs = &self.node()?.programs;
+        let programs = self.programs()?;
         let (runc, plugins) = (programs.file("usr/sbin/runc"), programs.file("usr/lib/cni"));
         let pause = Image::reference("pause");
         Ok(format!(

@@ -6,10 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{DNS, NODE, NODE_NAME, PODS, machine};
-use crate::cluster::{
-    Cluster,
-    processes::{free_port, spawn},
-};
+use crate::cluster::{Cluster, processes::free_port};
 
 impl Cluster {
     /// Starts the kubelet, the controllers, the scheduler and kube-proxy.
@@ -24,8 +21,7 @@ impl Cluster {
             let kubeconfig = self.kubeconfig(self.admin_token())?;
             let mut command = self.node_command(program)?;
             command.arg(format!("--kubeconfig={}", kubeconfig.display())).args(args);
-            let running = spawn(&mut command, &self.folder.path().join(log))?;
-            self.node()?.running.push(running);
+            self.start_on_node(&mut command, log)?;
         }
         Ok(())
     }

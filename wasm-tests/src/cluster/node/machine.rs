@@ -7,11 +7,13 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-/// Runs `test` on a machine of its own. Outside, this calls `prepare`, because inside there is no way to
-/// a package registry, and starts the test program again there, for the test `name` alone; inside, it runs
-/// `test`.
+/// Runs `test` on a machine of its own.
 ///
-/// Not as root or not on Linux, the test is skipped with that reason; with `CI=true` that is a failure.
+/// When the test program calls this first, it calls `prepare`, which may use the network. Then it starts
+/// the test program again, on the machine and for the test `name` alone. The machine has no access to the
+/// network. There, this function runs `test`.
+///
+/// The test is skipped if [`is_permitted`] says so.
 ///
 /// # Errors
 /// If the test fails there.
@@ -23,9 +25,7 @@ pub fn run_inside(
     if is_inside() {
         return test();
     }
-    if let Err(reason) = check() {
-        ensure!(std::env::var_os("CI").is_none_or(|set| set != "true"), "{reason}");
-        println!("skipped: {reason}");
+    if !is_permitted()? {
         return Ok(());
     }
     prepare()?;
@@ -39,11 +39,22 @@ pub fn run_inside(
     print!("{text}");
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "the test failed on its machine: {}", output.status);
-    ensure!(text.contains("1 passed"), "there is no test `{name}`");
+    ensure!(text.contains("1 passed"), "no test has the name `{name}`");
     Ok(())
 }
 
-/// Whether a machine of its own can be had here.
+/// Whether tests can have machines of their own here. If not, prints the reason for which they are skipped.
+///
+/// # Errors
+/// The reason, if `CI=true` is set: there, nothing may be skipped.
+pub fn is_permitted() -> anyhow::Result<bool> {
+    let Err(reason) = check() else { return Ok(true) };
+    ensure!(std::env::var_os("CI").is_none_or(|set| set != "true"), "{reason}");
+    println!("skipped: {reason}");
+    Ok(false)
+}
+
+/// Checks that a program can have a machine of its own here.
 ///
 /// # Errors
 /// If not, with the reason and what to do.

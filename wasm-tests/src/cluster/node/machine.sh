@@ -58,7 +58,7 @@ trap 'kill -s KILL "$machine"' INT TERM HUP
 code=0
 wait "$machine" || code=$?
 exec 9>&-
+# The cleaner may have been killed; then this removes what is left.
 wait "$cleaner" || true
-# In case that the cleaner was killed.
 sh -c "$clean" clean "$folder" "$name"
 exit "$code"

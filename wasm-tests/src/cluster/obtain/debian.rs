@@ -58,6 +58,18 @@ impl NodePrograms {
     }
 }
 
+/// The names of iptables. They are links to one program, [`XTABLES`].
+pub const IPTABLES: [&str; 6] = [
+    "iptables",
+    "iptables-save",
+    "iptables-restore",
+    "ip6tables",
+    "ip6tables-save",
+    "ip6tables-restore",
+];
+/// The program that is all of [`IPTABLES`], in `usr/sbin`.
+pub const XTABLES: &str = "xtables-nft-multi";
+
 /// containerd, runc, the CNI plugins and iptables: never the installed ones, so that all are of one
 /// release of the distribution, and none is configured otherwise.
 ///
