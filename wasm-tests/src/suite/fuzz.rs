@@ -22,7 +22,7 @@ pub(super) fn run_targets(options: Options) -> Result<Tally, Skip> {
     run(Command::new("cargo").current_dir(&folder).args(["+nightly", "fetch", "--locked"]))?;
     let seconds = if options.long { 60 } else { 5 };
     let mut commands = Vec::new();
-    for target in ["baggage", "config", "decide"] {
+    for target in ["baggage", "config", "decide", "edge"] {
         let corpus = workspace::target().join("fuzz-corpus").join(target);
         std::fs::create_dir_all(&corpus)?;
         let mut command = fuzz_run(&cargo_fuzz, &folder, target);
@@ -33,7 +33,7 @@ pub(super) fn run_targets(options: Options) -> Result<Tally, Skip> {
             .arg(format!("-max_total_time={seconds}"));
         commands.push(command);
     }
-    // Each target runs on one thread. The first one to start builds all three.
+    // Each target runs on one thread. The first one to start builds all of them.
     Ok(Tally::of_parallel_checks(&mut commands))
 }
 
