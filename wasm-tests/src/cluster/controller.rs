@@ -157,10 +157,24 @@ impl Controller {
     /// # Errors
     /// If it has ended.
     pub fn resident_kib(&self) -> anyhow::Result<u64> {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most resident memory that it has had, in KiB.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn peak_kib(&self) -> anyhow::Result<u64> {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// A line of `/proc/PID/status` (proc_pid_status(5)).
+    fn memory_kib(&self, name: &str) -> anyhow::Result<u64> {
         let pid = self.child.id().context("the controller has ended")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        Ok(line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?.parse()?)
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|line| line.split_whitespace().next());
+        Ok(value.with_context(|| format!("no `{name}` in its status"))?.parse()?)
     }
 
     /// Its whole log.

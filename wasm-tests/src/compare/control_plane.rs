@@ -1,4 +1,7 @@
-//! The cost of the control plane: 10,000 sandboxes of two routes on a real API server.
+//! The cost of the control plane: 10,000 sandboxes of two routes on a real API server, and what one
+//! developer can add that costs most.
+
+mod hostile;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,7 @@ use serde_json::{Value, json};
 use skycap::{desired::istio::PluginKind, observed::api};
 use skycap_core::config::PluginConfig;
 
+use self::hostile::hostile;
 use super::{Measured, Row};
 use crate::{
     cluster::{Cluster, Controller, build_program, mesh, program},
@@ -47,8 +51,8 @@ pub async fn control_plane() -> anyhow::Result<Measured> {
     let change_cpu = (controller.cpu()? - cpu) / u32::try_from(2 * CHANGES)?;
     let resident = controller.resident_kib()? / 1024;
     let (explain, compile) = (explain(&cluster).await?, compile()?);
-    let row = |name: &str, value: String| Row { name: name.into(), values: vec![value] };
-    let milliseconds = |time: Duration| format!("{} ms", time.as_millis());
+    drop((controller, cluster));
+    let hostile = hostile().await?;
     let median = latencies.get(latencies.len() / 2).copied().unwrap_or_default();
     Ok(Measured {
         title: format!(
@@ -58,7 +62,7 @@ pub async fn control_plane() -> anyhow::Result<Measured> {
             if cfg!(debug_assertions) { "a debug build" } else { "a release build" },
         ),
         columns: vec!["what", "figure"],
-        rows: vec![
+        rows: [
             row("controller: from its start to the table in the mesh", milliseconds(applied)),
             row("controller: resident memory", format!("{resident} MB")),
             row("the plugin, as JSON", format!("{} KiB", full / 1024)),
@@ -69,8 +73,19 @@ pub async fn control_plane() -> anyhow::Result<Measured> {
             row("one fragment toggled: CPU time of the controller", milliseconds(change_cpu)),
             row("skycap explain, from the table in the mesh", milliseconds(explain)),
             row("skycap compile, the same ConfigMaps in one file", milliseconds(compile)),
-        ],
+        ]
+        .into_iter()
+        .chain(hostile.rows())
+        .collect(),
     })
+}
+
+fn row(name: &str, value: String) -> Row {
+    Row { name: name.into(), values: vec![value] }
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
 }
 
 /// Disables and enables one sandbox. Returns the time until the mesh has the table without it.
@@ -154,8 +169,29 @@ async fn fill(cluster: &Cluster) -> anyhow::Result<()> {
     let targets = (0..SANDBOXES).flat_map(|n| [format!("cart-pr-{n}"), format!("pricing-pr-{n}")]);
     let services: Vec<_> =
         ["cart".to_owned(), "pricing".into()].into_iter().chain(targets).collect();
+    create_services(cluster, "shop", &services).await?;
+    create::<ConfigMap>(
+        cluster,
+        "shop",
+        (0..SANDBOXES).map(|n| {
+            json!({
+                "metadata": {"name": format!("pr-{n}"), "labels": {"skycap.dev/kind": "sandbox"}},
+                "data": {"routes": format!("cart: cart-pr-{n}\npricing: pricing-pr-{n}\n")},
+            })
+        }),
+    )
+    .await
+}
+
+/// Creates Services with one ready endpoint each.
+async fn create_services(
+    cluster: &Cluster,
+    namespace: &str,
+    services: &[String],
+) -> anyhow::Result<()> {
     create::<Service>(
         cluster,
+        namespace,
         services.iter().map(|name| {
             json!({
                 "metadata": {"name": name},
@@ -167,6 +203,7 @@ async fn fill(cluster: &Cluster) -> anyhow::Result<()> {
     .await?;
     create::<EndpointSlice>(
         cluster,
+        namespace,
         services.iter().map(|name| {
             json!({
                 "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
@@ -176,20 +213,14 @@ async fn fill(cluster: &Cluster) -> anyhow::Result<()> {
             })
         }),
     )
-    .await?;
-    create::<ConfigMap>(
-        cluster,
-        (0..SANDBOXES).map(|n| {
-            json!({
-                "metadata": {"name": format!("pr-{n}"), "labels": {"skycap.dev/kind": "sandbox"}},
-                "data": {"routes": format!("cart: cart-pr-{n}\npricing: pricing-pr-{n}\n")},
-            })
-        }),
-    )
     .await
 }
 
-async fn create<K>(cluster: &Cluster, objects: impl Iterator<Item = Value>) -> anyhow::Result<()>
+async fn create<K>(
+    cluster: &Cluster,
+    namespace: &str,
+    objects: impl Iterator<Item = Value>,
+) -> anyhow::Result<()>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -197,7 +228,7 @@ where
         + DeserializeOwned
         + serde::Serialize,
 {
-    let api = Api::<K>::namespaced(cluster.client.clone(), "shop");
+    let api = Api::<K>::namespaced(cluster.client.clone(), namespace);
     stream::iter(objects)
         .map(async |object| {
             let object: K = serde_json::from_value(object)?;
