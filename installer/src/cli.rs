@@ -25,6 +25,7 @@ use crate::{
         uninstall::UninstallArgs,
         version::VersionArgs,
     },
+    observed::causes::is_forbidden,
     table::manifests::Unreadable,
 };
 
@@ -143,6 +144,9 @@ pub fn message(error: &anyhow::Error) -> String {
             text.push_str(if text.is_empty() { "" } else { ": " });
             text.push_str(&cause);
         }
+    }
+    if is_forbidden(error) {
+        text.push_str("; ask an administrator for this permission");
     }
     text
 }

@@ -2,6 +2,7 @@
 //! understands, and the report. The controller, `sync` and the tests all use this module.
 
 pub mod admission;
+pub mod chart;
 pub mod gateway_api;
 pub mod installation;
 pub mod istio;

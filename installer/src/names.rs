@@ -14,6 +14,8 @@ pub const STATUS: &str = "skycap-status";
 pub const LEASE: &str = "skycap-controller";
 /// The controller's Deployment, ServiceAccount, roles and PodDisruptionBudget.
 pub const CONTROLLER: &str = "skycap-controller";
+/// The roles with what `list`, `explain`, `check` and `status` read, and their bindings.
+pub const READER: &str = "skycap-reader";
 /// The label of the controller's Pods; its value is [`CONTROLLER`].
 pub const APP_LABEL: &str = "app.kubernetes.io/name";
 /// The ValidatingAdmissionPolicy on fragments and settings.

@@ -6,5 +6,6 @@ pub mod api;
 pub mod causes;
 pub mod connect;
 pub mod preflight;
+pub mod readiness;
 pub mod sidecars;
 pub mod snapshot;

@@ -6,7 +6,7 @@ use skycap::{
     desired::published::Summary,
     diagnose::status::{Leader, Plugin, RouteCounts, Status},
     objects::ObjectRef,
-    observed::sidecars::uptake::Uptake,
+    observed::{readiness::Readiness, sidecars::uptake::Uptake},
     problem::{Problem, Severity},
 };
 
@@ -65,6 +65,7 @@ fn status() -> Status {
         controller: Some(Leader {
             holder: "skycap-controller-7d9f-x2".into(),
             renewed_seconds_ago: 1,
+            readiness: Readiness::Ready,
         }),
         summary: Summary {
             generation: "4049a2f932b6".into(),
@@ -128,21 +129,34 @@ fn status_has_a_line_for_each_part() {
 
 #[test]
 fn deploy_is_what_render_writes() -> std::io::Result<()> {
-    let folder = tempfile::tempdir()?;
-    printed(&format!("render {DEPLOY} --to {}", folder.path().display()))?;
+    assert_eq!(written(&format!("render {DEPLOY}"), "deploy")?, 7, "all files");
+    assert_eq!(written("render --chart", "deploy/chart")?, 2, "Chart.yaml and values.yaml");
+    assert_eq!(written("render --chart", "deploy/chart/templates")?, 10, "all templates");
+    Ok(())
+}
+
+/// Compares the files of a folder with those that a command writes. `UPDATE=1` writes them. Returns how
+/// many there are.
+fn written(command: &str, folder: &str) -> std::io::Result<usize> {
+    let temporary = tempfile::tempdir()?;
+    printed(&format!("{command} --to {}", temporary.path().display()))?;
+    let is_templates = folder.ends_with("templates");
+    let source = temporary.path().join(if is_templates { "templates" } else { "" });
     let mut files = 0;
-    for entry in fs::read_dir(folder.path())? {
-        let name = entry?.file_name();
-        let (new, kept) = (folder.path().join(&name), root().join("deploy").join(&name));
+    for entry in
+        fs::read_dir(source)?.filter(|entry| entry.as_ref().is_ok_and(|e| e.path().is_file()))
+    {
+        let entry = entry?;
+        let (new, kept) = (entry.path(), root().join(folder).join(entry.file_name()));
         let text = fs::read_to_string(new)?;
         if std::env::var_os("UPDATE").is_some() {
+            fs::create_dir_all(root().join(folder))?;
             fs::write(&kept, &text)?;
         }
-        assert_eq!(text, fs::read_to_string(kept)?, "skycap render {DEPLOY} --to deploy");
+        assert_eq!(text, fs::read_to_string(kept)?, "skycap {command} --to {folder}");
         files += 1;
     }
-    assert_eq!(files, 6, "all files");
-    Ok(())
+    Ok(files)
 }
 
 /// The flags that `deploy/` is rendered with: examples, to be replaced by an image and a module of

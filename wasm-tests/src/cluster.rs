@@ -150,6 +150,7 @@ impl Cluster {
             meshes: self.meshes.clone(),
             mesh: mesh(self.plugin),
             image: "skycap".into(),
+            readers: None,
             access_log: false,
             spans: false,
         };

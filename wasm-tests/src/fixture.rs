@@ -158,6 +158,7 @@ impl Fixture {
             meshes: self.cluster.meshes.clone(),
             mesh: self.mesh.clone(),
             image: "skycap".into(),
+            readers: None,
             access_log: false,
             spans: false,
         }

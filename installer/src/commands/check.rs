@@ -5,26 +5,32 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
-use kube::{
-    Api, Client,
-    api::ListParams,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{Api, Client, api::ListParams, core::DynamicObject};
 use serde_json::Value;
 
-use super::{Format, Globals, ScopeArgs, files::FileArgs};
+use super::{Format, Globals, ScopeArgs, files::FileArgs, report::read_published};
 use crate::{
-    diagnose::check::{Surroundings, check},
-    names::DISPATCH_ROUTE,
-    observed::snapshot,
-    table::{compile::compile, input::Input, manifests::Manifests, policies::PolicyKind, report},
+    diagnose::{
+        check::{Surroundings, check},
+        scope::Scope,
+    },
+    names::{DISPATCH_ROUTE, READER},
+    objects::resource,
+    observed::{causes::is_forbidden, snapshot},
+    table::{
+        compile::{Compilation, compile},
+        input::Input,
+        manifests::Manifests,
+        policies::PolicyKind,
+        report,
+    },
 };
 
 /// Find problems that keep requests from reaching their sandbox
 ///
-/// Looks at fragments, Services, EndpointSlices, VirtualServices and Sidecars, and on meshes of the
-/// Gateway API also at HTTPRoutes, GRPCRoutes and ServiceProfiles. Each problem comes with what to
+/// Looks at fragments, Services, EndpointSlices, HTTPRoutes and GRPCRoutes, on Istio also at
+/// VirtualServices and Sidecars, and on Linkerd at ServiceProfiles. Each problem comes with what to
 /// do. The exit code is 1 if there is a problem.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -45,35 +51,61 @@ impl CheckArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { files, scope, output } = self;
         let now = Timestamp::now();
-        let (input, surroundings, scope) = if files.are_given() {
+        let (input, compilation, surroundings, scope) = if files.are_given() {
             let manifests = files.manifests()?;
             let input = Input::new(&manifests, now);
             let Manifests { services, virtual_services, sidecars, .. } = manifests;
             let surroundings =
-                Surroundings { services, virtual_services, sidecars, root_namespace: None };
-            (input, surroundings, scope.on_files(globals))
+                Surroundings { services, virtual_services, sidecars, ..<_>::default() };
+            let compilation = compile(&input, now);
+            (input, compilation, surroundings, scope.on_files(globals))
         } else {
             let client = globals.connect().await?;
-            let mut input = snapshot::read(&client, now).await?;
-            let kinds = PolicyKind::on(&input.meshes());
-            input.policies = snapshot::read_policies(&client, &kinds).await?.0;
-            (input, read_surroundings(&client).await?, scope.on_cluster(globals, &client))
+            let scope = scope.on_cluster(globals, &client);
+            let (input, compilation) = read_compilation(&client, now).await?;
+            let surroundings = read_surroundings(&client, &scope).await?;
+            (input, compilation, surroundings, scope)
         };
-        let problems = check(&input, &compile(&input, now), &surroundings, &scope);
+        let problems = check(&input, &compilation, &surroundings, &scope);
         let none = || format!("no problems found ({scope})");
         output.print(&problems, || report::problems(&problems).unwrap_or_else(none))?;
         Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
 
-async fn read_surroundings(client: &Client) -> anyhow::Result<Surroundings> {
-    let services = Api::<Service>::all(client.clone());
-    let services = services.list(&ListParams::default()).await;
+/// A compile of the cluster. Who may not read all ConfigMaps gets the controller's report instead.
+async fn read_compilation(client: &Client, now: Timestamp) -> anyhow::Result<(Input, Compilation)> {
+    let read = snapshot::read(client, now).await;
+    let is_denied = read.as_ref().is_err_and(is_forbidden);
+    let mut input = match read {
+        Err(_) if is_denied => snapshot::read_settings_only(client, now).await?,
+        read => read?,
+    };
+    let kinds = PolicyKind::on(&input.meshes());
+    input.policies = snapshot::read_policies(client, &kinds).await?.0;
+    let mut compilation = compile(&input, now);
+    if is_denied {
+        anstream::eprintln!(
+            "note: you may not list the ConfigMaps of all namespaces, so the fragments and their \
+             problems are those of the controller's last report"
+        );
+        compilation.report = read_published(client).await?.1;
+    }
+    Ok((input, compilation))
+}
+
+async fn read_surroundings(client: &Client, scope: &Scope) -> anyhow::Result<Surroundings> {
+    let services = list(client, scope, "v1", "Service").await?.into_iter();
+    let services: Result<Vec<Service>, _> = services.map(serde_json::from_value).collect();
+    let pods = list(client, scope, "v1", "Pod").await?.into_iter();
+    let pods: Result<Vec<Pod>, _> = pods.map(serde_json::from_value).collect();
+    let istio = async |kind| list(client, scope, "networking.istio.io/v1", kind).await;
     Ok(Surroundings {
-        services: services.context("cannot list Services")?.items,
-        virtual_services: list(client, "VirtualService").await?,
-        sidecars: list(client, "Sidecar").await?,
-        root_namespace: root_namespace(&list(client, "EnvoyFilter").await?),
+        services: services.context("invalid Service")?,
+        virtual_services: istio("VirtualService").await?,
+        sidecars: istio("Sidecar").await?,
+        pods: pods.context("invalid Pod")?,
+        root_namespace: root_namespace(&istio("EnvoyFilter").await?),
     })
 }
 
@@ -83,13 +115,32 @@ fn root_namespace(filters: &[Value]) -> Option<String> {
     own["metadata"]["namespace"].as_str().map(str::to_owned)
 }
 
-/// All objects of one of Istio's kinds; none if the cluster does not serve it.
-async fn list(client: &Client, kind: &str) -> anyhow::Result<Vec<Value>> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1", kind));
-    let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
-    match api.list(&ListParams::default()).await {
-        Ok(objects) => objects.iter().map(|object| Ok(serde_json::to_value(object)?)).collect(),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot list {kind}s")),
+/// All objects of a kind, or those of the scope's namespace if the user may read no others; none if
+/// the cluster does not serve the kind.
+async fn list(
+    client: &Client,
+    scope: &Scope,
+    api_version: &str,
+    kind: &str,
+) -> anyhow::Result<Vec<Value>> {
+    let resource = resource(api_version, kind);
+    let mut apis = vec![Api::<DynamicObject>::all_with(client.clone(), &resource)];
+    if let Scope::Namespace(namespace) = scope {
+        apis.push(Api::namespaced_with(client.clone(), namespace, &resource));
     }
+    for api in apis {
+        match api.list(&ListParams::default()).await {
+            Ok(objects) => {
+                return objects.iter().map(|object| Ok(serde_json::to_value(object)?)).collect();
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot list {kind}s")),
+        }
+    }
+    anstream::eprintln!(
+        "note: {kind}s are not checked, because you may not list them; ask an administrator for the \
+         role `{READER}`"
+    );
+    Ok(Vec::new())
 }

@@ -60,6 +60,8 @@ pub struct InstallArgs {
     verify: VerifyArgs,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    readers: ReadersArgs,
     /// Print what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -78,17 +80,32 @@ pub(super) struct ImageArgs {
     image: Option<String>,
 }
 
+/// Who may read what skycap publishes.
+#[derive(Debug, Args)]
+pub(super) struct ReadersArgs {
+    /// Group that may use `list`, `explain`, `check` and `status`, such as system:authenticated
+    ///
+    /// Binds it to the roles `skycap-reader`. Without this flag, bindings that exist stay.
+    #[arg(long, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) readers: Option<String>,
+}
+
 impl ImageArgs {
+    /// The image of the flag or of the release, if there is one.
+    pub(super) fn given(&self) -> Option<String> {
+        self.image.clone().or_else(|| release::IMAGE.map(Into::into))
+    }
+
     /// The image of the flag or of the release. If the module's URL is missing too, the error says
     /// so, because one run should show everything that is missing.
     ///
     /// # Errors
     /// [`Usage::MissingImage`] or [`Usage::MissingImageAndModuleUrl`].
     pub(super) fn image(self, mesh: &MeshArgs, module: &ModuleArgs) -> Result<String, Usage> {
-        if let Some(image) = self.image.or_else(|| release::IMAGE.map(Into::into)) {
+        if let Some(image) = self.given() {
             return Ok(image);
         }
-        Err(match mesh.may_be_istio() && !module.has_url() {
+        Err(match mesh.may_be_istio() && module.url().is_none() {
             true => Usage::MissingImageAndModuleUrl,
             false => Usage::MissingImage,
         })
@@ -97,7 +114,7 @@ impl ImageArgs {
 
 impl InstallArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let Self { mesh, module, verify, image, dry_run, wait } = self;
+        let Self { mesh, module, verify, image, readers, dry_run, wait } = self;
         let image = image.image(&mesh, &module)?;
         let client = globals.connect().await?;
         let (meshes, mut mesh) = module.on_cluster(mesh, &client).await?;
@@ -112,7 +129,17 @@ impl InstallArgs {
             }
             rollout = replace_promoted(&client, &mesh.module_url).await?;
         }
-        let plan = plan(&client, &meshes, &mesh, image).await?;
+        let (installed, readers) = (mesh.clone(), readers.readers);
+        let (access_log, spans) = (false, false);
+        let installation = Installation {
+            meshes: meshes.clone(),
+            mesh: installed,
+            image,
+            readers,
+            access_log,
+            spans,
+        };
+        let plan = plan(&client, &installation).await?;
         print(&plan.to_string())?;
         rights::check(&client, &plan).await?;
         if dry_run {
@@ -131,15 +158,9 @@ impl InstallArgs {
 }
 
 /// What an installation changes in the cluster.
-async fn plan(
-    client: &Client,
-    meshes: &Meshes,
-    mesh: &IstioMesh,
-    image: String,
-) -> anyhow::Result<Plan> {
-    let (meshes, mesh) = (meshes.clone(), mesh.clone());
+async fn plan(client: &Client, installation: &Installation) -> anyhow::Result<Plan> {
+    let Installation { meshes, mesh, .. } = installation;
     let routing = if meshes.has(MeshKind::Istio) { mesh.references() } else { Vec::new() };
-    let installation = Installation { meshes, mesh, image, access_log: false, spans: false };
     let mut wanted = installation.objects()?;
     let references: Vec<_> = wanted.iter().map(Object::reference).collect();
     let live = api::read(client, &references).await?;

@@ -145,9 +145,9 @@ impl ModuleArgs {
         Ok((meshes, istio))
     }
 
-    /// Whether there is a URL for the module, of the flag or of the release.
-    pub(crate) const fn has_url(&self) -> bool {
-        self.module_url.is_some() || release::MODULE_URL.is_some()
+    /// The URL of the module, of the flag or of the release, if there is one.
+    pub(crate) fn url(&self) -> Option<String> {
+        self.module_url.clone().or_else(|| release::MODULE_URL.map(Into::into))
     }
 
     fn istio(
@@ -156,8 +156,7 @@ impl ModuleArgs {
         meshes: &Meshes,
         plugin: PluginKind,
     ) -> Result<IstioMesh, Usage> {
-        let url = self.module_url.or_else(|| release::MODULE_URL.map(Into::into));
-        let url = match url {
+        let url = match self.url() {
             Some(url) => url,
             None if meshes.has(MeshKind::Istio) => return Err(Usage::MissingModuleUrl),
             None => String::new(),

@@ -10,21 +10,26 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{
-    install::ImageArgs,
+    install::{ImageArgs, ReadersArgs},
     mesh::{MeshArgs, ModuleArgs},
     print,
 };
 use crate::{
-    desired::installation::{File, Installation},
+    desired::{
+        chart::chart,
+        installation::{File, Installation},
+    },
     table::meshes::MeshKind,
 };
 
-/// Write the manifests that `install` applies, as a kustomize folder
+/// Write the manifests that `install` applies, or a Helm chart of them
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
     skycap render --image registry.example.com/skycap/controller:0.1.0 \\\n    \
     --module-url oci://registry.example.com/skycap/filter:0.1.0 --to deploy\n  \
-    kubectl apply --server-side -k deploy")]
+    kubectl apply --server-side -k deploy\n\n  \
+    skycap render --chart --to chart\n  \
+    helm install skycap chart --set image=IMAGE --set module.url=URL")]
 pub struct RenderArgs {
     #[command(flatten)]
     mesh: MeshArgs,
@@ -32,12 +37,17 @@ pub struct RenderArgs {
     module: ModuleArgs,
     #[command(flatten)]
     image: ImageArgs,
+    #[command(flatten)]
+    readers: ReadersArgs,
     /// Add an EnvoyFilter that makes Istio's proxies log requests that have baggage
     #[arg(long)]
     access_log: bool,
     /// Add a Telemetry that puts the baggage of requests on their spans
     #[arg(long)]
     spans: bool,
+    /// Write a Helm chart, in which these flags are values; --image and --module-url are the defaults
+    #[arg(long, requires = "to")]
+    chart: bool,
     /// Folder to write to [default: all manifests to stdout]
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
@@ -45,10 +55,16 @@ pub struct RenderArgs {
 
 impl RenderArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { mesh, module, image, access_log, spans, to } = self;
+        let Self { mesh, module, image, readers, access_log, spans, chart, to } = self;
+        if let Some(folder) = to.as_ref().filter(|_| chart) {
+            write_chart(folder, image.given().as_deref(), module.url().as_deref())
+                .with_context(|| format!("cannot write to `{}`", folder.display()))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let image = image.image(&mesh, &module)?;
         let (meshes, mesh) = module.offline(mesh)?;
-        let installation = Installation { meshes, mesh, image, access_log, spans };
+        let readers = readers.readers;
+        let installation = Installation { meshes, mesh, image, readers, access_log, spans };
         match to {
             None => {
                 let texts: anyhow::Result<Vec<_>> = installation.files().iter().map(text).collect();
@@ -59,6 +75,14 @@ impl RenderArgs {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn write_chart(folder: &Path, image: Option<&str>, module_url: Option<&str>) -> anyhow::Result<()> {
+    fs::create_dir_all(folder.join("templates"))?;
+    for (name, text) in chart(image, module_url)? {
+        fs::write(folder.join(name), text)?;
+    }
+    Ok(())
 }
 
 fn write(folder: &Path, installation: &Installation) -> anyhow::Result<()> {
@@ -81,7 +105,7 @@ fn write(folder: &Path, installation: &Installation) -> anyhow::Result<()> {
 
 /// The command that renders this installation, as a comment of several lines.
 fn command(installation: &Installation) -> String {
-    let Installation { meshes, mesh, image, access_log, spans } = installation;
+    let Installation { meshes, mesh, image, readers, access_log, spans } = installation;
     let mut lines = vec![format!("skycap render --mesh {meshes} --image {image}")];
     if meshes.has(MeshKind::Istio) {
         let (_, kind) = mesh.plugin.kind();
@@ -89,6 +113,7 @@ fn command(installation: &Installation) -> String {
         lines.push(format!("--module-url {}", mesh.module_url));
         lines.extend(mesh.pull_secret.iter().map(|name| format!("--module-pull-secret {name}")));
     }
+    lines.extend(readers.iter().map(|group| format!("--readers {group}")));
     lines.extend(access_log.then(|| "--access-log".to_owned()));
     lines.extend(spans.then(|| "--spans".to_owned()));
     lines.push("--to FOLDER".to_owned());

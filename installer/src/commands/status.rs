@@ -13,7 +13,7 @@ use crate::{
     desired::{istio::IstioMesh, published::Summary},
     diagnose::status::{Leader, Plugin, RouteCounts, Status},
     names::{LEASE, NAMESPACE},
-    observed::{api, sidecars::uptake::Uptake, snapshot::read_policies},
+    observed::{api, readiness::Readiness, sidecars::uptake::Uptake, snapshot::read_policies},
     table::{meshes::MeshKind, policies::PolicyKind},
 };
 
@@ -81,9 +81,11 @@ async fn read_leader(client: &Client) -> anyhow::Result<Option<Leader>> {
     let lease = leases.get_opt(LEASE).await;
     let lease = lease.with_context(|| format!("cannot read Lease {NAMESPACE}/{LEASE}"))?;
     let spec = lease.and_then(|lease| lease.spec);
-    Ok(spec.and_then(|spec| {
-        let holder = spec.holder_identity.filter(|holder| !holder.is_empty())?;
-        let age = Timestamp::now().duration_since(spec.renew_time?.0).as_secs();
-        Some(Leader { holder, renewed_seconds_ago: age })
-    }))
+    let lease = spec.and_then(|spec| Some((spec.holder_identity?, spec.renew_time?.0)));
+    let Some((holder, renewed)) = lease.filter(|(holder, _)| !holder.is_empty()) else {
+        return Ok(None);
+    };
+    let renewed_seconds_ago = Timestamp::now().duration_since(renewed).as_secs();
+    let readiness = Readiness::read(client, &holder).await;
+    Ok(Some(Leader { holder, renewed_seconds_ago, readiness }))
 }

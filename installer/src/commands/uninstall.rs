@@ -39,7 +39,8 @@ impl UninstallArgs {
         routing.extend(own.into_keys());
         // The optional objects are removed whether they were rendered or not.
         let (access_log, spans) = (is_istio, is_istio);
-        let installed = Installation { meshes, mesh, image: String::new(), access_log, spans };
+        let (image, readers) = (String::new(), Some(String::new()));
+        let installed = Installation { meshes, mesh, image, readers, access_log, spans };
         let installed: Vec<_> = installed.objects()?.iter().map(Object::reference).collect();
         let references = order_of_removal(&installed, &routing);
         let live = api::read(&client, &references).await?;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use self::checks::{Check, all_checks};
 pub use self::controller::controller_policy;
+pub(crate) use self::module_pattern::module_pattern;
 use crate::{
     names::{FRAGMENTS_POLICY, KIND_LABEL, NAMESPACE, ROLLOUT, SETTINGS},
     objects::object,

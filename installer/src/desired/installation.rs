@@ -3,6 +3,7 @@
 
 mod deployment;
 mod rbac;
+mod reader;
 
 use serde_json::{Value, json};
 
@@ -22,6 +23,8 @@ pub struct Installation {
     pub mesh: IstioMesh,
     /// The controller's image.
     pub image: String,
+    /// The group that gets the reader's roles; `None` if nobody is bound to them.
+    pub readers: Option<String>,
     /// Whether Istio's proxies log requests that have baggage.
     pub access_log: bool,
     /// Whether Istio's proxies add a request's baggage to its spans.
@@ -38,6 +41,7 @@ impl Installation {
         let mut files = vec![
             ("namespace.yaml", "The namespace of skycap's own objects.", vec![namespace()]),
             ("rbac.yaml", "The controller's permissions: only those that it needs.", self.rbac()),
+            ("reader.yaml", reader::ABOUT, self.reader()),
             (
                 "admission.yaml",
                 "Rejects malformed fragments at `kubectl apply`, and limits what the controller may write.",

@@ -1,15 +1,16 @@
 //! `skycap check`: what in a cluster keeps requests from the sandbox that they name.
 //!
 //! The report of the compile has the problems of the fragments. This module adds the problems around
-//! them: ports that Istio does not treat as HTTP, headless targets, VirtualServices that the dispatch
+//! them: ports that Istio does not treat as HTTP, headless targets, routes of others that the dispatch
 //! route skips, Sidecars that hide a target, and a table that is nearly full.
 
 mod istio;
+mod pods;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use serde_json::Value;
 use skycap_core::config::{Dispatch, ServiceName};
 
@@ -23,6 +24,7 @@ use crate::{
         compile::Compilation,
         input::Input,
         meshes::MeshKind,
+        policies::Policies,
         report::{FragmentReport, FragmentState, RouteReport},
     },
 };
@@ -36,6 +38,8 @@ pub struct Surroundings {
     pub virtual_services: Vec<Value>,
     /// Istio's Sidecars, as JSON.
     pub sidecars: Vec<Value>,
+    /// The Pods, for those without a sidecar.
+    pub pods: Vec<Pod>,
     /// Istio's root namespace, in which a Sidecar is for all namespaces; `None` if it is not known,
     /// and then it is the one that Istio has by default.
     pub root_namespace: Option<String>,
@@ -57,7 +61,7 @@ pub fn check(
     problems.extend(fragments(compilation, FragmentState::Expired, scope).map(expired));
     if meshes.has(MeshKind::Istio) {
         problems.extend(size(compilation));
-        problems.extend(on_istio(compilation, surroundings, scope));
+        problems.extend(on_istio(&input.policies, compilation, surroundings, scope));
     }
     if let Some(config) = compilation.config.as_ref().filter(|_| meshes.take_http_routes()) {
         let routes = HttpRoutes::new(config, &input.cluster, &input.policies, &meshes);
@@ -75,14 +79,19 @@ pub fn check(
 }
 
 /// The problems on Istio with sidecars.
-fn on_istio(compilation: &Compilation, surroundings: &Surroundings, scope: &Scope) -> Vec<Problem> {
-    let Surroundings { services, virtual_services, sidecars, root_namespace } = surroundings;
+fn on_istio(
+    policies: &Policies,
+    compilation: &Compilation,
+    surroundings: &Surroundings,
+    scope: &Scope,
+) -> Vec<Problem> {
+    let Surroundings { services, virtual_services, sidecars, pods, root_namespace } = surroundings;
     let root = root_namespace.as_deref().unwrap_or("istio-system");
     let services: BTreeMap<Name, &Service> =
         services.iter().map(|service| (name_of(&service.metadata), service)).collect();
     let config = compilation.config.clone().unwrap_or_default();
     let domain = config.cluster_domain.as_str();
-    let mut problems = Vec::new();
+    let mut problems = pods::without_sidecar(pods, scope);
     for name in replaced(compilation, scope) {
         let Some(service) = services.get(&name) else { continue };
         problems.extend(ports::unroutable(&name, service, config.dispatch));
@@ -91,6 +100,8 @@ fn on_istio(compilation: &Compilation, surroundings: &Surroundings, scope: &Scop
         {
             let is_guarded = config.edge.guards(&service);
             problems.extend(istio::skipped(&service, virtual_services, domain, is_guarded));
+            let routes = policies.filtered_routes(&service);
+            problems.extend(istio::skipped_filters(&service, routes, is_guarded));
         }
     }
     for name in targets(compilation, scope) {

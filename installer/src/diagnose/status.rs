@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     desired::{istio::TABLE_LIMIT, plan::Live, published::Summary},
-    observed::{acceptance::Acceptance, sidecars::uptake::Uptake},
+    observed::{acceptance::Acceptance, readiness::Readiness, sidecars::uptake::Uptake},
     problem::{Problem, Severity},
     table::report,
 };
@@ -86,6 +86,8 @@ pub struct Leader {
     pub holder: String,
     /// Seconds since it last renewed the Lease.
     pub renewed_seconds_ago: i64,
+    /// Whether it sees all changes of the cluster.
+    pub readiness: Readiness,
 }
 
 impl Leader {
@@ -93,10 +95,19 @@ impl Leader {
         self.renewed_seconds_ago <= LEASE_SECONDS
     }
 
+    fn is_well(&self) -> bool {
+        self.is_alive() && !matches!(self.readiness, Readiness::NotReady(_))
+    }
+
     fn state(&self) -> String {
-        let Self { holder, renewed_seconds_ago: ago } = self;
+        let Self { holder, renewed_seconds_ago: ago, readiness } = self;
         if self.is_alive() {
-            format!("{holder} is the leader (renewed {ago} s ago)")
+            let watches = match readiness {
+                Readiness::Ready => ", its watches work".to_owned(),
+                Readiness::NotReady(why) => format!("; BEHIND: {why}"),
+                Readiness::Unknown(_) => String::new(),
+            };
+            format!("{holder} is the leader (renewed {ago} s ago){watches}")
         } else {
             format!(
                 "GONE: the leader {holder} last renewed its Lease {ago} s ago; routing continues, \
@@ -112,7 +123,7 @@ impl Status {
     pub fn is_well(&self) -> bool {
         let accepted = self.http_routes.as_ref().is_none_or(|routes| routes.refused.is_empty());
         let served = self.sidecars.as_ref().is_none_or(|uptake| uptake.behind.is_empty());
-        let is_led = self.controller.as_ref().is_some_and(Leader::is_alive);
+        let is_led = self.controller.as_ref().is_some_and(Leader::is_well);
         self.summary.refused == 0 && is_led && self.is_current() && accepted && served
     }
 

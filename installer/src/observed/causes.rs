@@ -25,6 +25,14 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// Whether the API server denied a request for lack of a permission.
+pub fn is_forbidden(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| match cause.downcast_ref() {
+        Some(kube::Error::Api(status)) => status.is_forbidden(),
+        _ => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;

@@ -15,7 +15,8 @@ use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 
-use self::scrape::{has_address, has_proxy, scrape};
+pub(crate) use self::scrape::has_proxy;
+use self::scrape::{has_address, scrape};
 pub use self::{metrics::ProxyMetrics, scrape::ScrapeError};
 
 /// The metrics of a mesh's proxies, or of a sample of them.

@@ -64,6 +64,20 @@ pub async fn read(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
     Ok(input)
 }
 
+/// The input with nothing but the settings, for who may read nothing else. Services are unknown.
+///
+/// # Errors
+/// The API server's error.
+pub async fn read_settings_only(client: &Client, now: Timestamp) -> anyhow::Result<Input> {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
+    let settings = maps.get_opt(SETTINGS).await.context("cannot read the settings")?;
+    let mut input = Input::empty(Cluster::default());
+    if let Some(map) = &settings {
+        input.put(map, None, now);
+    }
+    Ok(input)
+}
+
 /// The user's policies of these kinds, and skycap's own HTTPRoutes.
 ///
 /// # Errors

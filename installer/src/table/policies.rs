@@ -1,5 +1,5 @@
 //! The objects of other owners that route the requests of Services: those of a mesh of the Gateway
-//! API, and on Istio the VirtualServices of gateways.
+//! API, and on Istio the routes of gateways.
 
 mod foreign_route;
 mod gateway_routes;
@@ -57,7 +57,10 @@ impl PolicyKind {
     #[must_use]
     pub fn on(meshes: &Meshes) -> Vec<Self> {
         let is_used = |kind: &Self| match kind {
-            Self::HttpRoute | Self::GrpcRoute => meshes.take_http_routes(),
+            // On Istio, those of Gateways.
+            Self::HttpRoute | Self::GrpcRoute => {
+                meshes.take_http_routes() || meshes.has(MeshKind::Istio)
+            }
             Self::ServiceProfile => meshes.has(MeshKind::Linkerd),
             Self::VirtualService => meshes.has(MeshKind::Istio),
         };
@@ -148,9 +151,22 @@ impl Policies {
         *self != before
     }
 
-    /// The Services to which a VirtualService leads at a gateway with a policy of its own.
+    /// The Services to which a route of a gateway leads with a policy of its own.
     pub(crate) fn guarded(&self, domain: &str) -> BTreeSet<ServiceName> {
-        gateway_routes::guarded(&self.gateway_routes, domain)
+        let mut services = gateway_routes::guarded(&self.gateway_routes, domain);
+        let routes = self.http_routes.values().chain(self.grpc_routes.values());
+        services.extend(routes.flat_map(|route| route.guarded.iter().cloned()));
+        services
+    }
+
+    /// The HTTPRoutes and GRPCRoutes of Gateways that lead to this Service with a filter.
+    pub(crate) fn filtered_routes(&self, service: &ServiceName) -> Vec<ObjectRef> {
+        let of = |kind: PolicyKind, routes: &BTreeMap<Name, Arc<ForeignRoute>>| {
+            let guarding = routes.values().filter(|route| route.guarded.contains(service));
+            guarding.map(|route| kind.reference(&route.name)).collect::<Vec<_>>()
+        };
+        let http = of(PolicyKind::HttpRoute, &self.http_routes);
+        http.into_iter().chain(of(PolicyKind::GrpcRoute, &self.grpc_routes)).collect()
     }
 
     /// The HTTPRoutes of a Service's port, the oldest first: the order that decides between matches

@@ -134,13 +134,14 @@ const VERBS: [&str; 18] = [
     "Push", "Remove", "Route", "Run", "Show", "Try", "Update", "Write",
 ];
 /// The names of values in the help.
-const VALUES: [&str; 21] = [
+const VALUES: [&str; 22] = [
     "ADDRESS",
     "CURL",
     "DURATION",
     "FILE",
     "FOLDER",
     "FORMAT",
+    "GROUP",
     "IMAGE",
     "KIND",
     "LABELS",

@@ -121,25 +121,38 @@ async fn follow_services(fixture: &Fixture) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A VirtualService of a gateway comes and goes.
+/// Each kind of a gateway's routes comes and goes.
 async fn guard_and_free_a_service(fixture: &Fixture) -> anyhow::Result<()> {
-    let virtual_service = gateway_route();
     let guards = async |is_guarded: bool| {
         let guard = fixture.table().await?.edge.guard;
         Ok((guard != Guard::default()) == is_guarded)
     };
-    fixture.apply(&virtual_service).await?;
-    fixture.until("a guarded Service", async |_| guards(true).await).await?;
-    settle().await;
-    fixture.delete_object(&virtual_service).await?;
-    fixture.until("no guarded Service", async |_| guards(false).await).await.map(drop)
+    for route in gateway_routes() {
+        settle().await;
+        fixture.apply(&route).await?;
+        fixture.until("a guarded Service", async |_| guards(true).await).await?;
+        settle().await;
+        fixture.delete_object(&route).await?;
+        fixture.until("no guarded Service", async |_| guards(false).await).await?;
+    }
+    Ok(())
 }
 
-/// A VirtualService with a policy at a gateway.
-fn gateway_route() -> Value {
-    let route = json!({"rewrite": {"uri": "/"}, "route": [{"destination": {"host": "cart"}}]});
-    let spec = json!({"hosts": ["a.example.com"], "gateways": ["entry"], "http": [route]});
-    istio("VirtualService", "entry", spec)
+/// Routes with a policy at a gateway.
+fn gateway_routes() -> [Value; 3] {
+    let http = json!({"rewrite": {"uri": "/"}, "route": [{"destination": {"host": "cart"}}]});
+    let spec = json!({"hosts": ["a.example.com"], "gateways": ["entry"], "http": [http]});
+    let remove = json!({"remove": ["x-user-id"]});
+    let rule = json!({
+        "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": remove}],
+        "backendRefs": [{"name": "cart", "port": 80}],
+    });
+    let at_gateway = json!({"parentRefs": [{"name": "entry"}], "rules": [rule]});
+    [
+        istio("VirtualService", "entry", spec),
+        route("HTTPRoute", "entry", at_gateway.clone()),
+        route("GRPCRoute", "entry", at_gateway),
+    ]
 }
 
 /// Edits one of skycap's objects, and waits until the controller has repaired it.
@@ -220,7 +233,7 @@ async fn clean_up(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.apply(&namespace(json!({}))).await?;
     fixture.apply(&settings(json!({}))).await?;
     fixture.apply(&Rollout::default().manifest()).await?;
-    for policy in policies_of_others().into_iter().chain([gateway_route()]) {
+    for policy in policies_of_others().into_iter().chain(gateway_routes()) {
         drop(fixture.delete_object(&policy).await);
     }
     let (_, own) =

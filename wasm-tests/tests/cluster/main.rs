@@ -2,6 +2,7 @@
 
 mod admission;
 mod attacks;
+mod chart;
 mod commands;
 mod controller;
 mod controller_work;
@@ -12,4 +13,5 @@ mod linkerd;
 mod many_routes;
 mod outages;
 mod permissions;
+mod readers;
 mod telemetry;

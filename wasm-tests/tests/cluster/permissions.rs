@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
-    objects::Object,
+    names::CONTROLLER,
+    objects::{Object, ObjectRef},
     table::meshes::{MeshKind, Meshes},
 };
 use skycap_tests::{
@@ -21,7 +22,7 @@ use super::controller_work::{do_everything, work_on_both_meshes, work_on_istio};
 fn each_permission_is_needed() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         let tried = each_is_needed(fixture, |_| true, work_on_istio).await?;
-        anyhow::ensure!(tried == 29, "{tried} permissions were tried");
+        anyhow::ensure!(tried == 33, "{tried} permissions were tried");
         Ok(())
     })
 }
@@ -112,7 +113,10 @@ async fn each_is_needed(
 
 fn roles(fixture: &Fixture) -> anyhow::Result<Vec<Value>> {
     let objects = fixture.installation().objects()?.into_iter();
-    let is_role = |object: &Object| object.reference().kind.ends_with("Role");
+    let is_role = |object: &Object| {
+        let ObjectRef { kind, name, .. } = object.reference();
+        kind.ends_with("Role") && name == CONTROLLER
+    };
     objects.filter(is_role).map(|object| Ok(serde_json::to_value(object)?)).collect()
 }
 

@@ -5,17 +5,15 @@
 /// From a registry, a module of the same repository, pinned by its digest. An installation from a file
 /// is for tests: it may use any file, and any pinned module. Another scheme has no digest, so there the
 /// folder must be the same.
-pub(super) fn module_pattern(url: &str) -> String {
+pub(crate) fn module_pattern(url: &str) -> String {
+    // A class for a special character, because the chart's templates cannot write a backslash in YAML.
     let literal = |text: &str| {
-        text.chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() {
-                    c.to_string()
-                } else {
-                    format!("\\x{{{:x}}}", u32::from(c))
-                }
-            })
-            .collect::<String>()
+        let escaped = text.chars().map(|c| match c {
+            c if c.is_ascii_alphanumeric() || "/_-".contains(c) => c.to_string(),
+            c if ".:~%?&=+,;".contains(c) => format!("[{c}]"),
+            c => format!("\\x{{{:x}}}", u32::from(c)),
+        });
+        escaped.collect::<String>()
     };
     match url.split_once("://") {
         Some(("oci", rest)) => {

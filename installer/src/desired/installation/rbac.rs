@@ -18,11 +18,16 @@ impl Installation {
     /// The ServiceAccount, and its roles with their bindings.
     pub(super) fn rbac(&self) -> Vec<Value> {
         let account = object("v1", "ServiceAccount", Some(NAMESPACE), CONTROLLER, json!({}));
+        let subject = json!({"kind": "ServiceAccount", "namespace": NAMESPACE, "name": CONTROLLER});
         let mut objects = vec![account];
-        objects.extend(role("ClusterRole", None, &self.cluster_rules()));
-        objects.extend(role("Role", Some(NAMESPACE), &own_rules()));
+        let mut add = |namespace: Option<&str>, rules: &[Value]| {
+            let role = Role { name: CONTROLLER, namespace, rules };
+            objects.extend([role.object(), role.binding(&subject)]);
+        };
+        add(None, &self.cluster_rules());
+        add(Some(NAMESPACE), &own_rules());
         if self.meshes.has(MeshKind::Istio) {
-            objects.extend(role("Role", Some(&self.mesh.root_namespace), &self.istio_rules()));
+            add(Some(&self.mesh.root_namespace), &self.istio_rules());
         }
         objects
     }
@@ -35,16 +40,18 @@ impl Installation {
             json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}),
         ];
         if self.meshes.take_http_routes() {
-            let group = "gateway.networking.k8s.io";
             // The names of HTTPRoutes depend on the table, so `resourceNames` cannot restrict them.
             let verbs = ["list", "watch", "create", "patch", "delete"];
             rules.extend([
-                json!({"apiGroups": [group], "resources": ["httproutes"], "verbs": verbs}),
-                json!({"apiGroups": [group], "resources": ["grpcroutes"], "verbs": READ}),
+                json!({"apiGroups": [GATEWAY_API], "resources": ["httproutes"], "verbs": verbs}),
+                json!({"apiGroups": [GATEWAY_API], "resources": ["grpcroutes"], "verbs": READ}),
             ]);
         }
         if self.meshes.has(MeshKind::Istio) {
             // A gateway's route with a policy keeps its requests.
+            if !self.meshes.take_http_routes() {
+                rules.push(json!({"apiGroups": [GATEWAY_API], "resources": ["grpcroutes", "httproutes"], "verbs": READ}));
+            }
             rules.push(json!({"apiGroups": ["networking.istio.io"], "resources": ["virtualservices"], "verbs": READ}));
         }
         if self.meshes.has(MeshKind::Linkerd) {
@@ -88,18 +95,39 @@ fn own_rules() -> Vec<Value> {
     ]
 }
 
-/// A role with these rules, and its binding to the controller's ServiceAccount.
-fn role(kind: &str, namespace: Option<&str>, rules: &[Value]) -> [Value; 2] {
-    let group = "rbac.authorization.k8s.io";
-    let version = format!("{group}/v1");
-    let binding = json!({
-        "roleRef": {"apiGroup": group, "kind": kind, "name": CONTROLLER},
-        "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": CONTROLLER}],
-    });
-    [
-        object(&version, kind, namespace, CONTROLLER, json!({"rules": rules})),
-        object(&version, &format!("{kind}Binding"), namespace, CONTROLLER, binding),
-    ]
+/// A Role, or a ClusterRole if it has no namespace.
+pub(super) struct Role<'a> {
+    pub(super) name: &'a str,
+    pub(super) namespace: Option<&'a str>,
+    pub(super) rules: &'a [Value],
 }
+
+impl Role<'_> {
+    pub(super) fn object(&self) -> Value {
+        object(VERSION, self.kind(), self.namespace, self.name, json!({"rules": self.rules}))
+    }
+
+    /// The binding of the role to a subject.
+    pub(super) fn binding(&self, subject: &Value) -> Value {
+        let binding = json!({
+            "roleRef": {"apiGroup": GROUP, "kind": self.kind(), "name": self.name},
+            "subjects": [subject],
+        });
+        let kind = format!("{}Binding", self.kind());
+        object(VERSION, &kind, self.namespace, self.name, binding)
+    }
+
+    const fn kind(&self) -> &'static str {
+        if self.namespace.is_some() { "Role" } else { "ClusterRole" }
+    }
+}
+
+/// The API group of roles.
+pub(super) const GROUP: &str = "rbac.authorization.k8s.io";
+
+const VERSION: &str = "rbac.authorization.k8s.io/v1";
+
+/// The API group of HTTPRoutes.
+pub(super) const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 const READ: [&str; 2] = ["list", "watch"];

@@ -7,7 +7,8 @@ use skycap_core::config::ServiceName;
 
 use super::warning;
 use crate::{
-    problem::Problem,
+    objects::ObjectRef,
+    problem::{Problem, Severity},
     table::{
         cluster::Name,
         policies::{POLICY_FIELDS, service_of},
@@ -56,6 +57,27 @@ pub(super) fn skipped(
         Some(warning(VIRTUAL_SERVICE, &name_of(virtual_service), "spec.http", text))
     };
     virtual_services.iter().filter_map(judge).collect()
+}
+
+/// The HTTPRoutes and GRPCRoutes of Gateways that lead to a baseline Service with filters, which the
+/// dispatch route skips.
+pub(super) fn skipped_filters(
+    service: &ServiceName,
+    routes: Vec<ObjectRef>,
+    is_guarded: bool,
+) -> impl Iterator<Item = Problem> {
+    let text = if is_guarded {
+        format!(
+            "requests to {service} from outside go to the baseline at this route's Gateway, because the              dispatch route would skip its filters; the services behind it use the sandbox; to route              them here too, set `edgeBypass: \"on\"` in the settings"
+        )
+    } else {
+        format!(
+            "requests to {service} with a sandbox key skip this route's filters at its Gateway: the              dispatch route comes before them; if that matters, use dispatch `header` with a route of              your own"
+        )
+    };
+    routes.into_iter().map(move |route| {
+        Problem::new(Severity::Warning, Some(route), None, "spec.rules", text.clone())
+    })
 }
 
 /// The Sidecar as a problem if its egress hides the target (istio: `networking/v1/sidecar`,

@@ -57,7 +57,7 @@ impl From<kube::Error> for ScrapeError {
 /// Istio's injector (istio: `annotation.SidecarStatus`) or of its Gateway controller
 /// (`label.GatewayManaged`). This excludes Pods outside the mesh. It is not a proof: anyone who can create
 /// a Pod can add the marks.
-pub(super) fn has_proxy(pod: &Pod) -> bool {
+pub(crate) fn has_proxy(pod: &Pod) -> bool {
     if !pod.annotations().contains_key(INJECTED) && !pod.labels().contains_key(MANAGED_GATEWAY) {
         return false;
     }

@@ -1,5 +1,7 @@
 //! A route of another owner, reduced to what decides where requests go.
 
+use std::collections::BTreeSet;
+
 use kube::{Resource as _, core::DynamicObject};
 use serde_json::{Map, Value};
 use skycap_core::config::ServiceName;
@@ -16,6 +18,8 @@ pub(crate) struct ForeignRoute {
     parents: Vec<ParentRef>,
     pub(crate) hostnames: Vec<String>,
     pub(crate) rules: Vec<Map<String, Value>>,
+    /// If it is for a Gateway: the Services to which its rules with filters lead.
+    pub(super) guarded: BTreeSet<ServiceName>,
 }
 
 impl ForeignRoute {
@@ -24,7 +28,12 @@ impl ForeignRoute {
         let spec = &object.data["spec"];
         let list = |field: &str| spec[field].as_array().into_iter().flatten();
         let created = object.metadata.creation_timestamp.as_ref();
+        // Other parents than Services are Gateways, and what passes on to one, such as a ListenerSet.
+        let is_at_gateway =
+            list("parentRefs").any(|parent| ParentRef::of(parent, &name.0).is_none());
+        let filtered = list("rules").filter(|_| is_at_gateway).flat_map(filtered_backends);
         Self {
+            guarded: filtered.filter_map(|backend| backend_service(backend, &name.0)).collect(),
             parents: list("parentRefs")
                 .filter_map(|parent| ParentRef::of(parent, &name.0))
                 .collect(),
@@ -49,6 +58,21 @@ impl ForeignRoute {
         let has = |parent: &ParentRef| parent.port.is_none_or(|other| other == u64::from(port));
         self.parents.iter().any(|parent| parent.is_service(service) && has(parent))
     }
+}
+
+/// The backends to which a rule leads with a filter: its own, or one of the backend.
+fn filtered_backends(rule: &Value) -> impl Iterator<Item = &Value> {
+    let has_filters = |of: &Value| of["filters"].as_array().is_some_and(|list| !list.is_empty());
+    let backends = rule["backendRefs"].as_array().into_iter().flatten();
+    backends.filter(move |backend| has_filters(rule) || has_filters(backend))
+}
+
+/// The Service of a backend (Gateway API, `BackendObjectReference`: by default the kind is Service).
+fn backend_service(backend: &Value, namespace: &str) -> Option<ServiceName> {
+    let text = |field: &str| backend[field].as_str();
+    let is_service = text("kind").unwrap_or("Service") == "Service";
+    let namespace = text("namespace").unwrap_or(namespace);
+    is_service.then(|| ServiceName::new(text("name")?, namespace).ok()).flatten()
 }
 
 /// A Service that a route applies to.
@@ -77,5 +101,44 @@ impl ParentRef {
     fn is_service(&self, service: &ServiceName) -> bool {
         let (namespace, name) = &self.service;
         (name.as_str(), namespace.as_str()) == (service.name(), service.namespace())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DynamicObject;
+    use serde_json::{Value, json};
+    use skycap_core::config::ServiceName;
+
+    use super::ForeignRoute;
+
+    #[test]
+    fn services_behind_a_filter_at_a_gateway_are_guarded() {
+        let filter = json!([{"type": "RequestHeaderModifier"}]);
+        let rules = json!([
+            {"filters": filter, "backendRefs": [{"name": "cart"}, {"name": "login", "namespace": "iam"}]},
+            {"filters": [], "backendRefs": [{"name": "quick"}]},
+            {"backendRefs": [{"name": "assets", "filters": filter}, {"name": "plain"}]},
+            {"filters": filter, "backendRefs": [{"name": "bucket", "kind": "Backend"}]},
+            {"filters": [{"type": "RequestRedirect"}]},
+        ]);
+        let service = json!({"name": "cart", "kind": "Service", "group": ""});
+        let gateway = json!({"name": "entry"});
+        assert_eq!(
+            guarded(&[&service, &gateway], &rules),
+            ["assets.shop", "cart.shop", "login.iam"]
+        );
+        assert_eq!(guarded(&[&service], &rules), [""; 0]);
+    }
+
+    fn guarded(parents: &[&Value], rules: &Value) -> Vec<String> {
+        let object: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": "entry", "namespace": "shop"},
+            "spec": {"parentRefs": parents, "rules": rules},
+        }))
+        .expect("an HTTPRoute");
+        let guarded = ForeignRoute::of(&object).guarded;
+        guarded.iter().map(ServiceName::as_str).map(str::to_owned).collect()
     }
 }
