@@ -41,16 +41,43 @@ pub fn send_signal(signal: &str, process: &str) -> anyhow::Result<()> {
 /// # Errors
 /// If `/proc` cannot be read.
 pub fn processes_with(variable: &str) -> anyhow::Result<Vec<String>> {
-    let mut names = Vec::new();
+    let name = |id: &String| fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+    Ok(process_ids_with(variable)?.iter().map(name).collect())
+}
+
+/// The ids of the processes that have this variable in their environment.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub fn process_ids_with(variable: &str) -> anyhow::Result<Vec<String>> {
+    process_ids("environ", |environment| {
+        environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes())
+    })
+}
+
+/// The ids of the processes with these arguments, without the program's own path.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub fn process_ids_of(args: &[&str]) -> anyhow::Result<Vec<String>> {
+    process_ids("cmdline", |line| {
+        let line = line.strip_suffix(b"\0").unwrap_or(line);
+        line.split(|byte| *byte == 0).skip(1).eq(args.iter().map(|argument| argument.as_bytes()))
+    })
+}
+
+/// The ids of the processes whose file of this name in `/proc` is as wanted.
+fn process_ids(file: &str, is_wanted: impl Fn(&[u8]) -> bool) -> anyhow::Result<Vec<String>> {
+    let mut ids = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let process = entry?.path();
+        let entry = entry?;
         // A process may end meanwhile, or belong to another user.
-        let environment = fs::read(process.join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes()) {
-            names.push(fs::read_to_string(process.join("comm")).unwrap_or_default());
+        let content = fs::read(entry.path().join(file)).unwrap_or_default();
+        if is_wanted(&content) {
+            ids.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    Ok(names)
+    Ok(ids)
 }
 
 fn has_setpriv() -> bool {

@@ -3,6 +3,8 @@
 //! Each workload has an Envoy of its own for its calls. One more Envoy is the gateway, where requests
 //! enter.
 
+mod ask;
+mod failure;
 mod workload;
 
 use std::{
@@ -14,7 +16,10 @@ use anyhow::Context as _;
 use hyper::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-pub use self::workload::Workload;
+pub use self::{
+    ask::{Asked, ask},
+    workload::Workload,
+};
 use crate::{
     client,
     envoy::{Bootstrap, Envoy, bootstrap::Service},

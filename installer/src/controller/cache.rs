@@ -24,7 +24,12 @@ use self::listing::Listing;
 use crate::{
     desired::plan::Live,
     objects::ObjectRef,
-    table::{cluster::Cluster, input::Input, policies::PolicyKind, role::Role},
+    table::{
+        cluster::{Cluster, has_ready_endpoint},
+        input::Input,
+        policies::PolicyKind,
+        role::Role,
+    },
 };
 
 /// One event of a watch.
@@ -45,6 +50,18 @@ pub enum Change {
     Policy(PolicyKind, Event<DynamicObject>),
     /// One of skycap's objects with a fixed name; `None` if it does not exist.
     Owned(ObjectRef, Option<Box<DynamicObject>>),
+}
+
+impl Change {
+    /// Whether it is an EndpointSlice without a ready endpoint, or the end of one.
+    #[must_use]
+    pub fn has_no_ready_endpoint(&self) -> bool {
+        match self {
+            Self::Slice(Event::Apply(slice)) => !has_ready_endpoint(slice),
+            Self::Slice(Event::Delete(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Everything that the controller knows about the cluster.

@@ -101,8 +101,11 @@ impl Reconciler {
         let is_own_write = live.is_some_and(|(reference, live)| {
             self.desired.get(&reference).is_some_and(|object| object.is_in_place(live))
         });
-        if self.cache.apply(change, Timestamp::now()) && !is_own_write {
-            self.schedule.note_change(Instant::now());
+        let is_loss = change.has_no_ready_endpoint();
+        match self.cache.apply(change, Timestamp::now()) && !is_own_write {
+            true if is_loss => self.schedule.note_loss(Instant::now()),
+            true => self.schedule.note_change(Instant::now()),
+            false => {}
         }
     }
 
@@ -131,7 +134,7 @@ impl Reconciler {
         let took = start.elapsed();
         match result {
             Ok(writes) => {
-                self.schedule.note_success(now, compilation.valid_until);
+                self.schedule.note_success(Instant::now(), now, compilation.valid_until);
                 if mem::take(&mut self.is_partial) {
                     self.schedule.note_change(Instant::now());
                 }

@@ -10,6 +10,10 @@ use tokio::time::Instant;
 pub(super) struct Schedule {
     /// The times of the first and the last change since the last successful round.
     changes: Option<(Instant, Instant)>,
+    /// Whether one of the changes is a loss.
+    has_loss: bool,
+    /// When the last round succeeded.
+    last_round: Option<Instant>,
     /// After a failure, the earliest time of the next round, and how long that is after the
     /// failure.
     retry: Option<(Instant, Duration)>,
@@ -24,13 +28,26 @@ impl Schedule {
         *last = now;
     }
 
+    /// A Service has lost its last ready endpoint.
+    ///
+    /// Such a change does not wait for quiet: until the table follows, requests get a 503. Istiod waits
+    /// for 100 ms of quiet too (`PILOT_DEBOUNCE_AFTER`), so a table that is written sooner reaches the
+    /// proxies with the endpoints, and not after them.
+    pub(super) fn note_loss(&mut self, now: Instant) {
+        self.has_loss = true;
+        self.note_change(now);
+    }
+
     /// A round succeeded; its table was compiled at `compiled` and is valid until `valid_until`.
     pub(super) const fn note_success(
         &mut self,
+        now: Instant,
         compiled: Timestamp,
         valid_until: Option<Timestamp>,
     ) {
         self.changes = None;
+        self.has_loss = false;
+        self.last_round = Some(now);
         self.retry = None;
         self.compiled = Some((compiled, valid_until));
     }
@@ -61,7 +78,11 @@ impl Schedule {
 
     fn due(&self, now: Instant) -> Option<Instant> {
         let (first, last) = self.changes?;
-        let settled = (last + QUIET).min(first + MAX_DELAY);
+        let settled = if self.has_loss {
+            self.last_round.map_or(first, |round| first.max(round + QUIET))
+        } else {
+            (last + QUIET).min(first + MAX_DELAY)
+        };
         Some(self.retry.map_or(settled, |(at, _)| at.max(settled)).max(now.min(settled)))
     }
 
@@ -101,10 +122,25 @@ mod tests {
         }
         assert!(!schedule.is_due(start + after(999), CLOCK), "changes still arrive");
         assert!(schedule.is_due(start + after(1_000), CLOCK), "a second has passed");
-        schedule.note_success(CLOCK, None);
+        schedule.note_success(start + after(1_000), CLOCK, None);
         schedule.note_change(start + after(2_000));
         assert!(!schedule.is_due(start + after(2_049), CLOCK));
         assert!(schedule.is_due(start + after(2_050), CLOCK));
+    }
+
+    #[test]
+    fn a_loss_does_not_wait_but_rounds_keep_their_distance() {
+        let (start, mut schedule) = (Instant::now(), Schedule::default());
+        schedule.note_change(start);
+        schedule.note_loss(start + after(10));
+        assert!(schedule.is_due(start + after(10), CLOCK), "no round yet");
+        schedule.note_success(start + after(20), CLOCK, None);
+        schedule.note_loss(start + after(30));
+        assert!(!schedule.is_due(start + after(69), CLOCK), "too soon after the last round");
+        assert!(schedule.is_due(start + after(70), CLOCK));
+        schedule.note_success(start + after(70), CLOCK, None);
+        schedule.note_change(start + after(200));
+        assert!(!schedule.is_due(start + after(249), CLOCK), "the loss is over");
     }
 
     #[test]
@@ -112,7 +148,7 @@ mod tests {
         let (start, mut schedule) = (Instant::now(), Schedule::default());
         let hour = jiff::SignedDuration::from_hours(1);
         let (past, soon, later) = (CLOCK - hour, CLOCK + hour, CLOCK + hour + hour);
-        schedule.note_success(CLOCK, Some(soon));
+        schedule.note_success(start, CLOCK, Some(soon));
         assert!(!schedule.is_due(start, CLOCK));
         assert!(schedule.is_due(start, later), "forward past an expiry");
         assert!(schedule.is_due(start, past), "back: an expired fragment may be valid again");

@@ -221,7 +221,7 @@ fn service_of(slice: &EndpointSlice) -> Option<Name> {
 }
 
 /// An endpoint without the condition `ready` is ready (EndpointConditions in discovery.k8s.io).
-fn has_ready_endpoint(slice: &EndpointSlice) -> bool {
+pub(crate) fn has_ready_endpoint(slice: &EndpointSlice) -> bool {
     slice.endpoints.iter().flatten().any(|endpoint| {
         endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
     })

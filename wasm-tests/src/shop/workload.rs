@@ -4,7 +4,10 @@
 use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::Context as _;
@@ -21,7 +24,7 @@ use skycap_core::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::Visit;
+use super::{Visit, failure::follow_signals};
 use crate::client;
 
 /// A running workload. It stops when it is dropped.
@@ -62,8 +65,10 @@ impl Workload {
     /// # Errors
     /// If the port is taken.
     pub async fn run_in_pod(name: &str, port: u16) -> anyhow::Result<()> {
+        let is_ready = Arc::new(AtomicBool::new(true));
+        follow_signals(Arc::clone(&is_ready))?;
         let listener = TcpListener::bind((IpAddr::from([0, 0, 0, 0]), port)).await?;
-        serve(listener, name.to_owned(), Calls::ByName).await;
+        serve(listener, name.to_owned(), Calls::ByName { is_ready }).await;
         Ok(())
     }
 
@@ -78,15 +83,23 @@ impl Workload {
 enum Calls {
     /// To the sidecar, once it is known.
     Sidecar(Arc<OnceLock<SocketAddr>>),
-    /// To port 80 of the address that DNS has for the service.
-    ByName,
+    /// To port 80 of the address that DNS has for the service. The workload may fail its probe.
+    ByName { is_ready: Arc<AtomicBool> },
 }
 
 impl Calls {
+    fn readiness(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from("ok\n"));
+        if matches!(self, Self::ByName { is_ready } if !is_ready.load(Ordering::Relaxed)) {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        response
+    }
+
     async fn address(&self, service: &str) -> anyhow::Result<SocketAddr> {
         match self {
             Self::Sidecar(sidecar) => sidecar.get().copied().context("the sidecar has not started"),
-            Self::ByName => {
+            Self::ByName { .. } => {
                 let addresses = tokio::net::lookup_host((service, 80)).await;
                 let mut addresses =
                     addresses.with_context(|| format!("no address of {service}"))?;
@@ -117,7 +130,7 @@ async fn answer(
     request: Request<hyper::body::Incoming>,
 ) -> Response<Full<Bytes>> {
     if request.uri().path() == "/ready" {
-        return Response::new(Full::from("ok\n"));
+        return calls.readiness();
     }
     let received = |name: &str| {
         let value = request.headers().get(name).and_then(|value| value.to_str().ok());

@@ -42,7 +42,7 @@ fn the_playground_leaves_nothing_behind() -> anyhow::Result<()> {
 /// Starts the playground with this folder for temporary files, and waits until it is open.
 fn start(folder: &Path) -> anyhow::Result<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_playground"));
-    command.env("TMPDIR", folder).stdin(Stdio::null()).stderr(Stdio::piped());
+    command.arg("--no-pods").env("TMPDIR", folder).stdin(Stdio::null()).stderr(Stdio::piped());
     let mut playground = command.spawn()?;
     let output = playground.stderr.take().context("no stderr")?;
     let mut lines = BufReader::new(output).lines();

@@ -1,9 +1,10 @@
 //! `skycap install` as a user runs it, and what a controller in Pods goes through.
 
+use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, ResourceExt as _,
-    api::{DeleteParams, ListParams},
+    Api, ResourceExt,
+    api::{DeleteParams, EvictParams, ListParams},
 };
 use serde_json::json;
 use skycap::names::{APP_LABEL, CONTROLLER, NAMESPACE};
@@ -14,6 +15,7 @@ use skycap_tests::{
         manifests::sandbox,
         pods::{BASELINE_PATH, Load, with_pods},
     },
+    process::{process_ids_with, send_signal},
 };
 
 #[test]
@@ -37,9 +39,13 @@ fn a_pull_request_is_routed_by_injected_sidecars() -> anyhow::Result<()> {
         ] {
             println!("$ skycap {}\n{}", command.join(" "), fixture.skycap_status(command).await?);
         }
-        let uptake = "5 of 5 sidecars are up to date";
         let status = fixture.skycap(&["status"]).await?;
-        anyhow::ensure!(status.contains(uptake), "not `{uptake}`:\n{status}");
+        for expected in ["5 of 5 sidecars are up to date", "its watches work"] {
+            anyhow::ensure!(status.contains(expected), "not `{expected}`:\n{status}");
+        }
+        the_module_is_upgraded(fixture).await?;
+        the_leader_is_evicted(fixture).await?;
+        the_leader_is_killed(fixture).await?;
         the_leader_is_deleted(fixture).await?;
         skycap_is_uninstalled(fixture).await
     })
@@ -57,13 +63,56 @@ async fn a_pod_waits_forever(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.apply(&pod).await
 }
 
+/// `install` with another module, while requests run.
+async fn the_module_is_upgraded(fixture: &Fixture) -> anyhow::Result<()> {
+    let load = Load::start(fixture, &[KEY]).await?;
+    println!("{}", fixture.upgrade_module().await?);
+    load.stop().await?.check("while the module was upgraded", &[PR_1])
+}
+
+/// As when its node is drained: the budget permits one Pod at a time.
+async fn the_leader_is_evicted(fixture: &Fixture) -> anyhow::Result<()> {
+    let load = Load::start(fixture, &[KEY]).await?;
+    let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
+    let leader = fixture.leader().await?;
+    pods.evict(&leader, &EvictParams::default()).await?;
+    let other = controllers(&pods).await?.into_iter().find(|name| *name != leader);
+    let refused = pods.evict(&other.context("no other replica")?, &EvictParams::default()).await;
+    anyhow::ensure!(refused.is_err(), "the budget has permitted to evict both");
+    changes_take_effect(fixture, "evicted").await?;
+    load.stop().await?.check("while the leader was evicted", &[PR_1])
+}
+
+/// As when it needs too much memory: it says nothing, so its term must end.
+async fn the_leader_is_killed(fixture: &Fixture) -> anyhow::Result<()> {
+    let load = Load::start(fixture, &[KEY]).await?;
+    let name = format!("POD_NAME={}", fixture.leader().await?);
+    let process = process_ids_with(&name)?.into_iter().next();
+    send_signal("KILL", &process.context("the leader has no process")?)?;
+    changes_take_effect(fixture, "killed").await?;
+    load.stop().await?.check("while the leader was killed", &[PR_1])
+}
+
+/// Waits until a change is in the mesh, and until all replicas are there again.
+async fn changes_take_effect(fixture: &Fixture, event: &str) -> anyhow::Result<()> {
+    let key = format!("pr-{event}");
+    fixture.apply(&sandbox(&key, json!({"routes": "cart: cart-pr-1"}))).await?;
+    let took = fixture.has_key(&key, true, "a change").await?;
+    println!("the leader {event}: a change takes effect after {} ms", took.as_millis());
+    fixture.is_available(NAMESPACE, CONTROLLER).await
+}
+
+async fn controllers(pods: &Api<Pod>) -> anyhow::Result<Vec<String>> {
+    let of_controller = ListParams::default().labels(&format!("{APP_LABEL}={CONTROLLER}"));
+    Ok(pods.list(&of_controller).await?.iter().map(ResourceExt::name_any).collect())
+}
+
 /// Another replica takes over, and no request is affected.
 async fn the_leader_is_deleted(fixture: &Fixture) -> anyhow::Result<()> {
     let load = Load::start(fixture, &[KEY]).await?;
     let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
-    let of_controller = ListParams::default().labels(&format!("{APP_LABEL}={CONTROLLER}"));
-    for pod in pods.list(&of_controller).await? {
-        pods.delete(&pod.name_any(), &DeleteParams::default()).await?;
+    for pod in controllers(&pods).await? {
+        pods.delete(&pod, &DeleteParams::default()).await?;
     }
     fixture.apply(&sandbox("pr-9", json!({"routes": "cart: cart-pr-1"}))).await?;
     let took = fixture.has_key("pr-9", true, "a change after all replicas are gone").await?;

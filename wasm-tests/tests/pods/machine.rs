@@ -49,7 +49,9 @@ fn nothing_is_left_whichever_process_is_killed() -> anyhow::Result<()> {
 
 /// Starts a machine on which one process sleeps. Returns its name and its folder.
 fn start() -> anyhow::Result<(Child, String, String)> {
-    let mut command = Command::new(machine::script());
+    // A shell cannot catch a signal that was ignored when it started, as SIGINT is in the background.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(machine::script());
     command.args(["sh", "-c", "echo $SKYCAP_MACHINE $TMPDIR; sleep 1000 & sleep 1001"]);
     let mut script = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();

@@ -1,5 +1,7 @@
 //! A real cluster: Pods, injected sidecars, mTLS, and skycap installed from its image. Each test runs on
 //! a machine of its own.
 
+mod clients;
+mod fallback;
 mod install;
 mod machine;

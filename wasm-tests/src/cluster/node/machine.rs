@@ -1,7 +1,7 @@
 //! A machine of its own for each test that runs Pods: `machine.sh` starts the test program again inside.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -83,6 +83,13 @@ pub fn script() -> &'static Path {
 #[must_use]
 pub fn is_inside() -> bool {
     std::env::var_os(NAME).is_some()
+}
+
+/// On a machine of its own: the file with the id of the process by which others enter it, as in
+/// `nsenter --target $(cat FILE) --mount --pid --net`.
+#[must_use]
+pub fn entrance() -> PathBuf {
+    std::env::temp_dir().join("pid")
 }
 
 pub(super) fn ensure_inside() -> anyhow::Result<()> {

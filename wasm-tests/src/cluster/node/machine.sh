@@ -54,6 +54,10 @@ export TMPDIR="$folder" SKYCAP_MACHINE="$name"
 setpriv --pdeathsig KILL -- unshare --mount --pid --net --fork --kill-child --mount-proc \
     --propagation private -- sh -euc "$inside" inside "$@" <&0 &
 machine=$!
+# The process for nsenter, by which others enter the machine.
+while kill -0 "$machine" 2> /dev/null && [ ! -s "$folder/pid" ]; do
+    cat "/proc/$machine/task/$machine/children" > "$folder/pid" || true
+done
 trap 'kill -s KILL "$machine"' INT TERM HUP
 code=0
 wait "$machine" || code=$?

@@ -1,6 +1,8 @@
 //! `cargo playground`: the shop on Istio's own programs, until it is stopped.
 #![forbid(unsafe_code)]
 
+mod pods;
+
 use std::{
     io::Write as _,
     os::unix::process::CommandExt as _,
@@ -11,9 +13,10 @@ use clap::Parser;
 use serde_json::json;
 use skycap::{desired::istio::PluginKind, table::meshes::Meshes};
 use skycap_tests::{
-    cluster, envoy,
+    cluster::{self, machine},
+    envoy,
     fixture::{
-        Fixture,
+        self, Fixture,
         istio_shop::{ALL_AGENTS, IstioShop, enter},
         manifests::{sandbox, settings},
         module_path,
@@ -22,21 +25,37 @@ use skycap_tests::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Open a shop on Istio's own programs, with skycap installed and one sandbox
+/// Open a shop in a real cluster, with Istio and skycap installed and one sandbox
 ///
-/// The shop has a real etcd, kube-apiserver and istiod, skycap's controller, and an Istio agent with
-/// an Envoy for each of three services and for an ingress gateway. It runs in a network namespace of
-/// its own if the machine permits that, and stays open until Ctrl-C. Nothing is left behind.
+/// The cluster has a node that runs Pods: three services with injected sidecars, an ingress gateway,
+/// istiod and skycap's controller. It is a machine of its own, needs root on Linux, and stays open until
+/// Ctrl-C. Nothing is left behind.
+///
+/// Where Pods cannot run, and with --no-pods, Istio's and Kubernetes' own programs run as processes.
 ///
 /// The first time, this builds the programs from Go: about twenty minutes on two cores.
 #[derive(Parser)]
 #[command(name = "cargo playground", version)]
-struct Args {}
+struct Args {
+    /// Run the programs as processes, without Pods: this opens in less time
+    #[arg(long)]
+    no_pods: bool,
+}
 
 fn main() -> ExitCode {
-    let Args {} = Args::parse();
-    let is_inside = std::env::var_os(INSIDE).is_some();
-    let result = if is_inside { play(true) } else { prepare().and_then(|()| enter_namespace()) };
+    let Args { no_pods } = Args::parse();
+    let result = match (machine::is_inside(), std::env::var_os(INSIDE).is_some()) {
+        (true, _) => play(pods::open()),
+        (_, true) => play(open(true)),
+        _ if no_pods => prepare().and_then(|()| enter_namespace()),
+        _ => match machine::check() {
+            Ok(()) => fixture::pods::prepare().and_then(|()| enter_machine()),
+            Err(reason) => {
+                tell(&format!("{reason:#}; so the programs run as processes, without Pods"));
+                prepare().and_then(|()| enter_namespace())
+            }
+        },
+    };
     match result {
         Ok(code) => code,
         Err(error) => {
@@ -67,15 +86,20 @@ fn enter_namespace() -> anyhow::Result<ExitCode> {
     let mut attempt = unshare();
     let attempt = attempt.arg("true").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !attempt.is_ok_and(|status| status.success()) {
-        return play(false);
+        return play(open(false));
     }
     let program = std::env::current_exe()?;
     Err(unshare().arg(program).env(INSIDE, "1").exec().into())
 }
 
+/// Replaces this process with one on a machine of its own.
+fn enter_machine() -> anyhow::Result<ExitCode> {
+    Err(Command::new(machine::script()).arg(std::env::current_exe()?).exec().into())
+}
+
 /// Opens the shop and waits for a signal.
 #[tokio::main]
-async fn play(has_namespace: bool) -> anyhow::Result<ExitCode> {
+async fn play(open: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let (mut interrupt, mut terminate, mut hang_up) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
@@ -94,7 +118,7 @@ async fn play(has_namespace: bool) -> anyhow::Result<ExitCode> {
             tell("stopped; nothing is left behind");
             Ok(ExitCode::from(code))
         }
-        result = open(has_namespace) => result,
+        result = open => result,
     }
 }
 
