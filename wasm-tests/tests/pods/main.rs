@@ -5,3 +5,4 @@ mod clients;
 mod fallback;
 mod install;
 mod machine;
+mod playground;
