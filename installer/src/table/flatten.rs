@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     num::NonZeroU16,
+    sync::Arc,
 };
 
 use skycap_core::{
@@ -23,7 +24,7 @@ pub(crate) struct KeyEntry {
     /// The key that it extends, and the index of the fragment that sets it.
     extends: Option<(RoutingKey, usize)>,
     /// The keys that it joins, and the index of the fragment that sets them.
-    members: Option<(Vec<RoutingKey>, usize)>,
+    members: Option<(Arc<[RoutingKey]>, usize)>,
 }
 
 impl KeyEntry {
@@ -38,10 +39,10 @@ impl KeyEntry {
     /// The index of the older fragment, if its members differ.
     pub(crate) fn set_members(
         &mut self,
-        members: &[RoutingKey],
+        members: &Arc<[RoutingKey]>,
         fragment: usize,
     ) -> Result<(), usize> {
-        let (first, owner) = self.members.get_or_insert_with(|| (members.to_vec(), fragment));
+        let (first, owner) = self.members.get_or_insert_with(|| (Arc::clone(members), fragment));
         if first == members { Ok(()) } else { Err(*owner) }
     }
 

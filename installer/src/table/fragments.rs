@@ -1,5 +1,7 @@
 //! Fragments: ConfigMaps with skycap's label, parsed.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use skycap_core::{key::RoutingKey, names::check_label};
@@ -40,7 +42,7 @@ pub enum Content {
     /// A group joins several keys; the first one that replaces a destination wins.
     Group {
         /// The keys.
-        members: Vec<RoutingKey>,
+        members: Arc<[RoutingKey]>,
     },
     /// A sandbox replaces Services.
     Sandbox {
@@ -144,7 +146,7 @@ fn check_name(name: &str) -> Result<(), InvalidValue> {
     is_valid.then_some(()).ok_or_else(|| InvalidValue::new("name", name, expected))
 }
 
-fn parse_members(text: &str) -> Result<Vec<RoutingKey>, InvalidMembers> {
+fn parse_members(text: &str) -> Result<Arc<[RoutingKey]>, InvalidMembers> {
     let members = || text.split(',').map(str::trim).filter(|key| !key.is_empty());
     match members().count() {
         0..=FRAGMENT_MEMBERS => members().map(|key| Ok(parse_key(key)?)).collect(),

@@ -3,9 +3,10 @@
 mod share;
 mod text;
 
-use std::{fmt, num::NonZeroU16};
+use std::{fmt, num::NonZeroU16, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use skycap_core::key::RoutingKey;
 
 pub(crate) use self::text::problems;
 use super::{
@@ -114,8 +115,8 @@ pub struct FragmentReport {
     /// Whether it routes, and if not, why.
     pub state: FragmentState,
     /// The keys that it joins or extends.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub joins: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub joins: Arc<[RoutingKey]>,
     /// Its routes, by Service and port.
     pub routes: Vec<RouteReport>,
 }
@@ -139,8 +140,9 @@ impl FragmentReport {
         mut routes: Vec<RouteReport>,
     ) -> Self {
         let joins = match &fragment.content {
-            Content::Group { members } => members.iter().map(ToString::to_string).collect(),
-            Content::Sandbox { extends, .. } => extends.iter().map(ToString::to_string).collect(),
+            // Not a copy: a namespace may have 200,000 members.
+            Content::Group { members } => Arc::clone(members),
+            Content::Sandbox { extends, .. } => extends.iter().copied().collect(),
         };
         routes.sort();
         Self {
@@ -152,6 +154,10 @@ impl FragmentReport {
             routes,
         }
     }
+}
+
+fn is_empty(joins: &Arc<[RoutingKey]>) -> bool {
+    joins.is_empty()
 }
 
 /// Whether a fragment routes.

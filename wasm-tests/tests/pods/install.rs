@@ -44,6 +44,7 @@ fn a_pull_request_is_routed_by_injected_sidecars() -> anyhow::Result<()> {
             anyhow::ensure!(status.contains(expected), "not `{expected}`:\n{status}");
         }
         the_module_is_upgraded(fixture).await?;
+        a_sidecar_starts_while_the_registry_is_down(fixture).await?;
         the_replicas_are_evicted(fixture).await?;
         the_leader_is_killed(fixture).await?;
         the_leader_is_deleted(fixture).await?;
@@ -68,6 +69,25 @@ async fn the_module_is_upgraded(fixture: &Fixture) -> anyhow::Result<()> {
     let load = Load::start(fixture, &[KEY]).await?;
     println!("{}", fixture.upgrade_module().await?);
     load.stop().await?.check("while the module was upgraded", &[PR_1])
+}
+
+/// Its requests go to the baseline, `status` says why, and what mends it.
+async fn a_sidecar_starts_while_the_registry_is_down(fixture: &Fixture) -> anyhow::Result<()> {
+    fixture.scale("default", "registry", 0).await?;
+    fixture.add_workload("cart-pr-2").await?;
+    let status = async |_: &Fixture| fixture.skycap_status(&["status", "-o", "json"]).await;
+    let is_told = async |fixture: &Fixture| {
+        Ok(status(fixture).await?.contains("the agent tries again when any sandbox changes"))
+    };
+    fixture.until("a sidecar without the module", is_told).await?;
+    fixture.scale("default", "registry", 1).await?;
+    fixture.apply(&sandbox("pr-2", json!({"routes": "cart: cart-pr-2"}))).await?;
+    let is_mended = async |fixture: &Fixture| {
+        Ok(fixture.skycap_status(&["status"]).await?.contains("6 of 6 sidecars are up to date"))
+    };
+    let took = fixture.until("the agent fetches the module", is_mended).await?;
+    println!("a sidecar without its module has it {} ms after a change", took.as_millis());
+    Ok(())
 }
 
 /// As when its node is drained: the client repeats an eviction until the budget permits it.

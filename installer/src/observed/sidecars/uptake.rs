@@ -35,8 +35,9 @@ pub enum Lag {
     Unknown(String),
     /// Istio's agent cannot fetch the module.
     #[error(
-        "Istio's agent cannot fetch the module, so the sidecar's requests go to the baseline; see the \
-         log of its istio-proxy container, and check the module with `skycap plugin inspect`"
+        "Istio's agent could not fetch the module, so the sidecar's requests go to the baseline; check the \
+         module with `skycap plugin inspect`; the agent tries again when any sandbox changes, or when the \
+         Pod restarts"
     )]
     NotFetched,
     /// The module ran before, but does not run now.

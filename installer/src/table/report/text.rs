@@ -1,6 +1,7 @@
 //! The report as tables for people.
 
 use anstyle::{AnsiColor, Style};
+use skycap_core::key::RoutingKey;
 use tabled::{Table, Tabled, settings::Style as Frame};
 
 use super::{FragmentReport, FragmentState, Report};
@@ -61,7 +62,8 @@ impl From<&FragmentReport> for FragmentRow {
             FragmentState::Evicted => AnsiColor::Red,
         };
         let routes = report.routes.iter().map(ToString::to_string);
-        let joins = (!report.joins.is_empty()).then(|| format!("+ {}", report.joins.join(", ")));
+        let joins: Vec<_> = report.joins.iter().map(RoutingKey::as_str).collect();
+        let joins = (!joins.is_empty()).then(|| format!("+ {}", joins.join(", ")));
         Self {
             fragment: report.id(),
             key: report.key.clone(),
