@@ -15,12 +15,8 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{lease::Term, telemetry::Metrics};
 use crate::{
-    desired::plan::Plan,
-    names::MANAGER,
-    objects::ObjectRef,
-    observed::causes::causes,
-    problem::{Problem, Severity},
-    table::report::Report,
+    desired::plan::Plan, names::MANAGER, objects::ObjectRef, observed::causes::causes,
+    problem::Problem,
 };
 
 /// The result of one round, for people.
@@ -28,7 +24,8 @@ use crate::{
 pub(super) struct Publication {
     /// The plan that writes the status ConfigMap.
     pub(super) status: Plan,
-    pub(super) report: Report,
+    /// The problems with severity `refused`.
+    pub(super) refused: HashSet<Problem>,
 }
 
 /// Publishes the newest [`Publication`] while this replica leads.
@@ -62,7 +59,7 @@ impl Publisher {
             is_done = match publication {
                 Some(publication) if self.term.borrow().is_running() => {
                     let is_written = self.write_status(&publication.status).await;
-                    self.announce(&publication.report).await && is_written
+                    self.announce(&publication.refused).await && is_written
                 }
                 _ => true,
             };
@@ -86,17 +83,14 @@ impl Publisher {
         }
     }
 
-    /// Publishes an Event for each problem with severity `refused`, until the problem changes; at most
-    /// [`EVENTS`] at once. Returns whether all are published; a failure is logged.
-    async fn announce(&mut self, report: &Report) -> bool {
-        let refused = report.problems.iter().filter(|p| p.severity == Severity::Refused);
-        let refused: HashSet<_> = refused.collect();
+    /// Publishes an Event for each of these problems, until the problem changes; at most [`EVENTS`] at
+    /// once. Returns whether all are published; a failure is logged.
+    async fn announce(&mut self, refused: &HashSet<Problem>) -> bool {
         self.announced.retain(|problem| refused.contains(problem));
-        let new: Vec<_> =
-            refused.into_iter().filter(|problem| !self.announced.contains(*problem)).collect();
+        let new: Vec<_> = refused.difference(&self.announced).cloned().collect();
         for problem in new.iter().take(EVENTS) {
             match timeout(PATIENCE, self.publish(problem)).await {
-                Ok(Ok(())) => drop(self.announced.insert((*problem).clone())),
+                Ok(Ok(())) => drop(self.announced.insert(problem.clone())),
                 Ok(Err(error)) => {
                     tracing::warn!(error = causes(&error), "cannot publish an Event");
                     return false;

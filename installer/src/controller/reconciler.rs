@@ -23,6 +23,7 @@ use crate::{
     desired::{Desired, istio::IstioMesh, plan::Plan},
     objects::{Object, ObjectRef, reference_of},
     observed::causes::causes,
+    problem::{Problem, Severity},
     table::{
         compile::{Compilation, compile},
         meshes::Meshes,
@@ -180,7 +181,9 @@ impl Reconciler {
             () = term_ends(self.term.clone()) => Err(anyhow::anyhow!("the Lease has ended")),
         };
         // The report is written last, and also if a write has failed.
-        self.publications.send_replace(Some(Publication { status, report }));
+        let is_refused = |problem: &Problem| problem.severity == Severity::Refused;
+        let refused = report.problems.into_iter().filter(is_refused).collect();
+        self.publications.send_replace(Some(Publication { status, refused }));
         result?;
         self.is_partial |= !is_all;
         Ok(plan.steps.len())
