@@ -71,6 +71,7 @@ fn status() -> Status {
             generation: "4049a2f932b6".into(),
             enabled: true,
             dispatch: "cluster-header".into(),
+            edge: "closed (gateways): no key from outside has an effect".into(),
             keys: 3,
             bytes: 1_218,
             fragments: 4,
@@ -98,6 +99,7 @@ fn status_has_a_line_for_each_part() {
     let wanted = [
         "routing",
         "table",
+        "edge",
         "in the mesh",
         "plugin",
         "sidecars",
@@ -109,6 +111,7 @@ fn status_has_a_line_for_each_part() {
     for (name, values) in [
         ("routing", &["on", "cluster-header"][..]),
         ("table", &["3 keys", "2 of 1200 KiB"]),
+        ("edge", &["closed"]),
         ("in the mesh", &["4049a2f932b6", "up to date"]),
         ("plugin", &["WasmPlugin istio-system/skycap"]),
         ("sidecars", &["12 of 12"]),
@@ -123,6 +126,9 @@ fn status_has_a_line_for_each_part() {
     for part in ["refused", "ConfigMap shop/pr-8", "data.enabled", "a problem"] {
         assert!(problems.contains(part), "{part} in {problems}");
     }
+    let rejected = Summary { generation: String::new(), enabled: false, ..status.summary.clone() };
+    let rejected = Status { summary: rejected, ..status.clone() };
+    assert!(rejected.table().starts_with("routing      UNCHANGED") && !rejected.is_well());
     let leaderless = Status { controller: None, ..status };
     assert!(leaderless.table().contains("NO LEADER") && !leaderless.is_well());
 }
@@ -130,7 +136,7 @@ fn status_has_a_line_for_each_part() {
 #[test]
 fn deploy_is_what_render_writes() -> std::io::Result<()> {
     assert_eq!(written(&format!("render {DEPLOY}"), "deploy")?, 7, "all files");
-    assert_eq!(written("render --chart", "deploy/chart")?, 2, "Chart.yaml and values.yaml");
+    assert_eq!(written("render --chart", "deploy/chart")?, 3, "the chart and its values");
     assert_eq!(written("render --chart", "deploy/chart/templates")?, 10, "all templates");
     Ok(())
 }

@@ -13,7 +13,7 @@ use skycap::{
     },
 };
 use skycap_core::{
-    config::{ClusterDomain, PluginConfig},
+    config::{ClusterDomain, Dispatch, PluginConfig},
     destination::Destination,
     table::{Seed, Table},
 };
@@ -54,6 +54,21 @@ fn destination(yaml: &str, key: &str, service: &str, port: u16) -> String {
     let Some(route) = route else { return "baseline".into() };
     let port = route.to_port.map_or(port, std::num::NonZeroU16::get);
     if route.unavailable { "503".into() } else { format!("{}:{port}", route.to.name(&key)) }
+}
+
+/// `skycap disable --all` must work while another setting is wrong, and a typo must turn nothing off.
+#[test]
+fn the_kill_switch_holds_beside_a_mistake() {
+    for (enabled, expected) in [("'false'", Some(false)), ("'true'", None), ("'flase'", None)] {
+        let compilation = compiled(&format!(
+            "---\nkind: ConfigMap\nmetadata: {{name: skycap, namespace: skycap-system}}\n\
+             data: {{enabled: {enabled}, carriers: '- nothing: here', dispatch: header}}\n"
+        ));
+        let config = compilation.config.as_ref();
+        assert_eq!(config.map(|config| config.enabled), expected, "{enabled}");
+        assert!(config.is_none_or(|config| config.dispatch == Dispatch::Header));
+        assert!(compilation.report.refuses(), "the mistake is reported");
+    }
 }
 
 /// The warnings about `yaml`, of which nothing may be rejected.

@@ -58,9 +58,9 @@ pub(crate) fn percent_decode(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let mut rest = text;
     core::iter::from_fn(move || {
         let (byte, behind) = match rest {
-            [b'%', high, low, behind @ ..] => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, behind),
-                _ => (b'%', rest.get(1..)?),
+            [b'%', high, low, behind @ ..] => match hex_byte(*high, *low) {
+                Some(byte) => (byte, behind),
+                None => (b'%', rest.get(1..)?),
             },
             [byte, behind @ ..] => (*byte, behind),
             [] => return None,
@@ -68,6 +68,11 @@ pub(crate) fn percent_decode(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
         rest = behind;
         Some(byte)
     })
+}
+
+/// The byte of two hexadecimal digits.
+pub(crate) fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    Some(hex(high)? << 4 | hex(low)?)
 }
 
 const fn hex(digit: u8) -> Option<u8> {

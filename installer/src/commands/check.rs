@@ -95,16 +95,18 @@ async fn read_compilation(client: &Client, now: Timestamp) -> anyhow::Result<(In
 }
 
 async fn read_surroundings(client: &Client, scope: &Scope) -> anyhow::Result<Surroundings> {
-    let services = list(client, scope, "v1", "Service").await?.into_iter();
+    let services = list(client, scope, "v1", "Service").await?.0.into_iter();
     let services: Result<Vec<Service>, _> = services.map(serde_json::from_value).collect();
-    let pods = list(client, scope, "v1", "Pod").await?.into_iter();
-    let pods: Result<Vec<Pod>, _> = pods.map(serde_json::from_value).collect();
-    let istio = async |kind| list(client, scope, "networking.istio.io/v1", kind).await;
+    let (pods, has_all_pods) = list(client, scope, "v1", "Pod").await?;
+    let pods: Result<Vec<Pod>, _> = pods.into_iter().map(serde_json::from_value).collect();
+    let istio =
+        async |kind| anyhow::Ok(list(client, scope, "networking.istio.io/v1", kind).await?.0);
     Ok(Surroundings {
         services: services.context("invalid Service")?,
         virtual_services: istio("VirtualService").await?,
         sidecars: istio("Sidecar").await?,
         pods: pods.context("invalid Pod")?,
+        has_all_pods,
         root_namespace: root_namespace(&istio("EnvoyFilter").await?),
     })
 }
@@ -115,32 +117,33 @@ fn root_namespace(filters: &[Value]) -> Option<String> {
     own["metadata"]["namespace"].as_str().map(str::to_owned)
 }
 
-/// All objects of a kind, or those of the scope's namespace if the user may read no others; none if
-/// the cluster does not serve the kind.
+/// All objects of a kind, or those of the scope's namespace if the user may read no others, and whether
+/// these are all; none if the cluster does not serve the kind.
 async fn list(
     client: &Client,
     scope: &Scope,
     api_version: &str,
     kind: &str,
-) -> anyhow::Result<Vec<Value>> {
+) -> anyhow::Result<(Vec<Value>, bool)> {
     let resource = resource(api_version, kind);
-    let mut apis = vec![Api::<DynamicObject>::all_with(client.clone(), &resource)];
+    let mut apis = vec![(Api::<DynamicObject>::all_with(client.clone(), &resource), true)];
     if let Scope::Namespace(namespace) = scope {
-        apis.push(Api::namespaced_with(client.clone(), namespace, &resource));
+        apis.push((Api::namespaced_with(client.clone(), namespace, &resource), false));
     }
-    for api in apis {
+    for (api, has_all) in apis {
         match api.list(&ListParams::default()).await {
             Ok(objects) => {
-                return objects.iter().map(|object| Ok(serde_json::to_value(object)?)).collect();
+                let values = objects.iter().map(serde_json::to_value);
+                return Ok((values.collect::<Result<_, _>>()?, has_all));
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok((Vec::new(), false)),
             Err(kube::Error::Api(status)) if status.is_forbidden() => {}
             Err(error) => return Err(error).with_context(|| format!("cannot list {kind}s")),
         }
     }
     anstream::eprintln!(
-        "note: {kind}s are not checked, because you may not list them; ask an administrator for the \
-         role `{READER}`"
+        "note: {kind}s are not checked, because you may not list them; ask an administrator for this \
+         permission, or for the role `{READER}` if it is Istio's"
     );
-    Ok(Vec::new())
+    Ok((Vec::new(), false))
 }

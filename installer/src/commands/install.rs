@@ -83,9 +83,10 @@ pub(super) struct ImageArgs {
 /// Who may read what skycap publishes.
 #[derive(Debug, Args)]
 pub(super) struct ReadersArgs {
-    /// Group that may use `list`, `explain`, `check` and `status`, such as system:authenticated
+    /// Group that may use `list`, `explain`, `check` and `status`, such as developers
     ///
-    /// Binds it to the roles `skycap-reader`. Without this flag, bindings that exist stay.
+    /// Binds it to the roles `skycap-reader`, which show the sandboxes of all namespaces, the settings
+    /// and the routing objects of the mesh. Without this flag, a binding that exists stays.
     #[arg(long, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
     pub(super) readers: Option<String>,
 }

@@ -12,6 +12,7 @@ use super::{
     report::{read_published, whole_report},
 };
 use crate::{
+    cli::message,
     diagnose::scope::Scope,
     observed::snapshot,
     table::{compile::compile, report::Report},
@@ -68,8 +69,9 @@ async fn read_whole(client: &Client) -> anyhow::Result<Report> {
         Err(error) => {
             anstream::eprintln!(
                 "warning: {} fragments are missing from the list: the controller's report has no \
-                 room for them, and the cluster cannot be read: {error:#}",
-                report.omitted
+                 room for them, and the cluster cannot be read: {}",
+                report.omitted,
+                message(&error)
             );
             Ok(report)
         }

@@ -10,10 +10,12 @@ use kube::{Api, Client};
 
 use super::{Format, Globals, mesh::MeshArgs, progress::Progress, report::read_published};
 use crate::{
+    cli::message,
     desired::{istio::IstioMesh, published::Summary},
     diagnose::status::{Leader, Plugin, RouteCounts, Status},
     names::{LEASE, NAMESPACE},
     observed::{api, readiness::Readiness, sidecars::uptake::Uptake, snapshot::read_policies},
+    problem::printable,
     table::{meshes::MeshKind, policies::PolicyKind},
 };
 
@@ -71,8 +73,9 @@ async fn read_plugin(client: &Client, mesh: &IstioMesh) -> anyhow::Result<Plugin
 async fn read_sidecars(client: &Client, mesh: &IstioMesh, summary: &Summary) -> Option<Uptake> {
     let _progress = Progress::new("reading the sidecars' metrics");
     let uptake = Uptake::read(client, &mesh.plugin_name(), summary.generation.parse().ok()).await;
-    let warn =
-        |error| anstream::eprintln!("warning: the sidecars' metrics cannot be read: {error:#}");
+    let warn = |error| {
+        anstream::eprintln!("warning: the sidecars' metrics cannot be read: {}", message(&error));
+    };
     uptake.map_err(warn).ok()
 }
 
@@ -81,7 +84,7 @@ async fn read_leader(client: &Client) -> anyhow::Result<Option<Leader>> {
     let lease = leases.get_opt(LEASE).await;
     let lease = lease.with_context(|| format!("cannot read Lease {NAMESPACE}/{LEASE}"))?;
     let spec = lease.and_then(|lease| lease.spec);
-    let lease = spec.and_then(|spec| Some((spec.holder_identity?, spec.renew_time?.0)));
+    let lease = spec.and_then(|spec| Some((printable(&spec.holder_identity?), spec.renew_time?.0)));
     let Some((holder, renewed)) = lease.filter(|(holder, _)| !holder.is_empty()) else {
         return Ok(None);
     };

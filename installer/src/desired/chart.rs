@@ -34,6 +34,7 @@ pub fn chart(
     let mut files = vec![
         ("Chart.yaml".to_owned(), CHART.replace("VERSION", env!("CARGO_PKG_VERSION"))),
         ("values.yaml".into(), values(VALUES, &variants, image, module_url)?),
+        ("values.schema.json".into(), SCHEMA.into()),
         ("templates/_skycap.tpl".into(), DEFINITIONS.into()),
         ("templates/NOTES.txt".into(), NOTES.into()),
     ];
@@ -94,5 +95,6 @@ fn file_names(variants: &[(Facts, Vec<File>)]) -> Vec<&'static str> {
 
 const CHART: &str = include_str!("chart/Chart.yaml");
 const VALUES: &str = include_str!("chart/values.yaml");
+const SCHEMA: &str = include_str!("chart/values.schema.json");
 const DEFINITIONS: &str = include_str!("chart/_skycap.tpl");
 const NOTES: &str = include_str!("chart/NOTES.txt");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use skycap_core::config::PluginConfig;
+use skycap_core::{config::PluginConfig, edge::Edge};
 
 use crate::{
     names::{NAMESPACE, STATUS},
@@ -21,6 +21,9 @@ pub struct Summary {
     pub enabled: bool,
     /// The dispatch: how Envoy is made to use the target.
     pub dispatch: String,
+    /// Which keys from outside have an effect.
+    #[serde(default)]
+    pub edge: String,
     /// The number of routing keys.
     pub keys: usize,
     /// The size of the plugin with the table in bytes.
@@ -45,6 +48,7 @@ impl Summary {
             generation,
             enabled,
             dispatch: config.dispatch.to_string(),
+            edge: edge(&config.edge),
             keys: config.keys.len(),
             bytes,
             fragments: report.fragments.len(),
@@ -52,6 +56,20 @@ impl Summary {
             warnings: count(Severity::Warning),
         }
     }
+}
+
+/// Which keys from outside have an effect, in words.
+fn edge(edge: &Edge) -> String {
+    if edge.is_open() {
+        return "open: every key from outside has an effect".into();
+    }
+    let workloads: Vec<_> = edge.workloads.iter().map(ToString::to_string).collect();
+    let workloads = workloads.join(" or ");
+    if edge.accept.is_empty() {
+        return format!("closed ({workloads}): no key from outside has an effect");
+    }
+    let accepted: Vec<_> = edge.accept.iter().map(ToString::to_string).collect();
+    format!("only keys {} from outside have an effect ({workloads})", accepted.join(", "))
 }
 
 /// The status ConfigMap.

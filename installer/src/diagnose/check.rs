@@ -40,6 +40,8 @@ pub struct Surroundings {
     pub sidecars: Vec<Value>,
     /// The Pods, for those without a sidecar.
     pub pods: Vec<Pod>,
+    /// Whether these are the Pods of all namespaces.
+    pub has_all_pods: bool,
     /// Istio's root namespace, in which a Sidecar is for all namespaces; `None` if it is not known,
     /// and then it is the one that Istio has by default.
     pub root_namespace: Option<String>,
@@ -85,13 +87,16 @@ fn on_istio(
     surroundings: &Surroundings,
     scope: &Scope,
 ) -> Vec<Problem> {
-    let Surroundings { services, virtual_services, sidecars, pods, root_namespace } = surroundings;
-    let root = root_namespace.as_deref().unwrap_or("istio-system");
+    let Surroundings { services, virtual_services, sidecars, pods, .. } = surroundings;
+    let root = surroundings.root_namespace.as_deref().unwrap_or("istio-system");
     let services: BTreeMap<Name, &Service> =
         services.iter().map(|service| (name_of(&service.metadata), service)).collect();
     let config = compilation.config.clone().unwrap_or_default();
     let domain = config.cluster_domain.as_str();
     let mut problems = pods::without_sidecar(pods, scope);
+    if surroundings.has_all_pods {
+        problems.extend(pods::edge_without_proxies(&config.edge, pods));
+    }
     for name in replaced(compilation, scope) {
         let Some(service) = services.get(&name) else { continue };
         problems.extend(ports::unroutable(&name, service, config.dispatch));

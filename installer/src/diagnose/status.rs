@@ -96,7 +96,7 @@ impl Leader {
     }
 
     fn is_well(&self) -> bool {
-        self.is_alive() && !matches!(self.readiness, Readiness::NotReady(_))
+        self.is_alive() && !matches!(self.readiness, Readiness::Behind(_))
     }
 
     fn state(&self) -> String {
@@ -104,7 +104,10 @@ impl Leader {
         if self.is_alive() {
             let watches = match readiness {
                 Readiness::Ready => ", its watches work".to_owned(),
-                Readiness::NotReady(why) => format!("; BEHIND: {why}"),
+                Readiness::Behind(seconds) => format!(
+                    "; BEHIND: its watches have failed for {seconds} s, so changes since then have no \
+                     effect"
+                ),
                 Readiness::Unknown(_) => String::new(),
             };
             format!("{holder} is the leader (renewed {ago} s ago){watches}")
@@ -145,7 +148,13 @@ impl Status {
             ("routing", self.routing()),
             ("table", format!("{keys} key{plural}, {kib} of {limit} KiB used")),
         ];
+        if self.is_rejected() {
+            rows.truncate(1);
+        }
         if let Some(plugin) = &self.plugin {
+            if !self.is_rejected() {
+                rows.push(("edge", self.summary.edge.clone()));
+            }
             rows.push(("in the mesh", self.in_the_mesh(plugin)));
             rows.push(("plugin", plugin.name.clone()));
         }
@@ -161,8 +170,16 @@ impl Status {
         rows
     }
 
+    /// Whether there is no table, so that the last valid one stays in the mesh.
+    fn is_rejected(&self) -> bool {
+        self.summary.generation.is_empty()
+    }
+
     fn routing(&self) -> String {
-        if self.summary.enabled {
+        if self.is_rejected() {
+            "UNCHANGED: the settings or the table are refused, so the last valid ones still apply"
+                .into()
+        } else if self.summary.enabled {
             format!("on (dispatch {})", self.summary.dispatch)
         } else {
             "OFF: every request goes to the baseline".into()

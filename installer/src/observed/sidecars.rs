@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 
 pub(crate) use self::scrape::has_proxy;
+pub(super) use self::scrape::request;
 use self::scrape::{has_address, scrape};
 pub use self::{metrics::ProxyMetrics, scrape::ScrapeError};
 

@@ -176,6 +176,8 @@ pub struct ServiceFacts {
     pub ports: BTreeSet<u16>,
     /// Whether it has no ClusterIP (headless, or an ExternalName), so that no mesh routes by it.
     pub headless: bool,
+    /// The host that it is another name of, if it is an ExternalName.
+    pub external_name: Option<String>,
     /// The `appProtocol` of the ports that have one.
     pub app_protocols: BTreeMap<u16, String>,
     /// The value of Linkerd's annotation `config.linkerd.io/opaque-ports`.
@@ -199,6 +201,7 @@ impl ServiceFacts {
             ports: numbers,
             headless: is(spec.and_then(|spec| spec.cluster_ip.as_ref()), "None")
                 || is(spec.and_then(|spec| spec.type_.as_ref()), "ExternalName"),
+            external_name: spec.and_then(|spec| spec.external_name.clone()),
             app_protocols,
             opaque_ports: annotations
                 .and_then(|a| a.get("config.linkerd.io/opaque-ports").cloned()),

@@ -2,16 +2,19 @@
 //!
 //! The table is a function of its input and the time alone, whatever the order of the input.
 
+use std::collections::{BTreeSet, HashSet};
+
 use jiff::Timestamp;
-use skycap_core::config::PluginConfig;
+use skycap_core::config::{PluginConfig, ServiceName};
 
 use super::{
     claims::Claims,
     cluster::Cluster,
     edge,
-    fragments::Fragment,
+    fragments::{Content, Fragment},
     input::Input,
     limits::TABLE_BYTES,
+    policies::service_of,
     report::{FragmentReport, FragmentState, Report},
     rollout::Rollout,
     rows::Rows,
@@ -85,9 +88,33 @@ fn guarded(input: &Input) -> Settings {
     let mut settings = input.settings().cloned().unwrap_or_default();
     let config = &mut settings.config;
     if !settings.edge_bypass && !config.edge.is_open() {
-        config.edge.guard = edge::guard(input.policies.guarded(config.cluster_domain.as_str()));
+        config.edge.guard = edge::guard(guards(input, config.cluster_domain.as_str()));
     }
     settings
+}
+
+/// The Services that a fragment replaces and to which a gateway's route with a policy leads: by their
+/// own names, or by that of an ExternalName, for which Istio takes the Service behind it.
+fn guards(input: &Input, domain: &str) -> BTreeSet<ServiceName> {
+    let guarded = input.policies.guarded(domain);
+    let alias = |service: &ServiceName| {
+        let facts = input.cluster.service(service.namespace(), service.name())?;
+        service_of(facts.external_name.as_ref()?, service.namespace(), domain)
+    };
+    let aliased: Vec<_> = guarded.iter().filter_map(alias).collect();
+    let guarded: BTreeSet<_> = guarded.into_iter().chain(aliased).collect();
+    // Others would only take room: whoever writes routes of gateways names any Service.
+    let replaced = input.fragments().into_iter().flat_map(|fragment| {
+        let routes = match &fragment.content {
+            Content::Sandbox { routes, .. } => routes.as_slice(),
+            Content::Group { .. } => &[],
+        };
+        routes.iter().map(|route| (route.service.as_str(), fragment.origin.namespace.as_str()))
+    });
+    let replaced: HashSet<_> = replaced.collect();
+    let is_replaced =
+        |service: &ServiceName| replaced.contains(&(service.name(), service.namespace()));
+    guarded.into_iter().filter(is_replaced).collect()
 }
 
 fn state(

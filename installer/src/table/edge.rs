@@ -25,6 +25,9 @@ pub(crate) fn parse(text: &str) -> Result<Edge, InvalidEdge> {
         Some(Some(workloads)) if (1..=WORKLOADS).contains(&workloads.len()) => workloads,
         Some(_) => return Err(InvalidEdge::Workloads),
     };
+    if !listed.is_empty() && !matches!(accept, Accept::Listed) {
+        return Err(InvalidEdge::NotListed);
+    }
     match accept {
         Accept::None => Ok(Edge { workloads, hosts, ..Edge::default() }),
         Accept::Listed if listed.is_empty() => Err(InvalidEdge::NothingListed),
@@ -44,7 +47,8 @@ pub(crate) fn parse_bypass(text: &str) -> Result<bool, InvalidValue> {
 
 /// Which Services keep the gateways' own routes: these, or all if the list exceeds [`GUARD_BYTES`].
 pub(crate) fn guard(services: BTreeSet<ServiceName>) -> Guard {
-    let bytes: usize = services.iter().map(|service| service.as_str().len()).sum();
+    // With `guard:` and the space in front of it.
+    let bytes: usize = services.iter().map(|service| service.as_str().len() + 7).sum();
     if bytes > GUARD_BYTES { Guard::All } else { Guard::Services(services.into_iter().collect()) }
 }
 
@@ -64,6 +68,9 @@ pub(crate) enum InvalidEdge {
     /// `accept: listed` without `listed`.
     #[error("`accept: listed` without `listed`: expected keys such as `listed: [demo-*]`")]
     NothingListed,
+    /// `listed` without `accept: listed`.
+    #[error("`listed` has no effect without `accept: listed`; add that, or remove `listed`")]
+    NotListed,
 }
 
 #[derive(Default, Deserialize)]

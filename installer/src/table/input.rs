@@ -17,7 +17,7 @@ use super::{
     policies::Policies,
     role::Role,
     rollout::Rollout,
-    settings::Settings,
+    settings::{RejectedSettings, Settings},
 };
 use crate::{
     names::{NAMESPACE, ROLLOUT},
@@ -37,7 +37,7 @@ pub struct Input {
     /// The fragments, parsed or rejected.
     fragments: BTreeMap<Name, Result<Arc<Fragment>, Problem>>,
     /// The settings, or why they are rejected.
-    settings: Result<Settings, Problem>,
+    settings: Result<Settings, RejectedSettings>,
     /// Which module serves which workloads, or why the record is rejected.
     rollout: Result<Rollout, Problem>,
     /// Documents that were rejected before they could be parsed as one of the above.
@@ -143,15 +143,19 @@ impl Input {
         fragments
     }
 
-    /// The settings; `None` if they are rejected.
+    /// The settings, or those of the kill switch if the rest of them is rejected; `None` if they are
+    /// rejected and the kill switch is not on.
     pub(crate) fn settings(&self) -> Option<&Settings> {
-        self.settings.as_ref().ok()
+        match &self.settings {
+            Ok(settings) => Some(settings),
+            Err(rejected) => rejected.off.as_deref(),
+        }
     }
 
     /// A problem for each rejected document.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let fragments = self.fragments.values().filter_map(|fragment| fragment.as_ref().err());
-        let settings = self.settings.as_ref().err();
+        let settings = self.settings.as_ref().err().map(|rejected| &rejected.problem);
         let rollout = self.rollout.as_ref().err();
         self.problems.iter().chain(settings).chain(rollout).chain(fragments).cloned().collect()
     }
@@ -163,13 +167,13 @@ impl Input {
         let duplicate =
             Origin::of(map, Some(source)).problem(Severity::Refused, "metadata.name", text);
         if Role::of(map) == Some(Role::Settings) {
-            self.settings = Err(duplicate);
+            self.settings = Err(RejectedSettings { problem: duplicate, off: None });
         } else {
             self.problems.push(duplicate);
         }
     }
 
-    fn replace_settings(&mut self, settings: Result<Settings, Problem>) -> bool {
+    fn replace_settings(&mut self, settings: Result<Settings, RejectedSettings>) -> bool {
         let changes = self.settings != settings;
         self.settings = settings;
         changes

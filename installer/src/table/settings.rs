@@ -52,10 +52,40 @@ impl Settings {
     ///
     /// # Errors
     /// The problem for which they are rejected. The caller must not compile then, so that a
-    /// mistyped kill switch never means "on".
-    pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, Problem> {
-        parse(Data::of(map)).map_err(|field| Origin::of(map, source).refusal(field))
+    /// mistyped kill switch never means "on"; see [`RejectedSettings::off`].
+    pub fn parse(map: &ConfigMap, source: Option<&str>) -> Result<Self, RejectedSettings> {
+        parse(Data::of(map)).map_err(|field| RejectedSettings {
+            problem: Origin::of(map, source).refusal(field),
+            off: off(Data::of(map)).map(Box::new),
+        })
     }
+}
+
+/// Settings that are rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedSettings {
+    /// Why.
+    pub problem: Problem,
+    /// What applies if the kill switch is on all the same: a mistake in another field must not keep
+    /// anybody from turning skycap off.
+    pub off: Option<Box<Settings>>,
+}
+
+/// The settings of the kill switch, with the other fields as far as they are valid; `None` if it is
+/// not on.
+fn off(mut data: Data) -> Option<Settings> {
+    let is_on = data.take("enabled", parse_bool).ok()??;
+    let defaults = Settings::default();
+    let dispatch = data.take("dispatch", str::parse::<Dispatch>).ok().flatten();
+    let domain = data.take("clusterDomain", str::parse::<ClusterDomain>).ok().flatten();
+    let config = PluginConfig {
+        enabled: false,
+        dispatch: dispatch.unwrap_or_default(),
+        cluster_domain: domain.unwrap_or_default(),
+        ..defaults.config
+    };
+    let meshes = data.take("mesh", str::parse::<Meshes>).ok().flatten().unwrap_or_default();
+    (!is_on).then_some(Settings { config, meshes, ..Settings::default() })
 }
 
 fn parse(mut data: Data) -> Result<Settings, InvalidField> {

@@ -43,7 +43,7 @@ fn malformed_fragments_are_rejected_at_apply() -> anyhow::Result<()> {
 
 fn rejection_of(map: &ConfigMap) -> Option<String> {
     if Role::of(map) == Some(Role::Settings) {
-        return Settings::parse(map, None).err().map(|problem| problem.text);
+        return Settings::parse(map, None).err().map(|rejected| rejected.problem.text);
     }
     Fragment::parse(map, None, Timestamp::now())?.err().map(|problem| problem.text)
 }

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use kube::Api;
 use serde_json::Value;
 use skycap::{
     desired::istio::PluginKind,
-    names::{CONTROLLER, NAMESPACE},
+    names::{CONTROLLER, NAMESPACE, SETTINGS},
 };
 use skycap_tests::fixture::{Fixture, run_without_skycap};
 
@@ -58,6 +58,18 @@ const CASES: [(&str, &[&str]); 5] = [
     ),
 ];
 
+/// Values that the chart rejects.
+const WRONG: [&str; 8] = [
+    "reader=x",
+    "meshes={foo}",
+    "meshes={}",
+    "meshes=istio",
+    "module.plugin=Foo",
+    "replicas=0",
+    "settings.mesh=linkerd",
+    "istioNamespace=a: b",
+];
+
 async fn is_installed_upgraded_and_uninstalled(
     fixture: &Fixture,
     chart: &Path,
@@ -68,13 +80,20 @@ async fn is_installed_upgraded_and_uninstalled(
     anyhow::ensure!(message.contains("set `module.url` to"), "no value is asked for: {message}");
     let required = format!("image={IMAGE},module.url={MODULE}");
     let set = ["--set", required.as_str()];
+    for wrong in WRONG {
+        let args = [&["template", "skycap", &chart][..], &set, &["--set", wrong]].concat();
+        anyhow::ensure!(helm(fixture, &args).await.is_err(), "`{wrong}` is accepted");
+    }
     helm(fixture, &[&["install", "skycap", &chart][..], &set].concat()).await?;
     let deployments = Api::<Deployment>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
     let replicas = async || Ok::<_, kube::Error>(deployments.get(CONTROLLER).await?.spec.replicas);
     anyhow::ensure!(replicas().await? == Some(2), "the chart has not applied the Deployment");
-    let more = ["--set", "replicas=3,nodeSelector.disk=fast"];
+    let more = ["--set", "replicas=3,nodeSelector.disk=fast,settings.enabled=false"];
     helm(fixture, &[&["upgrade", "skycap", &chart][..], &set, &more].concat()).await?;
     anyhow::ensure!(replicas().await? == Some(3), "the upgrade has no effect");
+    let maps = Api::<ConfigMap>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
+    let data = maps.get(SETTINGS).await?.data.unwrap_or_default();
+    anyhow::ensure!(data.get("enabled").is_some_and(|value| value == "false"), "{data:?}");
     helm(fixture, &["uninstall", "skycap"]).await?;
     anyhow::ensure!(deployments.get_opt(CONTROLLER).await?.is_none(), "the Deployment is left");
     Ok(())

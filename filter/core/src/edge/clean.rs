@@ -5,7 +5,7 @@ use crate::{
     effect::CarrierEdit,
     key::RoutingKey,
     limits::{BAGGAGE_BYTES, BAGGAGE_MEMBERS},
-    reading::{percent_decode, trim_ows},
+    reading::{hex_byte, trim_ows},
     reason::{Drops, Reason},
     request::Request,
 };
@@ -89,32 +89,44 @@ fn clean_list(
     others.get(1..).map(<[u8]>::to_vec)
 }
 
-/// Whether a service that reads `member` and writes it again could make a member `name` of it.
+/// Whether a service that reads `member` and writes it again could make a member `name` of it, or of a
+/// part of it.
 ///
 /// SDKs differ in what they skip, decode and trim: Java's reads `;name=…`, Brave's `a=b=name=…`;
-/// Python's decodes names, `+` to a space, and trims every white space of Latin-1. So every part in
-/// front of a `=` is a name, it is decoded, and other bytes than visible ASCII at its ends are ignored.
+/// Python's decodes names, `+` to a space, and trims every white space of Latin-1; Ruby's drops white
+/// space everywhere; Rust's decodes properties and writes them raw, so that `x=1;%2Cname=…` is a member
+/// behind it, and what is encoded twice is one behind the next service. So all encodings are removed,
+/// and every place behind a separator counts.
 fn could_become(member: &[u8], name: &str) -> bool {
-    let mut rest = Some(member);
+    let is_space = |byte: &u8| !byte.is_ascii_graphic() || (*byte == b'+' && !name.contains('+'));
+    let bare: Vec<u8> = decode_fully(member).into_iter().filter(|byte| !is_space(byte)).collect();
     let mut is_first = true;
-    while let Some(text) = rest {
-        let end = text.iter().position(|byte| matches!(byte, b'=' | b';'));
-        let (part, separator) = match end.and_then(|end| text.split_at_checked(end)) {
-            Some((part, behind)) => (part, behind.first()),
-            None => (text, None),
-        };
-        if (is_first || separator == Some(&b'=')) && is_named(part, name) {
+    let mut rest = bare.as_slice();
+    loop {
+        let end = rest.iter().position(|byte| matches!(byte, b',' | b';' | b'='));
+        let (part, behind) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
+        // A member without a value may begin with separators only.
+        if part == name.as_bytes() && (is_first || behind.first() == Some(&b'=')) {
             return true;
         }
-        // A member without a value may begin with separators only.
-        is_first &= !part.iter().any(u8::is_ascii_graphic);
-        rest = end.and_then(|end| text.get(end.saturating_add(1)..));
+        is_first = behind.first() == Some(&b',') || (is_first && part.is_empty());
+        match behind {
+            [_, after @ ..] => rest = after,
+            [] => return false,
+        }
     }
-    false
 }
 
-fn is_named(part: &[u8], name: &str) -> bool {
-    let is_space = |byte: &u8| !byte.is_ascii_graphic() || (*byte == b'+' && !name.contains('+'));
-    let mut bytes = percent_decode(part).skip_while(is_space);
-    name.bytes().all(|byte| bytes.next() == Some(byte)) && bytes.all(|byte| is_space(&byte))
+/// Decodes each `%XX`, and those that the decoded bytes form, in one pass.
+fn decode_fully(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    for byte in text {
+        decoded.push(*byte);
+        while let [.., b'%', high, low] = decoded.as_slice() {
+            let Some(byte) = hex_byte(*high, *low) else { break };
+            decoded.truncate(decoded.len().saturating_sub(3));
+            decoded.push(byte);
+        }
+    }
+    decoded
 }

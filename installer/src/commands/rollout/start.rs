@@ -9,6 +9,7 @@ use kube::Client;
 
 use super::{conclude, exit_code, plugin_name};
 use crate::{
+    cli::message,
     commands::{
         duration::parse_duration, mesh::MeshArgs, print, progress::Progress, verify::VerifyArgs,
     },
@@ -97,7 +98,7 @@ async fn judge(
     match watch(client, selector, plugin, trial, |seen| progress.say(seen)).await {
         Ok(decision) => decision.map(|Conclusion { promote, reason }| (promote, reason)),
         // A module that cannot be watched must not be promoted.
-        Err(error) => Some((false, format!("the canary cannot be watched: {error:#}"))),
+        Err(error) => Some((false, format!("the canary cannot be watched: {}", message(&error)))),
     }
 }
 

@@ -89,6 +89,13 @@ fn replaced(line: &str, conditions: &Conditions) -> String {
     if bare == END {
         return format!("{}{{{{- end }}}}", " ".repeat(indent));
     }
+    if let Some(field) = line.strip_suffix(SETTINGS_DATA) {
+        // As texts, because YAML takes `--set settings.enabled=false` for a boolean.
+        return format!(
+            "{field}\n  {{{{- range $name, $value := merge (dict \"mesh\" (join \",\" .Values.meshes)) \
+             .Values.settings }}}}\n  {{{{ $name }}}}: {{{{ $value | toString | quote }}}}\n  {{{{- end }}}}"
+        );
+    }
     for (marker, value) in BLOCKS {
         if let Some(field) = line.strip_suffix(marker) {
             let field = field.trim();
@@ -154,11 +161,10 @@ const TOLERATIONS: &str = "SKYCAP_TOLERATIONS";
 const SETTINGS_DATA: &str = "SKYCAP_SETTINGS";
 
 /// Markers that are a whole field, and the value whose YAML it becomes.
-const BLOCKS: [(&str, &str); 4] = [
+const BLOCKS: [(&str, &str); 3] = [
     (RESOURCES, ".Values.resources"),
     (NODE_SELECTOR, ".Values.nodeSelector"),
     (TOLERATIONS, ".Values.tolerations"),
-    (SETTINGS_DATA, "(merge (dict \"mesh\" (join \",\" .Values.meshes)) .Values.settings)"),
 ];
 
 /// Markers within a line, and their expressions.

@@ -126,13 +126,14 @@ fn stays(header: &str, names: &[&str]) -> Value {
             "value_match": value,
         }})
     };
-    // A name with a `%` is decoded by some SDKs, and bytes beyond ASCII are trimmed. RE2's `\C` is any
-    // byte, but a class matches only valid UTF-8.
+    // What is encoded, or has white space in a name, some SDKs write again as a member; and bytes beyond
+    // ASCII are trimmed. RE2's `\C` is any byte, but a class matches only valid UTF-8.
     let regex = |regex: &str| has(json!({"safe_regex": {"google_re2": {}, "regex": regex}}));
-    let encoded = regex(r"\C*(?:^|,)[^=;,]*%\C*");
+    let encoded = has(json!({"contains": "%"}));
+    let spaced = regex(r"\C*[^\x00-\x20,;=][\x00-\x20]+[^\x00-\x20,;=]\C*");
     let not_ascii = json!({"not_matcher": regex(r"[\x00-\x7f]*")});
     let own = names.iter().map(|name| has(json!({"contains": name})));
-    let candidates: Vec<_> = own.chain([encoded, not_ascii]).collect();
+    let candidates: Vec<_> = own.chain([encoded, spaced, not_ascii]).collect();
     let has_none = json!({"not_matcher": {"or_matcher": {"predicate": candidates}}});
     json!({"or_matcher": {"predicate": [is_seen, has_none]}})
 }

@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use skycap_core::edge::{Edge, Workload};
 
 use super::warning;
-use crate::{diagnose::scope::Scope, observed::sidecars::has_proxy, problem::Problem};
+use crate::{
+    diagnose::scope::Scope,
+    names::{NAMESPACE, SETTINGS},
+    observed::sidecars::has_proxy,
+    problem::Problem,
+};
 
 /// The Pods without a sidecar, one problem for each namespace, where other Pods have one. A Pod that
 /// does not want a sidecar says so (istio: `label.SidecarInject`), and is no problem.
@@ -37,6 +43,27 @@ pub(super) fn without_sidecar(pods: &[Pod], scope: &Scope) -> Vec<Problem> {
     namespaces.into_iter().filter_map(judge).collect()
 }
 
+/// A set of labels of the edge that no proxy has. If it is the only one, no proxy is an edge, and every
+/// key from outside has an effect.
+pub(super) fn edge_without_proxies(edge: &Edge, pods: &[Pod]) -> Vec<Problem> {
+    let proxies = || pods.iter().filter(|pod| is_running(pod) && has_proxy(pod));
+    let is_of = |workload: &Workload, pod: &Pod| {
+        let alone = Edge { workloads: vec![workload.clone()], ..Edge::default() };
+        alone.includes(false, |name| pod.labels().get(name).map(|value| value.clone().into()))
+    };
+    let explicit = edge.workloads.iter().filter(|workload| **workload != Workload::Gateways);
+    let missing = explicit.filter(|workload| !proxies().any(|pod| is_of(workload, pod)));
+    let problem = |workload: &Workload| {
+        let text = format!(
+            "`workloads`: no running proxy has the labels `{workload}`, so none is an edge by them, and \
+             keys from outside have an effect where no other set applies; correct the labels, or \
+             remove `workloads`: then all ingress gateways are the edge"
+        );
+        warning(("v1", "ConfigMap"), &(NAMESPACE.into(), SETTINGS.into()), "data.edge", text)
+    };
+    missing.map(problem).collect()
+}
+
 fn is_running(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()
@@ -57,7 +84,7 @@ const INJECT: &str = "sidecar.istio.io/inject";
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Pod, Scope, without_sidecar};
+    use super::{Pod, Scope, edge_without_proxies, without_sidecar};
 
     fn pod(name: &str, fields: &Value) -> Pod {
         let mut pod = json!({
@@ -77,6 +104,30 @@ mod tests {
                 }
             }
             other => *value = other.clone(),
+        }
+    }
+
+    #[test]
+    fn labels_of_the_edge_that_no_proxy_has_are_a_problem() {
+        let gateway = json!({
+            "metadata": {
+                "labels": {"istio": "ingressgateway"},
+                "annotations": {"sidecar.istio.io/status": "{}"},
+            },
+            "spec": {"containers": [{"name": "istio-proxy"}]},
+        });
+        let pods = [
+            pod("gateway", &gateway),
+            pod("other", &json!({"metadata": {"labels": {"app": "a"}}})),
+        ];
+        for (edge, problems) in [
+            ("gateways", 0),
+            ("istio=ingressgateway", 0),
+            ("istio=ingressgateway app=a", 1),
+            ("app=nothing accept:pr-1", 1),
+        ] {
+            let edge = edge.parse().expect("an edge");
+            assert_eq!(edge_without_proxies(&edge, &pods).len(), problems, "{edge}");
         }
     }
 

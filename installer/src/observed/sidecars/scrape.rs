@@ -123,7 +123,11 @@ pub(super) async fn scrape(
     (format!("{namespace}/{name}"), text.map(|text| ProxyMetrics::parse(&text, plugin)))
 }
 
-async fn request(client: &Client, path: String) -> Result<String, ScrapeError> {
+/// The answer of a Pod, through the API server; bounded in size and time.
+pub(in crate::observed) async fn request(
+    client: &Client,
+    path: String,
+) -> Result<String, ScrapeError> {
     let request = hyper::Request::get(&path).header("accept", "text/plain").body(Vec::new());
     let request = request.map_err(|_| ScrapeError::InvalidPath(path))?;
     let answer = tokio::time::timeout(TIMEOUT, read(client, request)).await;

@@ -67,12 +67,19 @@ fn filtered_backends(rule: &Value) -> impl Iterator<Item = &Value> {
     backends.filter(move |backend| has_filters(rule) || has_filters(backend))
 }
 
-/// The Service of a backend (Gateway API, `BackendObjectReference`: by default the kind is Service).
+/// The Service of a backend (Gateway API, `BackendObjectReference`: by default the kind is Service). Istio
+/// takes a `Hostname` too, as in `cart.shop.svc.cluster.local` (istio: `gateway/conversion`).
 fn backend_service(backend: &Value, namespace: &str) -> Option<ServiceName> {
     let text = |field: &str| backend[field].as_str();
-    let is_service = text("kind").unwrap_or("Service") == "Service";
-    let namespace = text("namespace").unwrap_or(namespace);
-    is_service.then(|| ServiceName::new(text("name")?, namespace).ok()).flatten()
+    let name = text("name")?;
+    match text("kind").unwrap_or("Service") {
+        "Service" => ServiceName::new(name, text("namespace").unwrap_or(namespace)).ok(),
+        "Hostname" => {
+            let (name, namespace) = name.split_once(".svc.")?.0.split_once('.')?;
+            ServiceName::new(name, namespace).ok()
+        }
+        _ => None,
+    }
 }
 
 /// A Service that a route applies to.
@@ -119,14 +126,17 @@ mod tests {
             {"filters": filter, "backendRefs": [{"name": "cart"}, {"name": "login", "namespace": "iam"}]},
             {"filters": [], "backendRefs": [{"name": "quick"}]},
             {"backendRefs": [{"name": "assets", "filters": filter}, {"name": "plain"}]},
-            {"filters": filter, "backendRefs": [{"name": "bucket", "kind": "Backend"}]},
+            {"filters": filter, "backendRefs": [
+                {"name": "bucket", "kind": "Backend"},
+                {"name": "api.shop.svc.cluster.local", "kind": "Hostname"},
+            ]},
             {"filters": [{"type": "RequestRedirect"}]},
         ]);
         let service = json!({"name": "cart", "kind": "Service", "group": ""});
         let gateway = json!({"name": "entry"});
         assert_eq!(
             guarded(&[&service, &gateway], &rules),
-            ["assets.shop", "cart.shop", "login.iam"]
+            ["api.shop", "assets.shop", "cart.shop", "login.iam"]
         );
         assert_eq!(guarded(&[&service], &rules), [""; 0]);
     }

@@ -43,7 +43,8 @@ async fn instructions(fixture: &Fixture) -> anyhow::Result<String> {
     let kubeconfig = fixture.cluster.kubeconfig(fixture.cluster.admin_token())?;
     let gateway = fixture.service_address("istio-system", "istio-ingressgateway", 80).await?;
     Ok(format!(
-        "\nThe shop is open until Ctrl-C. In another terminal, as root:\n  \
+        "\nThe shop is open until Ctrl-C, and so is its edge: keys from outside have an effect.\n\
+         In another terminal, as root:\n  \
          nsenter --target $(cat {}) --mount --pid --net\n  \
          export KUBECONFIG={}\n  \
          curl -s -H 'Host: shop.example.com' -H '{}: {}' http://{gateway}/\n  \

@@ -37,16 +37,20 @@ setsid sh -c "$wait_for_the_end$clean" clean "$folder" "$name" 9>&- &
 cleaner=$!
 exec 9> "$folder/alive"
 
-# These settings belong to the whole machine, and the kubelet writes to them: it gets copies.
+# The kubelet writes to these settings: it gets copies.
 # shellcheck disable=SC2016
 inside='
     for place in /run /var/lib /var/log; do mount -t tmpfs tmpfs "$place"; done
+    # All settings but those of the network belong to the whole machine.
+    mount --bind /proc/sys /proc/sys
+    mount --bind /proc/sys/net /proc/sys/net
     for setting in vm/overcommit_memory kernel/panic kernel/panic_on_oops \
         kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
         copy=/run/$(basename "$setting")
         cat "/proc/sys/$setting" > "$copy"
         mount --bind "$copy" "/proc/sys/$setting"
     done
+    mount -o remount,bind,ro /proc/sys
     ip link set lo up
     "$@"
 '
