@@ -81,6 +81,8 @@ async fn a_sidecar_starts_while_the_registry_is_down(fixture: &Fixture) -> anyho
     };
     fixture.until("a sidecar without the module", is_told).await?;
     fixture.scale("default", "registry", 1).await?;
+    // Its storage ended with its Pod.
+    fixture.push_upgraded_module().await?;
     fixture.apply(&sandbox("pr-2", json!({"routes": "cart: cart-pr-2"}))).await?;
     let is_mended = async |fixture: &Fixture| {
         Ok(fixture.skycap_status(&["status"]).await?.contains("6 of 6 sidecars are up to date"))
