@@ -17,6 +17,7 @@ use skycap::{
         report::FragmentState,
     },
 };
+use skycap_core::edge::Guard;
 
 const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
 
@@ -69,12 +70,54 @@ fn a_fragment_beyond_a_limit_is_refused() {
         ("group", json!({"members": members(65)}), true),
         ("sandbox", json!({"routes": filled(64 << 10)}), false),
         ("sandbox", json!({"routes": filled((64 << 10) + 1)}), true),
+        // 460 bytes of aliases can stand for a million nodes.
+        ("sandbox", json!({"routes": "cart: &target cart-pr-1\nlogin: *target\n"}), true),
     ] {
         let compilation = compiled(&[fragment(kind, "shop", "one", 0, &data)]);
         let found = problems_of(&compilation, "shop", "one");
         let refused = found.iter().any(|problem| problem.severity == Severity::Refused);
         assert_eq!(refused, is_refused, "{kind}: {found:?}");
     }
+}
+
+/// Whatever name a gateway's route has for a Service; and whoever names many others fills no table.
+#[test]
+fn a_route_guards_the_services_that_are_replaced() {
+    let service = |name: &str, spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+    let policy = json!({"request": {"remove": ["x-user"]}});
+    let to = |host: String| json!({"headers": policy, "route": [{"destination": {"host": host}}]});
+    let many = (0..2_000).map(|n| to(format!("s{n}.shop")));
+    let entry = |name: &str, http: Vec<Value>| {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"hosts": ["a.example.com"], "gateways": ["entry"], "http": http},
+        })
+    };
+    let backend = json!({"kind": "Hostname", "group": "networking.istio.io", "name": "api.shop.svc.cluster.local"});
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": {"name": "entry", "namespace": "shop"},
+        "spec": {
+            "parentRefs": [{"name": "entry"}],
+            "rules": [{"filters": [{"type": "CORS"}], "backendRefs": [backend]}],
+        },
+    });
+    let alias = json!({"type": "ExternalName", "externalName": "cart.shop.svc.cluster.local"});
+    let port = json!({"ports": [{"port": 80}]});
+    let routes = json!({"routes": "api: api-pr-1\ncart: cart-pr-1\nlogin: login-pr-1\n"});
+    let compilation = compiled(&[
+        fragment("sandbox", "shop", "pr-1", 0, &routes),
+        service("alias", alias),
+        service("cart", port),
+        entry("one", vec![to("alias".into())]),
+        entry("many", many.collect()),
+        route,
+    ]);
+    let guard = compilation.config.expect("a table").edge.guard;
+    let Guard::Services(guarded) = guard else { panic!("all Services are guarded") };
+    let guarded: Vec<_> = guarded.iter().map(ToString::to_string).collect();
+    assert_eq!(guarded, ["api.shop", "cart.shop"]);
 }
 
 /// A younger group of the same key in another namespace once came ahead of the key's `extends`.
