@@ -90,6 +90,7 @@ fn replaced(line: &str, conditions: &Conditions) -> String {
         return format!("{}{{{{- end }}}}", " ".repeat(indent));
     }
     if let Some(field) = line.strip_suffix(SETTINGS_DATA) {
+        let field = field.trim_end();
         // As texts, because YAML takes `--set settings.enabled=false` for a boolean.
         return format!(
             "{field}\n  {{{{- range $name, $value := merge (dict \"mesh\" (join \",\" .Values.meshes)) \
