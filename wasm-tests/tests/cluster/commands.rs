@@ -144,7 +144,7 @@ fn render_prints_what_install_applies() -> anyhow::Result<()> {
             *kinds.entry(kind).or_default() += 1;
             kinds
         });
-        for (kind, count) in [("Deployment", 1), ("ClusterRole", 1), ("Role", 2), ("Namespace", 1)]
+        for (kind, count) in [("Deployment", 1), ("ClusterRole", 2), ("Role", 4), ("Namespace", 1)]
         {
             anyhow::ensure!(kinds.get(kind) == Some(&count), "{kinds:?}");
         }
