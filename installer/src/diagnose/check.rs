@@ -106,7 +106,7 @@ fn on_istio(
             let is_guarded = config.edge.guards(&service);
             problems.extend(istio::skipped(&service, virtual_services, domain, is_guarded));
             let routes = policies.filtered_routes(&service);
-            problems.extend(istio::skipped_filters(&service, routes, is_guarded));
+            problems.extend(istio::skipped_filters(&service, &routes, is_guarded));
         }
     }
     for name in targets(compilation, scope) {

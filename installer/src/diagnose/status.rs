@@ -170,7 +170,7 @@ impl Status {
         rows
     }
 
-    /// Whether there is no table, so that the last valid one stays in the mesh.
+    /// Whether the last compile made no table. The last valid table stays in the mesh.
     fn is_rejected(&self) -> bool {
         self.summary.generation.is_empty()
     }

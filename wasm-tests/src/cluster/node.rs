@@ -57,7 +57,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The address of the node and its API server; of this machine, if there is no node.
+    /// The address of the API server: the node's, or this machine's if there is no node.
     pub(super) fn address(&self) -> Ipv4Addr {
         self.node.as_ref().map_or(Ipv4Addr::LOCALHOST, |_| NODE)
     }

@@ -41,19 +41,9 @@ pub(super) fn skipped(
             gateways => format!(" at gateway `{}`", gateways.join("`, `")),
         };
         let fields = fields.into_iter().collect::<Vec<_>>().join("`, `");
-        let text = if is_guarded && !gateways.is_empty() {
-            format!(
-                "requests to {service} from outside go to the baseline{at}, because the dispatch \
-                 route would skip this `{fields}`; the services behind it use the sandbox; to route them \
-                 here too, set `edgeBypass: \"on\"` in the settings"
-            )
-        } else {
-            format!(
-                "requests to {service} with a sandbox key skip this `{fields}`{at}: the dispatch \
-                 route comes before the VirtualService's routes; if that matters, use dispatch `header` \
-                 with a route of your own"
-            )
-        };
+        let what = format!("this `{fields}`");
+        let is_guarded = is_guarded && !gateways.is_empty();
+        let text = skipped_text(service, &what, &at, "VirtualService", is_guarded);
         Some(warning(VIRTUAL_SERVICE, &name_of(virtual_service), "spec.http", text))
     };
     virtual_services.iter().filter_map(judge).collect()
@@ -63,21 +53,39 @@ pub(super) fn skipped(
 /// dispatch route skips.
 pub(super) fn skipped_filters(
     service: &ServiceName,
-    routes: Vec<ObjectRef>,
+    routes: &[ObjectRef],
     is_guarded: bool,
-) -> impl Iterator<Item = Problem> {
-    let text = if is_guarded {
+) -> Vec<Problem> {
+    let text = |kind: &str| {
+        skipped_text(service, "the filters", " at this route's Gateway", kind, is_guarded)
+    };
+    routes
+        .iter()
+        .map(|route| Problem::of(route.clone(), Severity::Warning, "spec.rules", text(&route.kind)))
+        .collect()
+}
+
+/// What a request to a Service misses of an object of this kind, and where. If the Service is guarded,
+/// the request misses the sandbox instead.
+fn skipped_text(
+    service: &ServiceName,
+    what: &str,
+    at: &str,
+    kind: &str,
+    is_guarded: bool,
+) -> String {
+    if is_guarded {
         format!(
-            "requests to {service} from outside go to the baseline at this route's Gateway, because the              dispatch route would skip its filters; the services behind it use the sandbox; to route              them here too, set `edgeBypass: \"on\"` in the settings"
+            "requests to {service} from outside go to the baseline{at}, because the dispatch route would \
+             skip {what}; the services behind it use the sandbox; to route them here too, set \
+             `edgeBypass: \"on\"` in the settings"
         )
     } else {
         format!(
-            "requests to {service} with a sandbox key skip this route's filters at its Gateway: the              dispatch route comes before them; if that matters, use dispatch `header` with a route of              your own"
+            "requests to {service} with a sandbox key skip {what}{at}: the dispatch route comes before \
+             the {kind}'s routes; if that matters, use dispatch `header` with a route of your own"
         )
-    };
-    routes.into_iter().map(move |route| {
-        Problem::new(Severity::Warning, Some(route), None, "spec.rules", text.clone())
-    })
+    }
 }
 
 /// The Sidecar as a problem if its egress hides the target (istio: `networking/v1/sidecar`,
@@ -141,3 +149,21 @@ const VIRTUAL_SERVICE: (&str, &str) = ("networking.istio.io/v1", "VirtualService
 const SIDECAR: (&str, &str) = ("networking.istio.io/v1", "Sidecar");
 /// Further fields of a VirtualService's route, beside [`POLICY_FIELDS`], that the dispatch route skips.
 const SHAPING_FIELDS: [&str; 3] = ["delegate", "retries", "timeout"];
+
+#[cfg(test)]
+mod tests {
+    use super::{ObjectRef, ServiceName, skipped_filters};
+
+    #[test]
+    fn a_route_with_filters_is_a_problem_of_its_service() {
+        let route = ObjectRef::new("gateway.networking.k8s.io/v1", "HTTPRoute", "shop", "entry");
+        let service = ServiceName::new("cart", "shop").expect("a name");
+        for (is_guarded, expected) in [
+            (true, "because the dispatch route would skip the filters; the services behind it"),
+            (false, "skip the filters at this route's Gateway: the dispatch route comes before"),
+        ] {
+            let found = skipped_filters(&service, std::slice::from_ref(&route), is_guarded);
+            assert!(found[0].text.contains(expected), "{}", found[0].text);
+        }
+    }
+}

@@ -14,8 +14,8 @@ use crate::{
     problem::Problem,
 };
 
-/// The Pods without a sidecar, one problem for each namespace, where other Pods have one. A Pod that
-/// does not want a sidecar says so (istio: `label.SidecarInject`), and is no problem.
+/// The Pods without a sidecar, in namespaces where other Pods have one: one problem for each namespace.
+/// A Pod that opts out of the injection (istio: `label.SidecarInject`) is not reported.
 pub(super) fn without_sidecar(pods: &[Pod], scope: &Scope) -> Vec<Problem> {
     let mut namespaces: BTreeMap<String, (bool, Vec<String>)> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| is_running(pod)) {

@@ -59,6 +59,7 @@ setpriv --pdeathsig KILL -- unshare --mount --pid --net --fork --kill-child --mo
     --propagation private -- sh -euc "$inside" inside "$@" <&0 &
 machine=$!
 # The process for nsenter, by which others enter the machine.
+# It may have ended meanwhile.
 while kill -0 "$machine" 2> /dev/null && [ ! -s "$folder/pid" ]; do
     cat "/proc/$machine/task/$machine/children" > "$folder/pid" || true
 done
