@@ -169,7 +169,8 @@ impl Fixture {
         test: impl AsyncFnOnce(&mut Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let result = test(self).await;
-        if result.is_err() {
+        if let Err(error) = &result {
+            println!("failed: {error:#}");
             self.dump().await;
         }
         result

@@ -70,6 +70,8 @@ impl Event {
 }
 
 async fn goes_and_comes(fixture: &Fixture, event: Event) -> anyhow::Result<()> {
+    let is_alone = async |_: &Fixture| Ok(processes()?.len() == 1);
+    fixture.until("only one process of the sandbox", is_alone).await?;
     let load = Load::start(fixture, &[KEY]).await?;
     let (begun, before) = (Instant::now(), process()?);
     happens(fixture, event).await.with_context(|| format!("{event:?}"))?;
@@ -145,7 +147,12 @@ fn signal_process(signal: &str) -> anyhow::Result<()> {
 }
 
 fn process() -> anyhow::Result<Option<String>> {
-    Ok(process_ids_of(&["serve", "cart-pr-1", "8080"])?.into_iter().next())
+    Ok(processes()?.into_iter().next())
+}
+
+/// More than one while a Pod takes the place of another.
+fn processes() -> anyhow::Result<Vec<String>> {
+    process_ids_of(&["serve", "cart-pr-1", "8080"])
 }
 
 async fn patch(fixture: &Fixture, spec: Value) -> anyhow::Result<()> {
