@@ -44,6 +44,7 @@ pub mod commands;
 pub mod controller;
 pub mod desired;
 pub mod diagnose;
+pub mod environment;
 pub mod module;
 pub mod names;
 pub mod objects;

@@ -18,6 +18,17 @@ pub enum OnUnavailable {
     Fail,
 }
 
+impl OnUnavailable {
+    /// The value of `onUnavailable`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 impl FromStr for OnUnavailable {
     type Err = InvalidValue;
 

@@ -13,9 +13,13 @@ pub(crate) fn after(
     created: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Timestamp, InvalidValue> {
-    let expires = duration(ttl).and_then(|ttl| created.unwrap_or(now).checked_add(ttl).ok());
-    expires
-        .ok_or_else(|| InvalidValue::new("value", ttl, "a duration such as `72h`, `7d` or `1h30m`"))
+    let expires = created.unwrap_or(now).checked_add(duration_of(ttl)?);
+    expires.map_err(|_| invalid(ttl))
+}
+
+/// The duration that `ttl` names: at least one second.
+pub(crate) fn duration_of(ttl: &str) -> Result<SignedDuration, InvalidValue> {
+    duration(ttl).ok_or_else(|| invalid(ttl))
 }
 
 /// The time that `expires` names.
@@ -23,6 +27,10 @@ pub(crate) fn at(expires: &str) -> Result<Timestamp, InvalidValue> {
     expires.parse().map_err(|_| {
         InvalidValue::new("value", expires, "an RFC 3339 time such as `2026-12-24T18:00:00Z`")
     })
+}
+
+fn invalid(ttl: &str) -> InvalidValue {
+    InvalidValue::new("value", ttl, "a duration such as `72h`, `7d` or `1h30m`")
 }
 
 fn duration(text: &str) -> Option<SignedDuration> {

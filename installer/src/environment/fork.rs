@@ -1,0 +1,259 @@
+//! The fork of one workload: a pure function of the baseline and of what the sandbox changes.
+//!
+//! A fork stands beside its baseline in the same namespace. So each label by which a Service, a
+//! PodDisruptionBudget or a workload selects the baseline's Pods has another value on the fork's, and all
+//! other labels stay: injection, revisions, policies and monitors hold for the fork as for its baseline.
+//! An HPA needs no rule of its own, because it counts the Pods of its workload's selector.
+//!
+//! Everything of the Pod template that the sandbox does not name is kept, including fields that only a
+//! newer API knows.
+
+use std::collections::BTreeMap;
+
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::{
+    baseline::{Baseline, sandbox_of},
+    identity::Identities,
+    labels::{FORK_LABEL, SANDBOX_LABEL, in_sandbox, short_hash, shorten},
+    patch::merge,
+    invalid_fork::InvalidFork,
+    selector::Labels,
+    service::{self, service_label},
+    spec::ForkSpec,
+    template,
+    workload::{Workload, WorkloadKind},
+};
+use crate::{
+    names::{MANAGED_BY, MANAGER},
+    objects::Object,
+};
+
+/// The fork of one workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fork {
+    /// The workload of the baseline.
+    pub workload: Workload,
+    /// The Deployment or StatefulSet that is its fork.
+    pub object: Object,
+    /// The image of each container.
+    pub images: BTreeMap<String, String>,
+    /// The Services of the baseline that select the workload's Pods, each with the Service that
+    /// replaces it.
+    pub services: BTreeMap<String, Object>,
+    /// The headless Service of a StatefulSet.
+    pub governing: Option<Object>,
+    /// What the user should know, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// The sandbox that a fork is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Tenant<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The name of the sandbox.
+    pub sandbox: &'a str,
+    /// Its routing key.
+    pub key: &'a str,
+}
+
+impl Fork {
+    /// Forks a workload.
+    ///
+    /// # Errors
+    /// [`InvalidFork`], if the fork would not be one: if the baseline would see it, or cannot be copied.
+    pub fn new(
+        baseline: &Baseline,
+        tenant: Tenant<'_>,
+        workload: &Workload,
+        spec: &ForkSpec,
+    ) -> Result<Self, InvalidFork> {
+        let original = find(baseline, workload)?;
+        let labels = Baseline::pod_labels(original);
+        let serving = service::serving(&baseline.services, &labels)?;
+        let mut object = copy(original, tenant, workload)?;
+        change(&mut object, original, spec, &workload.name)?;
+        let env = [("SKYCAP_SANDBOX", tenant.sandbox), ("SKYCAP_KEY", tenant.key)];
+        template::set_env(&mut object["spec"]["template"]["spec"], env.into_iter());
+        let identities = Identities::new(baseline, tenant.sandbox, &labels, &pod_labels(&object));
+        merge(&mut object, &identity(tenant, workload, &identities, &serving, original));
+        let pod = &object["spec"]["template"]["spec"];
+        template::check_node(pod)?;
+        identities.check(&pod_labels(&object))?;
+        let mut notes = identities.notes(&pod_labels(&object));
+        notes.extend(template::claims(pod).map(|claim| {
+            format!(
+                "it mounts the claim `{claim}` of its baseline: both write to the same files, and a \
+                 ReadWriteOnce claim keeps both on one node"
+            )
+        }));
+        if serving.is_empty() {
+            notes.push(
+                "no Service selects its baseline, so no request reaches it; what it consumes by \
+                 itself, it takes from its baseline"
+                    .into(),
+            );
+        }
+        let services = service::forks(&serving, tenant)?;
+        let governing = service::governing(&mut object, original, tenant)?;
+        Ok(Self {
+            workload: workload.clone(),
+            images: template::images(&object["spec"]["template"]["spec"]),
+            object: Object::new(object).map_err(|error| InvalidFork::Malformed(error.to_string()))?,
+            services,
+            governing,
+            notes,
+        })
+    }
+
+    /// The name of the fork.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.object.reference().name
+    }
+}
+
+/// A short hash of what a fork takes from its baseline. If it is no longer the one in the fork's label
+/// [`BASELINE_LABEL`], the baseline has changed.
+#[must_use]
+pub fn fingerprint(workload: &DynamicObject) -> String {
+    let annotation = workload.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
+    let claims = workload.data.pointer("/spec/volumeClaimTemplates");
+    let parts = json!([without_nulls(&workload.data["spec"]["template"]), annotation, claims]);
+    short_hash(parts.to_string().as_bytes())
+}
+
+fn find<'a>(
+    baseline: &'a Baseline,
+    workload: &Workload,
+) -> Result<&'a DynamicObject, InvalidFork> {
+    let is_own = |object: &&DynamicObject| sandbox_of(object).is_none();
+    let Some(found) = baseline.workloads.get(workload) else {
+        let known = baseline.workloads.iter().filter(|(_, object)| is_own(object));
+        return Err(InvalidFork::NotFound {
+            name: workload.to_string(),
+            known: known.map(|(workload, _)| workload.to_string()).collect(),
+        });
+    };
+    match sandbox_of(found) {
+        Some(sandbox) => Err(InvalidFork::OfFork(sandbox.into())),
+        None => Ok(found),
+    }
+}
+
+/// The baseline's workload as a Deployment or StatefulSet with one Pod. Its labels and annotations are
+/// not copied: Argo CD, Flux and Helm would take the fork for their own, and delete it.
+fn copy(
+    original: &DynamicObject,
+    tenant: Tenant<'_>,
+    workload: &Workload,
+) -> Result<Value, InvalidFork> {
+    let spec = &original.data["spec"];
+    if !spec["template"]["spec"].is_object() {
+        return Err(InvalidFork::NoTemplate);
+    }
+    let kind = workload.kind.of_fork();
+    let (api_version, kind_name) = kind.names();
+    let mut copied = json!({"replicas": 1, "template": without_nulls(&spec["template"])});
+    let kept: &[&str] = match workload.kind {
+        WorkloadKind::Deployment => &["minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit"],
+        WorkloadKind::StatefulSet => {
+            &["minReadySeconds", "podManagementPolicy", "revisionHistoryLimit", "volumeClaimTemplates"]
+        }
+        WorkloadKind::DaemonSet | WorkloadKind::Rollout => &["minReadySeconds"],
+    };
+    for name in kept {
+        if let Some(value) = spec.get(*name) {
+            copied[*name] = without_nulls(value);
+        }
+    }
+    match kind {
+        WorkloadKind::StatefulSet => {
+            copied["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Delete"});
+            for claim in copied["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+                claim.as_object_mut().map(|claim| claim.remove("status"));
+            }
+        }
+        // The old Pod has to be gone before the new one serves: a request must never get either.
+        _ => copied["strategy"] = json!({"type": "Recreate"}),
+    }
+    Ok(json!({
+        "apiVersion": api_version,
+        "kind": kind_name,
+        "metadata": {
+            "name": in_sandbox(&workload.name, tenant.sandbox),
+            "namespace": tenant.namespace,
+        },
+        "spec": copied,
+    }))
+}
+
+/// Applies what the baseline's owner says, then what the sandbox says.
+fn change(
+    object: &mut Value,
+    original: &DynamicObject,
+    spec: &ForkSpec,
+    workload: &str,
+) -> Result<(), InvalidFork> {
+    let annotation = original.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
+    let declared = annotation.map(|text| ForkSpec::of_annotation(text)).transpose();
+    let declared = declared.map_err(InvalidFork::Annotation)?;
+    for spec in declared.iter().chain([spec]) {
+        if spec.patch.is_object() {
+            merge(object, &spec.patch);
+        }
+        template::apply(&mut object["spec"]["template"]["spec"], spec, workload)?;
+    }
+    Ok(())
+}
+
+/// A patch with what makes the fork another workload than its baseline.
+fn identity(
+    tenant: Tenant<'_>,
+    workload: &Workload,
+    identities: &Identities<'_>,
+    services: &BTreeMap<&str, &DynamicObject>,
+    original: &DynamicObject,
+) -> Value {
+    let own = json!({SANDBOX_LABEL: tenant.sandbox, FORK_LABEL: fork_label(workload)});
+    let mut pod = identities.changes();
+    merge(&mut pod, &own);
+    for service in services.keys() {
+        pod[service_label(service)] = tenant.sandbox.into();
+    }
+    let mut labels = own.clone();
+    merge(&mut labels, &json!({MANAGED_BY: MANAGER, BASELINE_LABEL: fingerprint(original)}));
+    json!({
+        "metadata": {"labels": labels},
+        "spec": {"selector": {"matchLabels": own}, "template": {"metadata": {"labels": pod}}},
+    })
+}
+
+/// The value of [`FORK_LABEL`]. With the kind, since a Deployment and a StatefulSet may share a name.
+fn fork_label(workload: &Workload) -> String {
+    shorten(&workload.to_string().replace('/', "."))
+}
+
+fn pod_labels(object: &Value) -> Labels {
+    let labels = &object["spec"]["template"]["metadata"]["labels"];
+    serde_json::from_value(labels.clone()).unwrap_or_default()
+}
+
+/// A copy without the fields that are null, such as `creationTimestamp`: applied, these mean nothing.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, value)| !value.is_null());
+            fields.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        value => value.clone(),
+    }
+}
+
+/// The annotation of a baseline with what its owner changes in each fork.
+pub const ANNOTATION: &str = "skycap.dev/fork";
+/// The label of a fork with the [`fingerprint`] of its baseline.
+pub const BASELINE_LABEL: &str = "skycap.dev/baseline";

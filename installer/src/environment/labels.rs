@@ -1,0 +1,60 @@
+//! Labels and names of a fork: derived from the baseline's, and never longer than Kubernetes permits.
+
+use ring::digest::{SHA256, digest};
+
+/// Maximum bytes of a label's value, and of a Service's name (RFC 1123).
+const MAX_BYTES: usize = 63;
+/// Digits of the hash at the end of a shortened name: with 32 bits, two of 1,000 shortened names are
+/// equal in one of 8,000 namespaces, and then the second one is rejected as taken.
+const HASH_DIGITS: usize = 8;
+
+/// `<base>-<sandbox>`: the name of what stands for `base` in a sandbox, and the value of its labels.
+///
+/// If that is longer than 63 bytes, its end is replaced by a hash of the whole. It ends with the
+/// sandbox wherever possible, since the table stores such names only once (`cart-{key}`).
+#[must_use]
+pub fn in_sandbox(base: &str, sandbox: &str) -> String {
+    // An empty value is a valid label, but `-pr-1` is not.
+    if base.is_empty() {
+        return shorten(sandbox);
+    }
+    shorten(&format!("{base}-{sandbox}"))
+}
+
+/// At most 63 bytes that stand for `text`.
+pub(super) fn shorten(text: &str) -> String {
+    if text.len() <= MAX_BYTES {
+        return text.to_owned();
+    }
+    let end = (0..MAX_BYTES - HASH_DIGITS).rev().find(|end| text.is_char_boundary(*end));
+    let kept = text[..end.unwrap_or(0)].trim_end_matches(['-', '.', '_']);
+    format!("{kept}-{}", short_hash(text.as_bytes()))
+}
+
+/// The first digits of the SHA-256 of `bytes`, in hexadecimal.
+pub(super) fn short_hash(bytes: &[u8]) -> String {
+    let bytes = digest(&SHA256, bytes);
+    bytes.as_ref().iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The label of a fork's objects and Pods with the name of the sandbox.
+pub const SANDBOX_LABEL: &str = "skycap.dev/sandbox";
+/// The label of a fork and its Pods with the fork's name.
+pub const FORK_LABEL: &str = "skycap.dev/fork";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_fit_and_differ(base in "[a-z]([a-z0-9-]{0,61}[a-z0-9])?", a in "[a-z]([a-z0-9-]{0,61}[a-z0-9])?", b in "[a-z]([a-z0-9-]{0,61}[a-z0-9])?") {
+            let name = in_sandbox(&base, &a);
+            prop_assert!(skycap_core::names::check_label(&name).is_ok(), "{}", name);
+            prop_assert_eq!(name == in_sandbox(&base, &b), a == b);
+            prop_assert_ne!(name, base);
+        }
+    }
+}
