@@ -18,6 +18,7 @@ pub mod sandbox;
 pub mod selector;
 mod service;
 pub mod spec;
+pub mod summary;
 mod template;
 mod variables;
 pub mod workload;
