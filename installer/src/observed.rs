@@ -5,6 +5,8 @@ pub mod acceptance;
 pub mod api;
 pub mod causes;
 pub mod connect;
+pub mod forks;
+pub mod namespace;
 pub mod preflight;
 pub mod readiness;
 pub mod sidecars;

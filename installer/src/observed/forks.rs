@@ -1,0 +1,151 @@
+//! How far the forks of a sandbox are, and what keeps one from being ready.
+
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{ListParams, LogParams},
+    core::DynamicObject,
+};
+use serde_json::Value;
+
+use super::api::api;
+use crate::{
+    environment::labels::{FORK_LABEL, SANDBOX_LABEL},
+    objects::ObjectRef,
+};
+
+/// How far a fork is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForkState {
+    /// Its Pod is of the current template, and available.
+    Ready,
+    /// Not yet: what is going on.
+    Progressing(String),
+    /// Something is wrong. It may mend itself, as an image that is pushed later does.
+    Failing(String),
+}
+
+impl ForkState {
+    /// Reads the state of a fork.
+    ///
+    /// # Errors
+    /// The API server's error.
+    pub async fn read(client: &Client, fork: &ObjectRef) -> anyhow::Result<Self> {
+        let found = api(client, fork).get_opt(&fork.name).await;
+        let Some(object) = found.with_context(|| format!("cannot read {fork}"))? else {
+            return Ok(Self::Failing("it has been deleted".into()));
+        };
+        if is_available(&object) {
+            return Ok(Self::Ready);
+        }
+        if let Some(failure) = replica_failure(&object) {
+            return Ok(Self::Failing(failure));
+        }
+        let labels = object.labels();
+        let own = [SANDBOX_LABEL, FORK_LABEL].map(|label| {
+            format!("{label}={}", labels.get(label).map_or("", String::as_str))
+        });
+        let namespace = fork.namespace.as_deref().unwrap_or_default();
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+        let list = pods.list(&ListParams::default().labels(&own.join(","))).await;
+        let list = list.with_context(|| format!("cannot list the Pods of {fork}"))?;
+        // The Pod of the template before is on its way out.
+        let live = list.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let Some(pod) = live.max_by_key(|pod| pod.metadata.creation_timestamp.clone()) else {
+            return Ok(Self::Progressing("waiting for a Pod".into()));
+        };
+        Ok(match state_of(&pod) {
+            Self::Failing(reason) => {
+                let log = last_lines(&pods, &pod).await;
+                Self::Failing(reason + &log.unwrap_or_default())
+            }
+            state => state,
+        })
+    }
+}
+
+/// Whether all of the workload's Pods are of its template and available.
+fn is_available(object: &DynamicObject) -> bool {
+    let number = |path: &str| object.data.pointer(path).and_then(Value::as_i64).unwrap_or(0);
+    let wanted = object.data.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+    number("/status/observedGeneration") >= object.metadata.generation.unwrap_or(0)
+        && number("/status/replicas") == wanted
+        && number("/status/updatedReplicas") == wanted
+        && number("/status/availableReplicas") == wanted
+}
+
+/// Why the Deployment cannot create Pods: a quota, an admission policy.
+fn replica_failure(object: &DynamicObject) -> Option<String> {
+    let conditions = object.data.pointer("/status/conditions")?.as_array()?;
+    let failure = conditions.iter().find(|condition| {
+        condition["type"] == "ReplicaFailure" && condition["status"] == "True"
+    })?;
+    Some(format!("it cannot create its Pod: {}", failure["message"].as_str().unwrap_or_default()))
+}
+
+fn state_of(pod: &Pod) -> ForkState {
+    let Some(status) = &pod.status else {
+        return ForkState::Progressing("waiting for a node".into());
+    };
+    let conditions = status.conditions.iter().flatten();
+    let unscheduled = conditions
+        .into_iter()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    if let Some(condition) = unscheduled {
+        let message = condition.message.as_deref().unwrap_or("no node takes it");
+        return ForkState::Failing(format!("its Pod waits for a node: {message}"));
+    }
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let containers: Vec<_> = containers.flatten().collect();
+    if let Some(failure) = containers.iter().find_map(|container| failure_of(container)) {
+        return ForkState::Failing(failure);
+    }
+    let is_running = |container: &&&ContainerStatus| {
+        container.state.as_ref().is_some_and(|state| state.running.is_some())
+    };
+    match containers.iter().filter(is_running).count() {
+        0 => ForkState::Progressing("pulling the image".into()),
+        _ => ForkState::Progressing("image pulled, starting".into()),
+    }
+}
+
+/// What is wrong with a container.
+fn failure_of(container: &ContainerStatus) -> Option<String> {
+    let name = &container.name;
+    let state = container.state.as_ref()?;
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        if matches!(reason, "" | "ContainerCreating" | "PodInitializing") {
+            return None;
+        }
+        let message = waiting.message.as_deref().unwrap_or_default();
+        return Some(format!("container `{name}`: {reason}: {message}"));
+    }
+    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
+    let reason = ended.reason.as_deref().unwrap_or("Error");
+    Some(format!("container `{name}` ended with exit code {} ({reason})", ended.exit_code))
+}
+
+/// The last lines of the log of the Pod's container that ended last, each indented.
+async fn last_lines(pods: &Api<Pod>, pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let ended = all.into_iter().find(|container| {
+        let state = container.state.as_ref();
+        state.is_some_and(|state| state.terminated.is_some()) || container.restart_count > 0
+    })?;
+    let is_running_again = ended.state.as_ref().is_some_and(|state| state.terminated.is_none());
+    let params = LogParams {
+        container: Some(ended.name.clone()),
+        tail_lines: Some(LOG_LINES),
+        previous: is_running_again,
+        ..LogParams::default()
+    };
+    let log = pods.logs(&pod.name_any(), &params).await.ok()?;
+    let lines: Vec<_> = log.lines().map(|line| format!("\n    {line}")).collect();
+    (!lines.is_empty()).then(|| lines.concat())
+}
+
+/// How many lines of a log a message has.
+const LOG_LINES: i64 = 5;
