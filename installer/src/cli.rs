@@ -24,6 +24,7 @@ use crate::{
         sync::SyncArgs,
         uninstall::UninstallArgs,
         version::VersionArgs,
+        wait::WaitArgs,
     },
     observed::causes::is_forbidden,
     table::manifests::Unreadable,
@@ -45,6 +46,7 @@ enum Subcommands {
     Status(StatusArgs),
     List(ListArgs),
     Explain(ExplainArgs),
+    Wait(WaitArgs),
     Check(CheckArgs),
     Enable(EnableArgs),
     Disable(DisableArgs),
@@ -100,6 +102,7 @@ impl Cli {
             Subcommands::Status(status) => block_on(status.run(&globals)),
             Subcommands::List(list) => block_on(list.run(&globals)),
             Subcommands::Explain(explain) => block_on(explain.run(&globals)),
+            Subcommands::Wait(wait) => block_on(wait.run(&globals)),
             Subcommands::Check(check) => block_on(check.run(&globals)),
             Subcommands::Enable(enable) => block_on(enable.run(&globals)),
             Subcommands::Disable(disable) => block_on(disable.run(&globals)),
@@ -167,4 +170,4 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// Subcommands that connect to no cluster.
 const OFFLINE: [&str; 5] = ["compile", "render", "plugin", "completions", "man"];
 /// Subcommands that work in a namespace; the others concern the whole cluster.
-const NAMESPACED: [&str; 5] = ["list", "explain", "check", "enable", "disable"];
+const NAMESPACED: [&str; 6] = ["list", "explain", "wait", "check", "enable", "disable"];

@@ -23,6 +23,7 @@ pub mod uninstall;
 mod usage;
 mod verify;
 pub mod version;
+pub mod wait;
 
 use anyhow::Context as _;
 use clap::ValueEnum;

@@ -16,6 +16,7 @@ pub mod labels;
 mod patch;
 pub mod sandbox;
 pub mod selector;
+pub mod served;
 mod service;
 pub mod spec;
 pub mod summary;

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod forks;
 pub mod namespace;
 pub mod preflight;
+pub mod published;
 pub mod readiness;
 pub mod sidecars;
 pub mod snapshot;

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, Client, api::ListParams, core::DynamicObject};
 use serde_json::Value;
 
-use super::{Format, Globals, ScopeArgs, files::FileArgs, report::read_published};
+use super::{Format, Globals, ScopeArgs, files::FileArgs};
 use crate::{
     diagnose::{
         check::{Surroundings, check},
@@ -17,7 +17,7 @@ use crate::{
     },
     names::{DISPATCH_ROUTE, READER},
     objects::resource,
-    observed::{causes::is_forbidden, snapshot},
+    observed::{causes::is_forbidden, published::read_published, snapshot},
     table::{
         compile::{Compilation, compile},
         input::Input,

@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use kube::Client;
 use skycap_core::config::PluginConfig;
 
-use super::{Format, Globals, Usage, files::FileArgs, mesh::MeshArgs, report::read_published};
+use super::{Format, Globals, Usage, files::FileArgs, mesh::MeshArgs};
 use crate::{
     diagnose::{
         curl::{CurlCommand, InvalidCurl, parse_header},
         explain::{Place, explain},
         request::{AskedRequest, ServicePort},
     },
-    observed::{api, snapshot},
+    observed::{api, published::read_published, snapshot},
     table::{
         cluster::DEFAULT_NAMESPACE,
         compile::compile,

@@ -6,15 +6,11 @@ use clap::Args;
 use jiff::Timestamp;
 use kube::Client;
 
-use super::{
-    Format, Globals, ScopeArgs,
-    files::FileArgs,
-    report::{read_published, whole_report},
-};
+use super::{Format, Globals, ScopeArgs, files::FileArgs, report::whole_report};
 use crate::{
     cli::message,
     diagnose::scope::Scope,
-    observed::snapshot,
+    observed::{published::read_published, snapshot},
     table::{compile::compile, report::Report},
 };
 

@@ -8,13 +8,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 
-use super::{Format, Globals, mesh::MeshArgs, progress::Progress, report::read_published};
+use super::{Format, Globals, mesh::MeshArgs, progress::Progress};
 use crate::{
     cli::message,
     desired::{istio::IstioMesh, published::Summary},
     diagnose::status::{Leader, Plugin, RouteCounts, Status},
     names::{LEASE, NAMESPACE},
-    observed::{api, readiness::Readiness, sidecars::uptake::Uptake, snapshot::read_policies},
+    observed::{
+        api, published::read_published, readiness::Readiness, sidecars::uptake::Uptake,
+        snapshot::read_policies,
+    },
     problem::printable,
     table::{meshes::MeshKind, policies::PolicyKind},
 };
@@ -72,7 +75,8 @@ async fn read_plugin(client: &Client, mesh: &IstioMesh) -> anyhow::Result<Plugin
 /// How many sidecars are up to date; `None`, with the reason on stderr, if they cannot be read.
 async fn read_sidecars(client: &Client, mesh: &IstioMesh, summary: &Summary) -> Option<Uptake> {
     let _progress = Progress::new("reading the sidecars' metrics");
-    let uptake = Uptake::read(client, &mesh.plugin_name(), summary.generation.parse().ok()).await;
+    let uptake =
+        Uptake::read(client, None, &mesh.plugin_name(), summary.generation.parse().ok()).await;
     let warn = |error| {
         anstream::eprintln!("warning: the sidecars' metrics cannot be read: {}", message(&error));
     };

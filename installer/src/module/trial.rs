@@ -74,8 +74,8 @@ pub async fn look(
     selector: &BTreeMap<String, String>,
     plugin: &str,
 ) -> anyhow::Result<(Sidecars, Sidecars)> {
-    let mut canary = Sidecars::read(client, selector, plugin, usize::MAX).await?;
-    let mut others = Sidecars::read(client, &BTreeMap::new(), plugin, SAMPLE).await?;
+    let mut canary = Sidecars::read(client, None, selector, plugin, usize::MAX).await?;
+    let mut others = Sidecars::read(client, None, &BTreeMap::new(), plugin, SAMPLE).await?;
     let silent = namespaces_without_a_vote(client).await?;
     let has_vote = |pod: &String| !pod.split('/').next().is_some_and(|name| silent.contains(name));
     canary.reports.retain(|pod, _| has_vote(pod));

@@ -30,15 +30,15 @@ pub struct Sidecars {
 }
 
 impl Sidecars {
-    /// Reads the metrics of the proxies whose Pods have these labels, for the plugin `plugin` (its
-    /// name in Envoy, `namespace.name`). If there are more than `limit` proxies, reads at most
+    /// Reads the metrics of the proxies whose Pods are in this namespace, or in all of them, and have
+    /// these labels, for the plugin `plugin` (its name in Envoy, `namespace.name`). If there are more than `limit` proxies, reads at most
     /// `limit` of them, spread evenly.
     ///
     /// # Errors
-    /// If Pods cannot be listed, or if the permission to read their metrics is missing. A single
-    /// proxy that does not answer is not an error: its report is one.
+    /// If Pods cannot be listed, or [`MissingPermission`] to read their metrics. A single proxy that does not answer is not an error: its report is one.
     pub async fn read(
         client: &Client,
+        namespace: Option<&str>,
         labels: &BTreeMap<String, String>,
         plugin: &str,
         limit: usize,
@@ -48,7 +48,11 @@ impl Sidecars {
         let params = ListParams::default()
             .labels(&selector.join(","))
             .fields("status.phase!=Succeeded,status.phase!=Failed");
-        let pods = Api::<Pod>::all(client.clone()).list(&params).await;
+        let pods = match namespace {
+            Some(namespace) => Api::<Pod>::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let pods = pods.list(&params).await;
         let pods = pods.context("cannot list Pods to find sidecars")?;
         // A Pod that waits for a node or an image serves no requests.
         let is_proxy = |pod: &Pod| has_proxy(pod) && has_address(pod);
@@ -60,11 +64,8 @@ impl Sidecars {
             futures_util::stream::iter(sample).buffer_unordered(CONCURRENCY).collect().await;
         let is_forbidden =
             |report: &Result<_, ScrapeError>| matches!(report, Err(error) if error.is_forbidden());
-        ensure!(
-            reports.is_empty() || !reports.values().all(is_forbidden),
-            "missing permission: skycap reads the metrics of sidecars with `get pods/proxy`; ask for \
-             this permission"
-        );
+        let is_allowed = reports.is_empty() || !reports.values().all(is_forbidden);
+        ensure!(is_allowed, MissingPermission);
         Ok(Self { reports, total })
     }
 
@@ -74,6 +75,14 @@ impl Sidecars {
         self.reports.iter().filter_map(answer)
     }
 }
+
+/// The permission to read the metrics of any sidecar is missing.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "missing permission: skycap reads the metrics of sidecars with `get pods/proxy`; ask for this \
+     permission"
+)]
+pub struct MissingPermission;
 
 /// How many proxies are read at the same time.
 const CONCURRENCY: usize = 32;

@@ -129,9 +129,9 @@ fn global_flags_are_taken_before_and_after_every_subcommand() {
 }
 
 /// The imperatives that an `about` begins with.
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "Check", "Compile", "Disable", "Enable", "Explain", "Find", "Give", "Install", "List", "Print",
-    "Push", "Remove", "Route", "Run", "Show", "Try", "Update", "Write",
+    "Push", "Remove", "Route", "Run", "Show", "Try", "Update", "Wait", "Write",
 ];
 /// The names of values in the help.
 const VALUES: [&str; 22] = [

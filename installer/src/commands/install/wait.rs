@@ -7,9 +7,9 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 
 use crate::{
-    commands::{progress::Progress, report::read_published},
+    commands::progress::Progress,
     names::{APP_LABEL, CONTROLLER, NAMESPACE},
-    observed::sidecars::uptake::Uptake,
+    observed::{published::read_published, sidecars::uptake::Uptake},
 };
 
 /// Waits until a replica of the controller is available and all replicas are of this version.
@@ -51,7 +51,7 @@ pub(super) async fn wait_for_sidecars(
         let published = read_published(client).await;
         let state = match published.map(|(summary, _)| summary.generation.parse()) {
             Ok(Ok(generation)) => {
-                let uptake = Uptake::read(client, plugin, Some(generation)).await?;
+                let uptake = Uptake::read(client, None, plugin, Some(generation)).await?;
                 if uptake.behind.is_empty() {
                     anstream::eprintln!("{}", uptake.summary());
                     return Ok(());

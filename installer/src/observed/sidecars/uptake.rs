@@ -69,23 +69,25 @@ impl Serialize for Lag {
 }
 
 impl Uptake {
-    /// Reads the metrics of up to 100 sidecars, for the plugin `plugin` (its name in Envoy).
+    /// Reads the metrics of up to 100 sidecars of a namespace, or of all of them, for the plugin
+    /// `plugin` (its name in Envoy).
     /// Without a `current` generation, every sidecar with a table is up to date.
     ///
     /// # Errors
     /// Those of [`Sidecars::read`].
     pub async fn read(
         client: &Client,
+        namespace: Option<&str>,
         plugin: &str,
         current: Option<Generation>,
     ) -> anyhow::Result<Self> {
         let all = BTreeMap::new();
-        let sidecars = Sidecars::read(client, &all, plugin, SAMPLE).await?;
+        let sidecars = Sidecars::read(client, namespace, &all, plugin, SAMPLE).await?;
         // The gauge of the generation outlives its module. Only a second look shows whether the
         // module still runs.
         if sidecars.answers().any(|(_, metrics)| metrics.fetch_failures > 0.0) {
             tokio::time::sleep(VM_TICK).await;
-            let later = Sidecars::read(client, &all, plugin, SAMPLE).await?;
+            let later = Sidecars::read(client, namespace, &all, plugin, SAMPLE).await?;
             return Ok(Self::of(&sidecars, &later, current));
         }
         Ok(Self::of(&sidecars, &sidecars, current))

@@ -1,0 +1,173 @@
+//! Whether a sandbox is served: from its ConfigMap to the proxies that send its requests.
+//!
+//! A sandbox is served when all of these are true:
+//!
+//! 1. Its ConfigMap is there, valid, enabled and not expired.
+//! 2. The controller has compiled the ConfigMap as it is now, and reports no problem of its routes. The
+//!    modules `compiled` and `mesh` say what this means.
+//! 3. The mesh has that table: on Istio in the plugin and in the sidecars, on a mesh of the Gateway API
+//!    in HTTPRoutes that are accepted.
+//!
+//! Who waits may be a developer with rights in one namespace and the role `skycap-reader`. What this
+//! user may not read is not waited for, and [`Served::notes`] says so.
+
+mod compiled;
+mod mesh;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use serde::Serialize;
+
+use self::{
+    compiled::{Compiled, Stage},
+    mesh::MeshProgress,
+};
+use crate::{
+    desired::istio::IstioMesh,
+    observed::{
+        causes::{causes, is_forbidden},
+        published::read_published,
+        sidecars::uptake::Uptake,
+    },
+    table::{meshes::Meshes, report::RouteReport},
+};
+
+/// Which sandbox or group to wait for, and in which meshes.
+#[derive(Debug, Clone, Copy)]
+pub struct Awaited<'a> {
+    /// The namespace of its ConfigMap.
+    pub namespace: &'a str,
+    /// The name of its ConfigMap.
+    pub name: &'a str,
+    /// The meshes that get the table.
+    pub meshes: &'a Meshes,
+    /// skycap's objects on Istio, if Istio is among the meshes.
+    pub istio: &'a IstioMesh,
+}
+
+/// A sandbox or group that is served.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Served {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its routing key.
+    pub key: String,
+    /// The generation of the table that is served.
+    pub generation: String,
+    /// Its own routes.
+    pub routes: Vec<RouteReport>,
+    /// How many of Istio's sidecars are up to date; `None` where there are none to ask, or none that
+    /// the user may ask.
+    pub sidecars: Option<Uptake>,
+    /// How many HTTPRoutes with its key are accepted; `None` where the mesh takes none.
+    pub http_routes: Option<usize>,
+    /// What could not be checked, and what is wrong beside its routes.
+    pub notes: Vec<String>,
+}
+
+impl Served {
+    /// Who serves it, as "12 of 12 sidecars are up to date".
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let sidecars = self.sidecars.as_ref().map(Uptake::summary);
+        let routes = self.http_routes.map(|accepted| format!("{accepted} HTTPRoutes are accepted"));
+        let parts: Vec<_> = sidecars.into_iter().chain(routes).collect();
+        if parts.is_empty() { "the table in the mesh has it".into() } else { parts.join(", ") }
+    }
+}
+
+impl Awaited<'_> {
+    /// Waits until the sandbox is served, and tells `progress` what is still missing.
+    ///
+    /// The first look fails at once if the API server does; later ones are repeated.
+    ///
+    /// # Errors
+    /// The ConfigMap is refused or has expired, a permission is missing, or the sandbox is not served
+    /// in time. The text says what is missing.
+    pub async fn until_served(
+        &self,
+        client: &Client,
+        timeout: Duration,
+        mut progress: impl FnMut(&str),
+    ) -> anyhow::Result<Served> {
+        let Self { namespace, name, .. } = self;
+        let deadline = Instant::now() + timeout;
+        let mut mesh = MeshProgress::default();
+        let mut has_looked = false;
+        loop {
+            let why = match self.look(client, &mut mesh).await {
+                Ok(Look::Served(served)) => return Ok(*served),
+                Ok(Look::Waiting(why)) => why,
+                Err(error) if !has_looked || is_forbidden(&error) || error.is::<Refused>() => {
+                    return Err(error);
+                }
+                Err(error) => causes(error.as_ref()),
+            };
+            has_looked = true;
+            progress(&why);
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "timed out after {} s: {namespace}/{name} is not served yet: {why}",
+                timeout.as_secs()
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn look(&self, client: &Client, mesh: &mut MeshProgress) -> anyhow::Result<Look> {
+        let Self { namespace, name, .. } = *self;
+        let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+        let map = maps.get_opt(name).await;
+        let map = map.with_context(|| format!("cannot read ConfigMap {namespace}/{name}"))?;
+        let Some(map) = map else {
+            mesh.reset();
+            return Ok(Look::Waiting(format!("there is no ConfigMap {namespace}/{name} yet")));
+        };
+        let (summary, report) = read_published(client).await?;
+        let compiled = match Stage::of(&map, &summary, &report, Timestamp::now()) {
+            Stage::Refused(why) => return Err(Refused(why).into()),
+            Stage::Waiting(why) => {
+                mesh.reset();
+                return Ok(Look::Waiting(why));
+            }
+            Stage::Compiled(compiled) => compiled,
+        };
+        if let Some(why) = mesh.look(self, client, &summary, &compiled).await? {
+            return Ok(Look::Waiting(why));
+        }
+        let Compiled { key, routes, mut notes, .. } = compiled;
+        let (sidecars, http_routes) = mesh.result(&mut notes);
+        Ok(Look::Served(Box::new(Served {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            key: key.to_string(),
+            generation: summary.generation,
+            routes,
+            sidecars,
+            http_routes,
+            notes,
+        })))
+    }
+}
+
+/// What one look has found.
+enum Look {
+    Served(Box<Served>),
+    /// It is not served yet, for this reason.
+    Waiting(String),
+}
+
+/// The ConfigMap cannot be served as it is, however long somebody waits.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+/// How often to look. A look reads the report, and then the metrics of up to 100 sidecars.
+const POLL: Duration = Duration::from_millis(200);
