@@ -12,6 +12,7 @@ use crate::{
         check::CheckArgs,
         compile::CompileArgs,
         controller::ControllerArgs,
+        down::DownArgs,
         enable::{DisableArgs, EnableArgs},
         explain::ExplainArgs,
         install::InstallArgs,
@@ -23,6 +24,7 @@ use crate::{
         status::StatusArgs,
         sync::SyncArgs,
         uninstall::UninstallArgs,
+        up::UpArgs,
         version::VersionArgs,
         wait::WaitArgs,
     },
@@ -43,6 +45,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
+    Up(UpArgs),
+    Down(DownArgs),
     Status(StatusArgs),
     List(ListArgs),
     Explain(ExplainArgs),
@@ -99,6 +103,8 @@ impl Cli {
             Subcommands::Completions(completions) => completions.run(Self::command_line()),
             Subcommands::Man(man) => man.run(Self::command_line()),
             Subcommands::Render(render) => render.run(),
+            Subcommands::Up(up) => block_on(up.run(&globals)),
+            Subcommands::Down(down) => block_on(down.run(&globals)),
             Subcommands::Status(status) => block_on(status.run(&globals)),
             Subcommands::List(list) => block_on(list.run(&globals)),
             Subcommands::Explain(explain) => block_on(explain.run(&globals)),
@@ -170,4 +176,5 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// Subcommands that connect to no cluster.
 const OFFLINE: [&str; 5] = ["compile", "render", "plugin", "completions", "man"];
 /// Subcommands that work in a namespace; the others concern the whole cluster.
-const NAMESPACED: [&str; 6] = ["list", "explain", "wait", "check", "enable", "disable"];
+const NAMESPACED: [&str; 8] =
+    ["up", "down", "list", "explain", "wait", "check", "enable", "disable"];

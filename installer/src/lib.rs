@@ -11,12 +11,13 @@
 //! 4. [`observed`] reads the cluster and executes the plan.
 //!
 //! Beside that path, [`module`] publishes and rolls out the filter's module, [`diagnose`] explains and
-//! checks, [`environment`] is about the life of a sandbox, [`controller`] keeps the mesh up to date, and [`commands`] has the subcommands.
+//! checks, [`environment`] forks the workloads of a sandbox, [`controller`] keeps the mesh up to date, and
+//! [`commands`] has the subcommands.
 //!
 //! # Imports
 //!
 //! Imports point inward, from the last of these to the first: `names`, `objects` and `problem`;
-//! `table`; `desired`; `observed`; `module`; `diagnose`; `environment`; `controller`; `commands`; `cli`.
+//! `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `controller`; `commands`; `cli`.
 //! `table` and `desired` are pure: the same input and the same time give the same bytes.
 //!
 //! # Example

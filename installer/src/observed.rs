@@ -10,5 +10,6 @@ pub mod namespace;
 pub mod preflight;
 pub mod published;
 pub mod readiness;
+pub mod served;
 pub mod sidecars;
 pub mod snapshot;

@@ -26,6 +26,13 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Prints a line that stays, also where there is no terminal.
+    pub(crate) fn log(&self, line: &str) {
+        self.0.suspend(|| anstream::eprintln!("{line}"));
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();

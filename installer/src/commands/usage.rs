@@ -1,5 +1,7 @@
 //! Mistakes in what was typed. They exit with 2; what a cluster or a file refuses exits with 1.
 
+use std::path::PathBuf;
+
 use crate::diagnose::{curl::InvalidCurl, request::InvalidServicePort};
 
 /// A command line that the parser accepts, but that cannot be carried out.
@@ -18,6 +20,21 @@ pub enum Usage {
          {IMAGE_HINT}\n{MODULE_HINT}"
     )]
     MissingImageAndModuleUrl,
+    /// `up` with `--fork` and without a name.
+    #[error("missing name of the sandbox: expected `skycap up NAME --fork WORKLOAD`")]
+    MissingSandboxName,
+    /// A sandbox file that cannot be read.
+    #[error(
+        "cannot read `{}`: expected a sandbox file; pass another one with `-f`, or \
+         `NAME --fork WORKLOAD` instead",
+        path.display()
+    )]
+    UnreadableSandboxFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
     /// `explain` without a destination.
     #[error(
         "missing destination: expected `--to SERVICE.NAMESPACE[:PORT]`, or a curl command after `--`"

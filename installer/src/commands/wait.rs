@@ -8,7 +8,7 @@ use kube::Client;
 use super::{Format, Globals, duration::parse_duration, mesh::MeshArgs, progress::Progress};
 use crate::{
     desired::istio::IstioMesh,
-    environment::served::{Awaited, Served},
+    observed::served::{Awaited, Served},
     table::meshes::Meshes,
 };
 

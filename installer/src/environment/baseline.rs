@@ -63,9 +63,7 @@ fn selectors(object: &DynamicObject) -> Vec<Selector> {
     let reference = reference_of(object);
     let sandbox = sandbox_of(object).map(str::to_owned);
     let group = reference.api_version.split('/').next();
-    let is_source = |source: &&Source| {
-        source.kind == reference.kind && Some(source.group) == group
-    };
+    let is_source = |source: &&Source| source.kind == reference.kind && Some(source.group) == group;
     let mut selectors = Vec::new();
     for source in SOURCES.iter().filter(is_source) {
         let terms = source.terms(&object.data);
@@ -128,7 +126,12 @@ impl Source {
         Self { group, kind, path: "/spec/selector", form, purpose: Purpose::Membership }
     }
 
-    const fn policy(group: &'static str, kind: &'static str, path: &'static str, form: Form) -> Self {
+    const fn policy(
+        group: &'static str,
+        kind: &'static str,
+        path: &'static str,
+        form: Form,
+    ) -> Self {
         Self { group, kind, path, form, purpose: Purpose::Policy }
     }
 }
@@ -177,7 +180,12 @@ const SOURCES: [Source; 19] = [
     Source::policy("networking.k8s.io", "NetworkPolicy", "/spec/podSelector", Form::Selector),
     Source::policy("networking.k8s.io", "NetworkPolicy", "", Form::Peers),
     Source::policy("networking.istio.io", "Sidecar", "/spec/workloadSelector/labels", Form::Labels),
-    Source::policy("networking.istio.io", "EnvoyFilter", "/spec/workloadSelector/labels", Form::Labels),
+    Source::policy(
+        "networking.istio.io",
+        "EnvoyFilter",
+        "/spec/workloadSelector/labels",
+        Form::Labels,
+    ),
     Source::policy("security.istio.io", "AuthorizationPolicy", "/spec/selector", Form::Selector),
     Source::policy("security.istio.io", "PeerAuthentication", "/spec/selector", Form::Selector),
     Source::policy("security.istio.io", "RequestAuthentication", "/spec/selector", Form::Selector),

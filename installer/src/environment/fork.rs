@@ -8,22 +8,26 @@
 //! Everything of the Pod template that the sandbox does not name is kept, including fields that only a
 //! newer API knows.
 
+mod copy;
+
 use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use self::copy::copy;
+pub use self::copy::fingerprint;
 use super::{
     baseline::{Baseline, sandbox_of},
     identity::Identities,
-    labels::{FORK_LABEL, SANDBOX_LABEL, in_sandbox, short_hash, shorten},
-    patch::merge,
     invalid_fork::InvalidFork,
+    labels::{FORK_LABEL, SANDBOX_LABEL, shorten},
+    patch::merge,
     selector::Labels,
     service::{self, service_label},
     spec::ForkSpec,
     template,
-    workload::{Workload, WorkloadKind},
+    workload::Workload,
 };
 use crate::{
     names::{MANAGED_BY, MANAGER},
@@ -37,7 +41,7 @@ pub struct Fork {
     pub workload: Workload,
     /// The Deployment or StatefulSet that is its fork.
     pub object: Object,
-    /// The image of each container.
+    /// The images that are not those of the baseline, by container.
     pub images: BTreeMap<String, String>,
     /// The Services of the baseline that select the workload's Pods, each with the Service that
     /// replaces it.
@@ -100,8 +104,9 @@ impl Fork {
         let governing = service::governing(&mut object, original, tenant)?;
         Ok(Self {
             workload: workload.clone(),
-            images: template::images(&object["spec"]["template"]["spec"]),
-            object: Object::new(object).map_err(|error| InvalidFork::Malformed(error.to_string()))?,
+            images: changed_images(&object, original),
+            object: Object::new(object)
+                .map_err(|error| InvalidFork::Malformed(error.to_string()))?,
             services,
             governing,
             notes,
@@ -115,20 +120,7 @@ impl Fork {
     }
 }
 
-/// A short hash of what a fork takes from its baseline. If it is no longer the one in the fork's label
-/// [`BASELINE_LABEL`], the baseline has changed.
-#[must_use]
-pub fn fingerprint(workload: &DynamicObject) -> String {
-    let annotation = workload.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
-    let claims = workload.data.pointer("/spec/volumeClaimTemplates");
-    let parts = json!([without_nulls(&workload.data["spec"]["template"]), annotation, claims]);
-    short_hash(parts.to_string().as_bytes())
-}
-
-fn find<'a>(
-    baseline: &'a Baseline,
-    workload: &Workload,
-) -> Result<&'a DynamicObject, InvalidFork> {
+fn find<'a>(baseline: &'a Baseline, workload: &Workload) -> Result<&'a DynamicObject, InvalidFork> {
     let is_own = |object: &&DynamicObject| sandbox_of(object).is_none();
     let Some(found) = baseline.workloads.get(workload) else {
         let known = baseline.workloads.iter().filter(|(_, object)| is_own(object));
@@ -143,51 +135,12 @@ fn find<'a>(
     }
 }
 
-/// The baseline's workload as a Deployment or StatefulSet with one Pod. Its labels and annotations are
-/// not copied: Argo CD, Flux and Helm would take the fork for their own, and delete it.
-fn copy(
-    original: &DynamicObject,
-    tenant: Tenant<'_>,
-    workload: &Workload,
-) -> Result<Value, InvalidFork> {
-    let spec = &original.data["spec"];
-    if !spec["template"]["spec"].is_object() {
-        return Err(InvalidFork::NoTemplate);
-    }
-    let kind = workload.kind.of_fork();
-    let (api_version, kind_name) = kind.names();
-    let mut copied = json!({"replicas": 1, "template": without_nulls(&spec["template"])});
-    let kept: &[&str] = match workload.kind {
-        WorkloadKind::Deployment => &["minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit"],
-        WorkloadKind::StatefulSet => {
-            &["minReadySeconds", "podManagementPolicy", "revisionHistoryLimit", "volumeClaimTemplates"]
-        }
-        WorkloadKind::DaemonSet | WorkloadKind::Rollout => &["minReadySeconds"],
-    };
-    for name in kept {
-        if let Some(value) = spec.get(*name) {
-            copied[*name] = without_nulls(value);
-        }
-    }
-    match kind {
-        WorkloadKind::StatefulSet => {
-            copied["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Delete"});
-            for claim in copied["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
-                claim.as_object_mut().map(|claim| claim.remove("status"));
-            }
-        }
-        // The old Pod has to be gone before the new one serves: a request must never get either.
-        _ => copied["strategy"] = json!({"type": "Recreate"}),
-    }
-    Ok(json!({
-        "apiVersion": api_version,
-        "kind": kind_name,
-        "metadata": {
-            "name": in_sandbox(&workload.name, tenant.sandbox),
-            "namespace": tenant.namespace,
-        },
-        "spec": copied,
-    }))
+/// The images that are not those of the baseline.
+fn changed_images(object: &Value, original: &DynamicObject) -> BTreeMap<String, String> {
+    let before = template::images(&original.data["spec"]["template"]["spec"]);
+    let mut images = template::images(&object["spec"]["template"]["spec"]);
+    images.retain(|container, image| before.get(container) != Some(image));
+    images
 }
 
 /// Applies what the baseline's owner says, then what the sandbox says.
@@ -239,18 +192,6 @@ fn fork_label(workload: &Workload) -> String {
 fn pod_labels(object: &Value) -> Labels {
     let labels = &object["spec"]["template"]["metadata"]["labels"];
     serde_json::from_value(labels.clone()).unwrap_or_default()
-}
-
-/// A copy without the fields that are null, such as `creationTimestamp`: applied, these mean nothing.
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields = fields.iter().filter(|(_, value)| !value.is_null());
-            fields.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
-        }
-        Value::Array(items) => items.iter().map(without_nulls).collect(),
-        value => value.clone(),
-    }
 }
 
 /// The annotation of a baseline with what its owner changes in each fork.

@@ -31,9 +31,10 @@ impl<'a> Identities<'a> {
         changed: &Labels,
     ) -> Self {
         // A sandbox's own objects are about to be replaced.
-        let others = baseline.selectors.iter().filter(|selector| {
-            selector.sandbox.as_deref() != Some(sandbox)
-        });
+        let others = baseline
+            .selectors
+            .iter()
+            .filter(|selector| selector.sandbox.as_deref() != Some(sandbox));
         let (members, policies): (Vec<_>, Vec<_>) =
             others.partition(|selector| selector.purpose == Purpose::Membership);
         let policies =

@@ -49,7 +49,9 @@ pub enum InvalidFork {
     )]
     StillSelected(String),
     /// A Service without Pods of its own.
-    #[error("Service `{0}` has type ExternalName, which a mesh does not route; give it another type")]
+    #[error(
+        "Service `{0}` has type ExternalName, which a mesh does not route; give it another type"
+    )]
     ExternalName(String),
     /// The annotation of its owner.
     #[error("annotation skycap.dev/fork: {0}; ask the owner of the workload to correct it")]

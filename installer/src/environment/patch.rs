@@ -64,8 +64,13 @@ fn directive(patch: &Value) -> Option<&str> {
 /// The field that identifies an item of a list, by the name of the list.
 fn merge_key(list: &str) -> Option<&'static str> {
     Some(match list {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env"
-        | "imagePullSecrets" | "resourceClaims" => "name",
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "imagePullSecrets"
+        | "resourceClaims" => "name",
         "volumeMounts" => "mountPath",
         "volumeDevices" => "devicePath",
         "ports" => "containerPort",
@@ -86,7 +91,11 @@ mod tests {
     #[test]
     fn lists_merge_by_their_keys() {
         for (target, patch, expected) in [
-            (json!({"a": 1, "b": {"c": 1}}), json!({"b": {"d": 2}}), json!({"a": 1, "b": {"c": 1, "d": 2}})),
+            (
+                json!({"a": 1, "b": {"c": 1}}),
+                json!({"b": {"d": 2}}),
+                json!({"a": 1, "b": {"c": 1, "d": 2}}),
+            ),
             (json!({"a": 1}), json!({"a": null, "b": null}), json!({})),
             (json!({"args": [1, 2]}), json!({"args": [3]}), json!({"args": [3]})),
             (
@@ -114,7 +123,11 @@ mod tests {
                 json!({"emptyDir": {"$patch": "replace", "sizeLimit": "1Gi"}}),
                 json!({"emptyDir": {"sizeLimit": "1Gi"}}),
             ),
-            (json!({}), json!({"env": [{"name": "A", "b": null}]}), json!({"env": [{"name": "A"}]})),
+            (
+                json!({}),
+                json!({"env": [{"name": "A", "b": null}]}),
+                json!({"env": [{"name": "A"}]}),
+            ),
         ] {
             let mut merged = target.clone();
             merge(&mut merged, &patch);

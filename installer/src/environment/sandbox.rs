@@ -95,7 +95,8 @@ impl Sandbox {
             End::At(time) => set("expires", time.map(|time| time.to_string())),
         }
         let routes = self.services.iter();
-        let routes = routes.map(|(service, fork)| format!("{service}: {}\n", fork.reference().name));
+        let routes =
+            routes.map(|(service, fork)| format!("{service}: {}\n", fork.reference().name));
         let routes: String = routes.collect();
         set("routes", Some(routes).filter(|routes| !routes.is_empty()));
         let mut all: Value = json!(labels);
@@ -129,9 +130,10 @@ impl Sandbox {
 fn shared_services(baseline: &Baseline, spec: &SandboxSpec, forks: &[Fork]) -> Vec<String> {
     let names: BTreeSet<_> = forks.iter().flat_map(|fork| fork.services.keys()).collect();
     let notes = names.into_iter().filter_map(|name| {
-        let service = baseline.services.iter().find(|service| {
-            service.metadata.name.as_ref() == Some(name)
-        })?;
+        let service = baseline
+            .services
+            .iter()
+            .find(|service| service.metadata.name.as_ref() == Some(name))?;
         let terms = super::selector::Terms::of_labels(service.data.pointer("/spec/selector")?)?;
         let others = baseline.workloads.iter().filter(|(workload, object)| {
             !spec.forks.contains_key(workload)

@@ -95,7 +95,9 @@ fn ports(service: &DynamicObject) -> Vec<Value> {
     let ports = service.data.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
     let kept = ports.filter_map(Value::as_object).map(|port| {
         let kept = port.iter().filter(|(name, _)| PORT_FIELDS.contains(&name.as_str()));
-        Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>())
+        Value::Object(
+            kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>(),
+        )
     });
     kept.collect()
 }

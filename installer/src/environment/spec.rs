@@ -88,6 +88,13 @@ impl SandboxSpec {
         if let (Some(name), Some(fields)) = (name, value.as_object_mut()) {
             fields.insert("sandbox".into(), name.into());
         }
+        Self::of_value(value, lookup)
+    }
+
+    fn of_value(
+        value: Value,
+        lookup: &impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, InvalidFile> {
         let value = substitute(value, lookup).map_err(InvalidFile::Variables)?;
         let mut fields = Fields::new(value, "")?;
         let Some(name) = fields.text("sandbox")? else {
@@ -96,9 +103,7 @@ impl SandboxSpec {
         let spec = Self {
             namespace: fields.parsed("namespace", |text| dns_label("namespace", text))?,
             key: fields.parsed("key", str::parse)?,
-            ttl: fields.parsed("ttl", |text| {
-                expiry::duration_of(text).map(|_| text.to_owned())
-            })?,
+            ttl: fields.parsed("ttl", |text| expiry::duration_of(text).map(|_| text.to_owned()))?,
             extends: fields.parsed("extends", str::parse)?,
             on_unavailable: fields.parsed("onUnavailable", str::parse)?,
             labels: fields.texts("labels")?,
@@ -107,6 +112,22 @@ impl SandboxSpec {
         };
         fields.close()?;
         Ok(spec)
+    }
+
+    /// Parses only the names of the sandbox and of the namespace.
+    ///
+    /// # Errors
+    /// [`InvalidFile`], as [`Self::parse`].
+    pub fn parse_name(
+        text: &str,
+        lookup: &impl Fn(&str) -> Option<String>,
+    ) -> Result<(String, Option<String>), InvalidFile> {
+        let mut value: Value = parse_document(text, 0)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.retain(|name, _| matches!(name.as_str(), "sandbox" | "namespace"));
+        }
+        let spec = Self::of_value(value, lookup)?;
+        Ok((spec.name, spec.namespace))
     }
 
     /// The routing key.

@@ -25,9 +25,8 @@ pub(super) fn apply(pod: &mut Value, spec: &ForkSpec, workload: &str) -> Result<
 
 /// Sets environment variables in all containers, except in init containers that run to their end.
 pub(super) fn set_env<'a>(pod: &mut Value, env: impl Iterator<Item = (&'a str, &'a str)> + Clone) {
-    let env: Vec<_> = env
-        .map(|(name, value)| json!({"name": name, "value": value, "valueFrom": null}))
-        .collect();
+    let env: Vec<_> =
+        env.map(|(name, value)| json!({"name": name, "value": value, "valueFrom": null})).collect();
     if env.is_empty() {
         return;
     }
@@ -35,8 +34,9 @@ pub(super) fn set_env<'a>(pod: &mut Value, env: impl Iterator<Item = (&'a str, &
     for container in containers(pod, &["containers"]) {
         merge(container, &patch);
     }
-    let sidecars = containers(pod, &["initContainers"])
-        .filter(|container| container.get("restartPolicy").is_some_and(|policy| policy == "Always"));
+    let sidecars = containers(pod, &["initContainers"]).filter(|container| {
+        container.get("restartPolicy").is_some_and(|policy| policy == "Always")
+    });
     for container in sidecars {
         merge(container, &patch);
     }

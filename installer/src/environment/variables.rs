@@ -30,7 +30,9 @@ pub enum InvalidVariable {
         name: String,
     },
     /// `${` without a valid name and `}`.
-    #[error("{field}: invalid variable in `{text}`: expected `${{NAME}}`; write `$${{` for a literal `${{`")]
+    #[error(
+        "{field}: invalid variable in `{text}`: expected `${{NAME}}`; write `$${{` for a literal `${{`"
+    )]
     Malformed {
         /// The field.
         field: String,

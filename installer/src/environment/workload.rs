@@ -31,7 +31,8 @@ pub enum WorkloadKind {
 
 impl WorkloadKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Rollout];
+    pub const ALL: [Self; 4] =
+        [Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Rollout];
 
     /// The API version and the kind.
     #[must_use]

@@ -110,7 +110,11 @@ async fn wait_for_acceptance(client: &Client, route: &ObjectRef) -> Result<bool,
     Ok(false)
 }
 
-async fn write(client: &Client, step: &Step) -> Result<(), kube::Error> {
+/// Executes one step.
+///
+/// # Errors
+/// The API server's error. An object that is to be deleted may be gone.
+pub(crate) async fn write(client: &Client, step: &Step) -> Result<(), kube::Error> {
     let reference = step.reference();
     let api = api(client, &reference);
     match step {

@@ -43,9 +43,8 @@ impl ForkState {
             return Ok(Self::Failing(failure));
         }
         let labels = object.labels();
-        let own = [SANDBOX_LABEL, FORK_LABEL].map(|label| {
-            format!("{label}={}", labels.get(label).map_or("", String::as_str))
-        });
+        let own = [SANDBOX_LABEL, FORK_LABEL]
+            .map(|label| format!("{label}={}", labels.get(label).map_or("", String::as_str)));
         let namespace = fork.namespace.as_deref().unwrap_or_default();
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
         let list = pods.list(&ListParams::default().labels(&own.join(","))).await;
@@ -78,9 +77,9 @@ fn is_available(object: &DynamicObject) -> bool {
 /// Why the Deployment cannot create Pods: a quota, an admission policy.
 fn replica_failure(object: &DynamicObject) -> Option<String> {
     let conditions = object.data.pointer("/status/conditions")?.as_array()?;
-    let failure = conditions.iter().find(|condition| {
-        condition["type"] == "ReplicaFailure" && condition["status"] == "True"
-    })?;
+    let failure = conditions
+        .iter()
+        .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
     Some(format!("it cannot create its Pod: {}", failure["message"].as_str().unwrap_or_default()))
 }
 

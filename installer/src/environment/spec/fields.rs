@@ -70,7 +70,9 @@ impl Fields {
     pub(super) fn patch(&mut self, name: &'static str) -> Result<Value, InvalidFile> {
         let patch = Value::Object(self.map(name)?);
         let path = self.path(name);
-        for (map, known) in [("", &["spec", "metadata"][..]), ("/metadata", &["labels", "annotations"])] {
+        for (map, known) in
+            [("", &["spec", "metadata"][..]), ("/metadata", &["labels", "annotations"])]
+        {
             let fields = patch.pointer(map).and_then(Value::as_object);
             for field in fields.into_iter().flat_map(Map::keys) {
                 if !known.contains(&field.as_str()) {

@@ -1,0 +1,137 @@
+//! `skycap down`.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Preconditions},
+    core::DynamicObject,
+};
+
+use super::{
+    Globals, Usage, duration::parse_duration, print, progress::Progress, sandbox_file::FileArgs,
+};
+use crate::{
+    environment::{labels::SANDBOX_LABEL, workload::WorkloadKind},
+    names::KIND_LABEL,
+    objects::{ObjectRef, resource},
+    observed::api::api,
+};
+
+/// Delete a sandbox and everything that it owns
+///
+/// Deletes its ConfigMap, as `kubectl delete configmap` would: Kubernetes' garbage collector deletes the
+/// forks and their Services.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    skycap down pr-9 -n shop\n  \
+    skycap down -f skycap.yaml --set PR=9")]
+pub struct DownArgs {
+    /// Name of the sandbox [default: `sandbox` in the file]
+    name: Option<String>,
+    #[command(flatten)]
+    file: FileArgs,
+    /// How long to wait until nothing is left; 0 does not wait
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+impl DownArgs {
+    pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let Self { name, file, timeout } = self;
+        let (name, in_file) = match name {
+            Some(name) => (name, None),
+            None => file.read_name()?,
+        };
+        let client = globals.connect().await?;
+        let namespace = in_file.unwrap_or_else(|| globals.namespace(&client).to_owned());
+        let id = format!("{namespace}/{name}");
+        let reference = ObjectRef::config_map(&namespace, &name);
+        let maps = api(&client, &reference);
+        let live = maps.get_opt(&name).await.with_context(|| format!("cannot read {reference}"))?;
+        match &live {
+            Some(live) if is_sandbox(live) => {
+                // Not another one that has the name by now.
+                let uid = live.metadata.uid.clone();
+                let preconditions = Some(Preconditions { uid, resource_version: None });
+                let params = DeleteParams { preconditions, ..DeleteParams::background() };
+                match maps.delete(&name, &params).await {
+                    Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                    result => {
+                        result.with_context(|| format!("cannot delete {reference}"))?;
+                    }
+                }
+            }
+            Some(_) => return Err(Usage::UnknownSandbox { namespace, name }.into()),
+            None => {}
+        }
+        let left = wait_until_gone(&client, &namespace, &name, timeout).await?;
+        anyhow::ensure!(
+            left.is_empty() || timeout.is_zero(),
+            "the sandbox routes nothing any more, but Kubernetes has not deleted {} yet; look for a \
+             finalizer with `kubectl -n {namespace} get {} -o yaml`",
+            left.join(", "),
+            left.first().map_or("", String::as_str)
+        );
+        match live {
+            Some(_) => print(&format!("{id} is gone"))?,
+            None => print(&format!("{id} is not there; nothing is left of it"))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn is_sandbox(live: &DynamicObject) -> bool {
+    let labels = live.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(KIND_LABEL)).is_some_and(|kind| kind == "sandbox")
+}
+
+/// What is left of the sandbox's objects at the end.
+async fn wait_until_gone(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    timeout: Duration,
+) -> anyhow::Result<Vec<String>> {
+    let deadline = Instant::now() + timeout;
+    let progress = Progress::new("waiting for the garbage collector");
+    loop {
+        let left = remaining(client, namespace, name).await?;
+        if left.is_empty() || Instant::now() >= deadline {
+            return Ok(left);
+        }
+        progress.say(&left.join(", "));
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn remaining(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Vec<String>> {
+    let params = ListParams::default().labels(&format!("{SANDBOX_LABEL}={name}"));
+    let mut left = Vec::new();
+    for (api_version, kind) in [
+        WorkloadKind::Deployment.names(),
+        WorkloadKind::StatefulSet.names(),
+        ("v1", "Service"),
+        ("v1", "Pod"),
+    ] {
+        let resource = resource(api_version, kind);
+        let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
+        let objects = api.list(&params).await;
+        let objects = objects.with_context(|| format!("cannot list {kind}s in {namespace}"))?;
+        left.extend(objects.iter().map(|object| {
+            format!(
+                "{}/{}",
+                kind.to_ascii_lowercase(),
+                object.metadata.name.as_deref().unwrap_or("")
+            )
+        }));
+    }
+    Ok(left)
+}
+
+const POLL: Duration = Duration::from_millis(200);

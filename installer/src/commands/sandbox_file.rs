@@ -1,0 +1,162 @@
+//! Which sandbox a command is about, and what it shall be: a sandbox file, or flags.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{ArgMatches, Args, FromArgMatches};
+
+use super::Usage;
+use crate::environment::{
+    spec::{ForkSpec, SandboxSpec},
+    workload::Workload,
+};
+
+/// The sandbox file and its variables.
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// Sandbox file
+    #[arg(short, long, value_name = "FILE", default_value = FILE)]
+    file: PathBuf,
+    /// Value of a variable in the file; other variables come from the environment
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    set: Vec<(String, String)>,
+}
+
+/// Forks without a file.
+#[derive(Debug, Default)]
+pub(crate) struct ForkArgs(Vec<(Workload, ForkSpec)>);
+
+/// Labels of the sandbox's ConfigMap.
+#[derive(Debug, Args)]
+pub(crate) struct LabelArgs {
+    /// Label of the sandbox, which groups match and `list` shows
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    label: Vec<(String, String)>,
+}
+
+impl FileArgs {
+    /// Reads the file. `name` stands in for the sandbox that it names.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is rejected.
+    pub(crate) fn read(&self, name: Option<&str>) -> anyhow::Result<SandboxSpec> {
+        SandboxSpec::parse(&self.text()?, name, &self.lookup())
+            .with_context(|| format!("{}", self.file.display()))
+    }
+
+    /// The names of the sandbox and, if the file has one, of the namespace.
+    ///
+    /// Only the variables of these need values: `down` runs where no image has been built.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is rejected.
+    pub(crate) fn read_name(&self) -> anyhow::Result<(String, Option<String>)> {
+        SandboxSpec::parse_name(&self.text()?, &self.lookup())
+            .with_context(|| format!("{}", self.file.display()))
+    }
+
+    /// Whether the file is the default one.
+    pub(crate) fn is_default(&self) -> bool {
+        self.file == Path::new(FILE)
+    }
+}
+
+impl FileArgs {
+    fn text(&self) -> Result<String, Usage> {
+        std::fs::read_to_string(&self.file)
+            .map_err(|source| Usage::UnreadableSandboxFile { path: self.file.clone(), source })
+    }
+
+    fn lookup(&self) -> impl Fn(&str) -> Option<String> {
+        |variable| {
+            let given = self.set.iter().rev().find(|(name, _)| name == variable);
+            given.map(|(_, value)| value.clone()).or_else(|| std::env::var(variable).ok())
+        }
+    }
+}
+
+impl ForkArgs {
+    /// Adds the forks to those of a file.
+    ///
+    /// # Errors
+    /// A workload that is there already.
+    pub(crate) fn add_to(self, spec: &mut SandboxSpec) -> anyhow::Result<()> {
+        for (workload, fork) in self.0 {
+            let text = format!("`{workload}` is forked twice; keep one `--fork` of it");
+            anyhow::ensure!(spec.forks.insert(workload, fork).is_none(), text);
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl LabelArgs {
+    pub(crate) fn add_to(self, spec: &mut SandboxSpec) {
+        spec.labels.extend(self.label);
+    }
+}
+
+/// By hand, because an `--image` belongs to the `--fork` before it, and a derived parser does not know
+/// the order of two flags.
+impl Args for ForkArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let fork = clap::Arg::new("fork")
+            .long("fork")
+            .value_name("WORKLOAD")
+            .value_parser(str::parse::<Workload>)
+            .action(clap::ArgAction::Append)
+            .help("Workload to fork: a Deployment's name, or `statefulset/NAME`");
+        let image = clap::Arg::new("image")
+            .long("image")
+            .value_name("[CONTAINER=]IMAGE")
+            .action(clap::ArgAction::Append)
+            .requires("fork")
+            .help("Image of the `--fork` before it");
+        command.arg(fork).arg(image)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ForkArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut args = Self::default();
+        args.update_from_arg_matches(matches)?;
+        Ok(args)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let forks = matches.get_many::<Workload>("fork").into_iter().flatten().cloned();
+        let places: Vec<_> = matches.indices_of("fork").into_iter().flatten().collect();
+        self.0 = forks.map(|workload| (workload, ForkSpec::default())).collect();
+        let images = matches.get_many::<String>("image").into_iter().flatten();
+        for (image, place) in images.zip(matches.indices_of("image").into_iter().flatten()) {
+            let before = places.iter().rposition(|fork| *fork < place);
+            let Some((_, spec)) = before.and_then(|index| self.0.get_mut(index)) else {
+                let text = format!("`--image {image}` stands before its `--fork`; put it behind\n");
+                return Err(clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, text));
+            };
+            match image.split_once('=') {
+                Some((container, image)) => {
+                    spec.images.insert(container.into(), image.into());
+                }
+                None => spec.image = Some(image.clone()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = pair.ok_or("expected NAME=VALUE")?;
+    Ok((name.into(), value.into()))
+}
+
+/// The file in the current folder.
+const FILE: &str = "skycap.yaml";

@@ -1,0 +1,164 @@
+//! `skycap up`.
+
+mod apply;
+mod progress;
+mod result;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use kube::Client;
+
+use self::apply::Application;
+use super::{
+    Globals, Usage,
+    duration::parse_duration,
+    mesh::MeshArgs,
+    print,
+    sandbox_file::{FileArgs, ForkArgs, LabelArgs},
+};
+use crate::{
+    environment::{
+        baseline::Baseline,
+        plan::SandboxPlan,
+        sandbox::{End, InvalidSandbox, Sandbox},
+        spec::SandboxSpec,
+    },
+    observed::{
+        api::api, causes::is_forbidden, namespace::read_baseline, preflight::rights,
+        published::read_published,
+    },
+    table::expiry,
+};
+
+/// Create or update a sandbox: fork workloads, and route its requests to them
+///
+/// Reads what to fork from a sandbox file, or from --fork. A second `up` updates the sandbox, and
+/// removes what is no longer asked for. Everything belongs to one ConfigMap: `skycap down` deletes it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    skycap up --set PR=9 --set IMAGE=registry.example.com/cart:abc123\n  \
+    skycap up pr-9 -n shop --fork cart --image registry.example.com/cart:abc123 --ttl 72h")]
+pub struct UpArgs {
+    /// Name of the sandbox [default: `sandbox` in the file]
+    name: Option<String>,
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    forks: ForkArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
+    /// How long the sandbox lives from now on [default: `ttl` in the file, or else for ever]
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<String>,
+    /// Print what would be written, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not wait until the forks are ready and their requests are served
+    #[arg(long)]
+    no_wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = parse_duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    mesh: MeshArgs,
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// How to print the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Text for people
+    Table,
+    /// JSON for programs, also of a failure
+    Json,
+}
+
+impl UpArgs {
+    pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        let (dry_run, output) = (self.dry_run, self.output);
+        let (wait, timeout, mesh) = (!self.no_wait, self.timeout, self.mesh.clone());
+        let spec = self.spec()?;
+        let client = globals.connect().await?;
+        check_installed(&client).await?;
+        let namespace = spec.namespace.clone();
+        let namespace = namespace.unwrap_or_else(|| globals.namespace(&client).to_owned());
+        let (baseline, unread) = read_baseline(&client, &namespace).await?;
+        let mut sandbox = Sandbox::new(&spec, &namespace, &baseline).map_err(rejection)?;
+        sandbox.notes.extend(unread.into_iter().map(|kind| {
+            format!("you may not list {kind}s, so nobody knows which of them select the forks")
+        }));
+        let plan = plan(&client, &sandbox, &baseline).await?;
+        if output == Output::Table {
+            print(&result::plan(&sandbox))?;
+        }
+        rights::check(&client, &plan.whole()).await?;
+        if dry_run {
+            print(&plan.whole().to_string())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let application = Application { client: &client, sandbox: &sandbox, plan: &plan };
+        let outcome = application.run(wait, timeout, mesh).await;
+        let summary = result::summary(&client, &sandbox, &plan, &outcome).await;
+        if output == Output::Json {
+            print(&serde_json::to_string_pretty(&summary).context("cannot write JSON")?)?;
+        } else if outcome.is_ok() {
+            print(&result::text(&summary))?;
+        }
+        outcome.map(|_| ExitCode::SUCCESS)
+    }
+
+    fn spec(self) -> anyhow::Result<SandboxSpec> {
+        let Self { name, file, forks, labels, ttl, .. } = self;
+        let mut spec = match (&name, forks.is_empty() || !file.is_default()) {
+            (name, true) => file.read(name.as_deref())?,
+            (Some(name), false) => SandboxSpec::new(name)?,
+            (None, false) => return Err(Usage::MissingSandboxName.into()),
+        };
+        forks.add_to(&mut spec)?;
+        labels.add_to(&mut spec);
+        if let Some(ttl) = ttl {
+            expiry::duration_of(&ttl).context("--ttl")?;
+            spec.ttl = Some(ttl);
+        }
+        anyhow::ensure!(
+            !spec.forks.is_empty(),
+            "sandbox `{}` forks nothing: expected workloads under `forks`, or `--fork WORKLOAD`",
+            spec.name
+        );
+        Ok(spec)
+    }
+}
+
+/// # Errors
+/// There is no skycap in the cluster. Who may not read that gets the benefit of the doubt.
+async fn check_installed(client: &Client) -> anyhow::Result<()> {
+    match read_published(client).await {
+        Err(error) if !is_forbidden(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn plan(
+    client: &Client,
+    sandbox: &Sandbox,
+    baseline: &Baseline,
+) -> anyhow::Result<SandboxPlan> {
+    let reference = sandbox.reference();
+    let live = api(client, &reference).get_opt(&reference.name).await;
+    let live = live.with_context(|| format!("cannot read {reference}"))?;
+    // The time counts anew from each `up`: a pull request that is worked on does not expire.
+    let now = Timestamp::now();
+    let expires = sandbox.spec.ttl.as_ref().map(|ttl| expiry::after(ttl, None, now)).transpose()?;
+    SandboxPlan::new(sandbox, End::At(expires), baseline, live)
+}
+
+/// All reasons why the sandbox cannot be made, one a line.
+fn rejection(errors: Vec<InvalidSandbox>) -> anyhow::Error {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("{}; nothing was changed", errors.join("\n"))
+}

@@ -1,0 +1,37 @@
+//! What `up` says while it works: each change once, and what it waits for on a terminal.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use crate::{commands::progress::Progress, observed::forks::ForkState};
+
+/// The talk of one run, on stderr.
+pub(super) struct Report {
+    progress: Progress,
+    states: RefCell<BTreeMap<String, ForkState>>,
+}
+
+impl Report {
+    pub(super) fn new() -> Self {
+        Self { progress: Progress::new("up"), states: RefCell::default() }
+    }
+
+    /// What is being done now.
+    pub(super) fn now(&self, what: &str) {
+        self.progress.say(what);
+    }
+
+    /// How far a fork is.
+    pub(super) fn state(&self, fork: &str, state: &ForkState) {
+        let before = self.states.borrow_mut().insert(fork.into(), state.clone());
+        if before.as_ref() == Some(state) {
+            return;
+        }
+        let text = match state {
+            ForkState::Ready => "ready",
+            ForkState::Progressing(what) | ForkState::Failing(what) => what,
+        };
+        // Without a terminal there is no progress line, and a log should show what happens.
+        self.progress.log(&format!("{fork}: {text}"));
+        self.progress.say("waiting for the forks");
+    }
+}

@@ -1,0 +1,127 @@
+//! What `up` prints: the plan, and what came of it.
+
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::Value;
+use skycap_core::carrier::{Carrier, Source};
+
+use crate::{
+    cli::message,
+    environment::{
+        plan::SandboxPlan,
+        sandbox::Sandbox,
+        summary::{self, Replacement, Summary},
+    },
+    objects::Object,
+    observed::{forks::ForkState, served::Served, snapshot::read_settings},
+};
+
+/// What the sandbox shall be: a line for each fork, Service and note.
+pub(super) fn plan(sandbox: &Sandbox) -> String {
+    let mut lines = Vec::new();
+    for fork in &sandbox.forks {
+        let images: Vec<_> =
+            fork.images.iter().map(|(container, image)| format!("  {container}={image}")).collect();
+        lines.push(format!("fork   {} -> {}{}", fork.workload, fork.name(), images.concat()));
+    }
+    for (service, fork) in &sandbox.services {
+        lines.push(format!("serve  service/{service} -> {}", fork.reference().name));
+    }
+    lines.extend(notes(sandbox).into_iter().map(|note| format!("note   {note}")));
+    lines.join("\n")
+}
+
+/// How a request reaches the sandbox.
+pub(super) fn text(summary: &Summary) -> String {
+    let Summary { sandbox, namespace, key, expires, served, curl, .. } = summary;
+    let routed = match served {
+        Some(served) => format!("{} of {} sidecars serve it", served.up_to_date, served.sidecars),
+        None => format!("`skycap wait {sandbox} -n {namespace}` waits until it is served"),
+    };
+    let end = expires.map(|time| format!(", until {time}")).unwrap_or_default();
+    format!("routed {routed}\nkey    {key}{end}\n\n{curl}")
+}
+
+/// What programs are told, whether the run succeeded or not.
+pub(super) async fn summary(
+    client: &Client,
+    sandbox: &Sandbox,
+    plan: &SandboxPlan,
+    outcome: &anyhow::Result<Option<Served>>,
+) -> Summary {
+    let mut forks = Vec::new();
+    for fork in &sandbox.forks {
+        let state = ForkState::read(client, &fork.object.reference()).await;
+        let reason = match &state {
+            Ok(ForkState::Ready) => None,
+            Ok(ForkState::Progressing(why) | ForkState::Failing(why)) => Some(why.clone()),
+            Err(error) => Some(message(error)),
+        };
+        forks.push(summary::Fork {
+            workload: fork.workload.to_string(),
+            name: fork.name(),
+            images: fork.images.clone(),
+            ready: reason.is_none(),
+            reason,
+        });
+    }
+    let key = sandbox.spec.key();
+    let baggage = format!("{}={key}", baggage_member(client).await);
+    let served = outcome.as_ref().ok().and_then(Option::as_ref);
+    let mut notes = notes(sandbox);
+    notes.extend(served.into_iter().flat_map(|served| served.notes.clone()));
+    let services = sandbox
+        .services
+        .iter()
+        .map(|(service, fork)| Replacement { service: service.clone(), to: fork.reference().name });
+    Summary {
+        sandbox: sandbox.spec.name.clone(),
+        namespace: sandbox.namespace.clone(),
+        expires: expires(&plan.config_map),
+        curl: format!("curl -H 'baggage: {baggage}' {}", url(sandbox)),
+        key,
+        baggage,
+        forks,
+        services: services.collect(),
+        notes,
+        served: served.and_then(|served| served.sidecars.as_ref()).map(|sidecars| {
+            summary::Served { sidecars: sidecars.asked, up_to_date: sidecars.current }
+        }),
+        error: outcome.as_ref().err().map(message),
+    }
+}
+
+/// The notes on each fork and on the sandbox.
+fn notes(sandbox: &Sandbox) -> Vec<String> {
+    let forks = sandbox
+        .forks
+        .iter()
+        .flat_map(|fork| fork.notes.iter().map(move |note| format!("{}: {note}", fork.workload)));
+    forks.chain(sandbox.notes.clone()).collect()
+}
+
+fn expires(config_map: &Object) -> Option<Timestamp> {
+    config_map.0.data.pointer("/data/expires")?.as_str()?.parse().ok()
+}
+
+/// The member of `baggage` that carries the key here. Who may not read the settings is told the default.
+async fn baggage_member(client: &Client) -> String {
+    let settings = read_settings(client).await.ok().flatten();
+    let carriers = settings.map(|settings| settings.config.carriers).unwrap_or_default();
+    let member = |carrier: Carrier| match carrier.source {
+        Source::Baggage(member) => Some(member),
+        _ => None,
+    };
+    let default = || member(Carrier::default()).unwrap_or_default();
+    carriers.into_iter().find_map(member).unwrap_or_else(default)
+}
+
+/// The address of a Service that the sandbox replaces, inside the cluster.
+fn url(sandbox: &Sandbox) -> String {
+    let Some((service, fork)) = sandbox.services.iter().next() else {
+        return "http://SERVICE/".into();
+    };
+    let port = fork.0.data.pointer("/spec/ports/0/port").and_then(Value::as_u64).unwrap_or(80);
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    format!("http://{service}.{}{port}/", sandbox.namespace)
+}

@@ -1,0 +1,95 @@
+//! What `up` writes, as a value: the ConfigMap, the objects that it owns, and those that go.
+
+use std::fmt;
+
+use kube::core::DynamicObject;
+
+use super::{
+    baseline::{Baseline, sandbox_of},
+    sandbox::{End, Sandbox},
+};
+use crate::{
+    desired::plan::{Live, Plan},
+    names::KIND_LABEL,
+    objects::{Object, ObjectRef, is_owned, reference_of},
+};
+
+/// The writes from what a namespace has of a sandbox to what it shall have.
+#[derive(Debug, Clone)]
+pub struct SandboxPlan {
+    /// The ConfigMap, enabled: the last write.
+    pub config_map: Object,
+    /// The ConfigMap, disabled: the first write, and the state while `objects` change.
+    pub disabled: Object,
+    /// What the ConfigMap owns.
+    pub objects: Plan,
+    /// The ConfigMap as it is; `None` for a new sandbox.
+    pub live: Option<DynamicObject>,
+}
+
+impl SandboxPlan {
+    /// The plan. `live` is the ConfigMap with the sandbox's name.
+    ///
+    /// # Errors
+    /// A name that something else has.
+    pub fn new(
+        sandbox: &Sandbox,
+        end: End,
+        baseline: &Baseline,
+        live: Option<DynamicObject>,
+    ) -> anyhow::Result<Self> {
+        if let Some(live) = &live {
+            let kind = live.metadata.labels.as_ref().and_then(|labels| labels.get(KIND_LABEL));
+            if kind.is_none_or(|kind| kind != "sandbox") || !is_owned(live) {
+                return Err(Taken(sandbox.reference()).into());
+            }
+        }
+        let existing = baseline.services.iter().chain(baseline.workloads.values());
+        let (mut own, mut others) = (Live::new(), Vec::new());
+        for object in existing {
+            match sandbox_of(object) {
+                Some(name) if name == sandbox.spec.name && is_owned(object) => {
+                    own.insert(reference_of(object), object.clone());
+                }
+                _ => others.push(reference_of(object)),
+            }
+        }
+        let wanted: Vec<_> = sandbox.objects().cloned().collect();
+        if let Some(taken) = wanted.iter().map(Object::reference).find(|name| others.contains(name))
+        {
+            return Err(Taken(taken).into());
+        }
+        let unwanted: Vec<_> = own.keys().cloned().collect();
+        Ok(Self {
+            config_map: sandbox.config_map(true, end)?,
+            disabled: sandbox.config_map(false, end)?,
+            objects: Plan::new(wanted, &unwanted, &own),
+            live,
+        })
+    }
+
+    /// All writes as one plan, in which the ConfigMap is as it is at the end.
+    #[must_use]
+    pub fn whole(&self) -> Plan {
+        let live =
+            self.live.iter().map(|live| (self.config_map.reference(), live.clone())).collect();
+        let mut plan = Plan::new(vec![self.config_map.clone()], &[], &live);
+        plan.steps.extend(self.objects.steps.iter().cloned());
+        plan
+    }
+}
+
+/// A name that something else has.
+#[derive(Debug, thiserror::Error)]
+pub struct Taken(ObjectRef);
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} exists, and `skycap up` did not make it for this sandbox; nothing was changed; give \
+             the sandbox another name, or remove the object",
+            self.0
+        )
+    }
+}
