@@ -102,7 +102,7 @@ impl Cli {
             Subcommands::Compile(compile) => compile.run(),
             Subcommands::Completions(completions) => completions.run(Self::command_line()),
             Subcommands::Man(man) => man.run(Self::command_line()),
-            Subcommands::Render(render) => render.run(),
+            Subcommands::Render(render) => render.run(&globals),
             Subcommands::Up(up) => block_on(up.run(&globals)),
             Subcommands::Down(down) => block_on(down.run(&globals)),
             Subcommands::Status(status) => block_on(status.run(&globals)),

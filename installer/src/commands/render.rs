@@ -1,5 +1,7 @@
 //! `skycap render`.
 
+mod sandbox;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -7,9 +9,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use self::sandbox::SandboxArgs;
 use super::{
+    Globals,
     install::{ImageArgs, ReadersArgs},
     mesh::{MeshArgs, ModuleArgs},
     print,
@@ -24,6 +28,7 @@ use crate::{
 
 /// Write the manifests that `install` applies, or a Helm chart of them
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "WHAT")]
 #[command(after_help = "Example:\n  \
     skycap render --image registry.example.com/skycap/controller:0.1.0 \\\n    \
     --module-url oci://registry.example.com/skycap/filter:0.1.0 --to deploy\n  \
@@ -31,6 +36,8 @@ use crate::{
     skycap render --chart --to chart\n  \
     helm install skycap chart --set image=IMAGE --set module.url=URL")]
 pub struct RenderArgs {
+    #[command(subcommand)]
+    what: Option<What>,
     #[command(flatten)]
     mesh: MeshArgs,
     #[command(flatten)]
@@ -53,9 +60,18 @@ pub struct RenderArgs {
     to: Option<PathBuf>,
 }
 
+/// What else can be written.
+#[derive(Debug, Subcommand)]
+enum What {
+    Sandbox(SandboxArgs),
+}
+
 impl RenderArgs {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { mesh, module, image, readers, access_log, spans, chart, to } = self;
+    pub(crate) fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
+        if let Some(What::Sandbox(sandbox)) = self.what {
+            return sandbox.run(globals);
+        }
+        let Self { what: _, mesh, module, image, readers, access_log, spans, chart, to } = self;
         if let Some(folder) = to.as_ref().filter(|_| chart) {
             write_chart(folder, image.given().as_deref(), module.url().as_deref())
                 .with_context(|| format!("cannot write to `{}`", folder.display()))?;

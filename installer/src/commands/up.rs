@@ -158,7 +158,7 @@ async fn plan(
 }
 
 /// All reasons why the sandbox cannot be made, one a line.
-fn rejection(errors: Vec<InvalidSandbox>) -> anyhow::Error {
+pub(super) fn rejection(errors: Vec<InvalidSandbox>) -> anyhow::Error {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     anyhow::anyhow!("{}; nothing was changed", errors.join("\n"))
 }

@@ -119,6 +119,14 @@ impl Sandbox {
         self.services.values().chain(governing).chain(forks)
     }
 
+    /// The notes on each fork, with its workload, and on the sandbox.
+    pub fn all_notes(&self) -> impl Iterator<Item = String> {
+        let forks = self.forks.iter().flat_map(|fork| {
+            fork.notes.iter().map(move |note| format!("{}: {note}", fork.workload))
+        });
+        forks.chain(self.notes.iter().cloned())
+    }
+
     /// An object that two of the forks would both be.
     fn duplicate(&self) -> Option<ObjectRef> {
         let mut seen = BTreeSet::new();

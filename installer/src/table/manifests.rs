@@ -1,13 +1,11 @@
 //! Reads Kubernetes YAML from files.
 
 mod documents;
+mod files;
 
-use std::{
-    collections::HashSet,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
+use anyhow::Context as _;
 use k8s_openapi::api::{
     core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
@@ -16,7 +14,8 @@ use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::documents::Document;
+pub use self::files::Unreadable;
+use self::{documents::Document, files::File};
 use super::{
     cluster::DEFAULT_NAMESPACE,
     policies::{Policies, PolicyKind},
@@ -56,9 +55,11 @@ impl Manifests {
     /// [`Unreadable`] if a path cannot be read. A malformed document is a [`Problem`] instead.
     pub fn read(paths: &[PathBuf]) -> Result<Self, Unreadable> {
         let mut manifests = Self::default();
-        let mut folders = HashSet::new();
-        for path in paths {
-            manifests.read_path(path, &mut folders)?;
+        for File { source, text } in files::read(paths)? {
+            match text {
+                Ok(text) => manifests.add(&text, &source),
+                Err(_) => manifests.refuse(&source, None, InvalidDocument::NotText),
+            }
         }
         Ok(manifests)
     }
@@ -70,33 +71,6 @@ impl Manifests {
             if let Err(error) = self.add_document(text, lines_before, &place) {
                 self.refuse(&place, None, error);
             }
-        }
-    }
-
-    /// `folders` are those that were read, so that a symbolic link to one is not followed.
-    fn read_path(&mut self, path: &Path, folders: &mut HashSet<PathBuf>) -> Result<(), Unreadable> {
-        let unreadable = |source| Unreadable { path: path.to_owned(), source };
-        if path == Path::new("-") {
-            let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).map_err(unreadable)?;
-            self.add_bytes(bytes, "stdin");
-        } else if path.is_dir() {
-            if folders.insert(path.canonicalize().map_err(unreadable)?) {
-                for entry in entries(path).map_err(unreadable)? {
-                    self.read_path(&entry, folders)?;
-                }
-            }
-        } else {
-            let bytes = std::fs::read(path).map_err(unreadable)?;
-            self.add_bytes(bytes, &path.display().to_string());
-        }
-        Ok(())
-    }
-
-    fn add_bytes(&mut self, bytes: Vec<u8>, source: &str) {
-        match String::from_utf8(bytes) {
-            Ok(text) => self.add(&text, source),
-            Err(_) => self.refuse(source, None, InvalidDocument::NotText),
         }
     }
 
@@ -116,14 +90,13 @@ impl Manifests {
 
     /// Adds one object, or the items of a List. An invalid object is a problem of its own, so that
     /// it does not affect the other items.
-    fn add_object(&mut self, mut value: Value, source: &str) {
-        let kind = value.get("kind").and_then(Value::as_str);
-        if kind.is_some_and(|kind| kind.ends_with("List")) {
-            if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
-                items.into_iter().for_each(|item| self.add_object(item, source));
-            }
-            return;
+    fn add_object(&mut self, value: Value, source: &str) {
+        for value in items(value) {
+            self.add_item(value, source);
         }
+    }
+
+    fn add_item(&mut self, value: Value, source: &str) {
         let object = reference_of(&value);
         if object.kind == "ConfigMap"
             && let Some(error) = invalid_data(&value)
@@ -168,14 +141,6 @@ impl Manifests {
     }
 }
 
-/// A path that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read `{path}`: check the path after `-f`")]
-pub struct Unreadable {
-    path: PathBuf,
-    source: std::io::Error,
-}
-
 /// Why a document is rejected.
 #[derive(Debug, thiserror::Error)]
 enum InvalidDocument {
@@ -211,22 +176,34 @@ fn invalid_data(object: &Value) -> Option<InvalidDocument> {
     }))
 }
 
-/// The manifests and folders in a folder, by name. In the volume of a ConfigMap, names that begin with
-/// `..` are the kubelet's own copies.
-fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
-    let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
-    let is_own = |entry: &PathBuf| {
-        entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."))
-    };
-    entries.retain(|entry| !is_own(entry) && (entry.is_dir() || is_manifest(entry)));
-    entries.sort();
-    Ok(entries)
+/// All objects of files and folders, of whatever kind.
+///
+/// # Errors
+/// A path that cannot be read, or a document that is not an object.
+pub fn objects(paths: &[PathBuf]) -> anyhow::Result<Vec<DynamicObject>> {
+    let mut objects = Vec::new();
+    for File { source, text } in files::read(paths)? {
+        for Document { lines_before, line, text } in documents::split(&text?) {
+            let place = || format!("{source}:{line}");
+            let value: Value = yaml::parse_document(text, lines_before).with_context(place)?;
+            for value in items(value).into_iter().filter(|value| !value.is_null()) {
+                objects.push(typed(value).with_context(place)?);
+            }
+        }
+    }
+    Ok(objects)
 }
 
-fn is_manifest(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("yaml" | "yml" | "json"))
+/// The items of a List, or the object itself.
+fn items(mut value: Value) -> Vec<Value> {
+    let kind = value.get("kind").and_then(Value::as_str);
+    if !kind.is_some_and(|kind| kind.ends_with("List")) {
+        return vec![value];
+    }
+    match value.get_mut("items").map(Value::take) {
+        Some(Value::Array(list)) => list.into_iter().flat_map(items).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Which object this is. A part that is missing is empty.

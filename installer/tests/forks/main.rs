@@ -23,7 +23,7 @@ use skycap::{
 use self::namespaces::namespaces;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
     #[test]
     fn nothing_of_the_baseline_selects_a_fork(objects in namespaces()) {

@@ -27,7 +27,7 @@ pub(super) fn plan(sandbox: &Sandbox) -> String {
     for (service, fork) in &sandbox.services {
         lines.push(format!("serve  service/{service} -> {}", fork.reference().name));
     }
-    lines.extend(notes(sandbox).into_iter().map(|note| format!("note   {note}")));
+    lines.extend(sandbox.all_notes().map(|note| format!("note   {note}")));
     lines.join("\n")
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn summary(
     let key = sandbox.spec.key();
     let baggage = format!("{}={key}", baggage_member(client).await);
     let served = outcome.as_ref().ok().and_then(Option::as_ref);
-    let mut notes = notes(sandbox);
+    let mut notes: Vec<_> = sandbox.all_notes().collect();
     notes.extend(served.into_iter().flat_map(|served| served.notes.clone()));
     let services = sandbox
         .services
@@ -89,15 +89,6 @@ pub(super) async fn summary(
         }),
         error: outcome.as_ref().err().map(message),
     }
-}
-
-/// The notes on each fork and on the sandbox.
-fn notes(sandbox: &Sandbox) -> Vec<String> {
-    let forks = sandbox
-        .forks
-        .iter()
-        .flat_map(|fork| fork.notes.iter().map(move |note| format!("{}: {note}", fork.workload)));
-    forks.chain(sandbox.notes.clone()).collect()
 }
 
 fn expires(config_map: &Object) -> Option<Timestamp> {
