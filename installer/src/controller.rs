@@ -12,6 +12,7 @@
 //! API server is unreachable, the table in the mesh stays as it is, and routing continues.
 
 pub mod cache;
+mod deletion;
 mod health;
 pub mod lease;
 mod publisher;

@@ -27,6 +27,7 @@ pub mod input;
 pub mod key_owners;
 pub mod limits;
 pub mod manifests;
+pub mod matching;
 pub mod meshes;
 pub mod origin;
 pub mod policies;

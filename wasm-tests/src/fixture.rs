@@ -15,6 +15,7 @@
 mod command;
 pub mod echo_shop;
 pub mod grpc;
+mod interruption;
 pub mod istio_shop;
 pub mod manifests;
 pub mod otlp;

@@ -13,7 +13,7 @@ use kube::{
 };
 use tokio::{sync::watch, time::timeout};
 
-use super::{lease::Term, telemetry::Metrics};
+use super::{deletion, lease::Term, telemetry::Metrics};
 use crate::{
     desired::plan::Plan, names::MANAGER, objects::ObjectRef, observed::causes::causes,
     problem::Problem,
@@ -26,6 +26,8 @@ pub(super) struct Publication {
     pub(super) status: Plan,
     /// The problems with severity `refused`.
     pub(super) refused: HashSet<Problem>,
+    /// The fragments to delete.
+    pub(super) overdue: Vec<ObjectRef>,
 }
 
 /// Publishes the newest [`Publication`] while this replica leads.
@@ -59,7 +61,10 @@ impl Publisher {
             is_done = match publication {
                 Some(publication) if self.term.borrow().is_running() => {
                     let is_written = self.write_status(&publication.status).await;
-                    self.announce(&publication.refused).await && is_written
+                    let is_announced = self.announce(&publication.refused).await;
+                    let is_tidy =
+                        deletion::delete_overdue(&self.client, &publication.overdue).await;
+                    is_written && is_announced && is_tidy
                 }
                 _ => true,
             };

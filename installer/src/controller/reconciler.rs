@@ -183,7 +183,8 @@ impl Reconciler {
         // The report is written last, and also if a write has failed.
         let is_refused = |problem: &Problem| problem.severity == Severity::Refused;
         let refused = report.problems.into_iter().filter(is_refused).collect();
-        self.publications.send_replace(Some(Publication { status, refused }));
+        let overdue = compilation.overdue.clone();
+        self.publications.send_replace(Some(Publication { status, refused, overdue }));
         result?;
         self.is_partial |= !is_all;
         Ok(plan.steps.len())

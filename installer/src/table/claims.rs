@@ -13,6 +13,7 @@ use super::{
     findings::Findings,
     flatten::KeyEntry,
     fragments::{Content, Fragment},
+    matching::Matching,
     report::{FragmentState, RouteReport},
     routes::SandboxRoute,
     settings::Settings,
@@ -67,28 +68,22 @@ impl<'a> Claims<'a> {
     }
 
     fn add(&mut self, index: usize, fragment: &'a Fragment) {
-        if fragment.content.is_empty() {
-            let (field, example) = match fragment.content {
-                Content::Group { .. } => ("data.members", "`members: pr-1, pr-2`"),
-                Content::Sandbox { .. } => ("data.routes", "`cart: cart-pr-1`"),
-            };
-            self.findings.add(Severity::Warning, fragment, field, || {
-                format!("empty: this ConfigMap routes nothing; add a line such as {example}")
-            });
-        }
+        self.warn_of_empty(fragment);
         let entry = self.keys.entry(fragment.key).or_insert_with(|| KeyEntry::new(index));
         let owner = self.owners.get(&fragment.key).copied();
         let is_owner = owner == Some(&fragment.origin.namespace);
         let (set, field) = match &fragment.content {
-            Content::Group { members } if members.is_empty() => return,
+            Content::Group { members, .. } if members.is_empty() => return,
             Content::Sandbox { extends: None, .. } => (Ok(()), ""),
-            Content::Group { members } if is_owner => {
-                (entry.set_members(members, index), "data.members")
+            Content::Group { members, matching } if is_owner => {
+                (entry.set_members(members, index), joining_field(matching))
             }
             Content::Sandbox { extends: Some(key), .. } if is_owner => {
                 (entry.set_extends(*key, index), "data.extends")
             }
-            Content::Group { .. } => return self.refuse(fragment, "data.members", owner),
+            Content::Group { matching, .. } => {
+                return self.refuse(fragment, joining_field(matching), owner);
+            }
             Content::Sandbox { .. } => {
                 self.refuse(fragment, "data.extends", owner);
                 (Ok(()), "")
@@ -100,6 +95,25 @@ impl<'a> Claims<'a> {
                 self.add_route((index, fragment), route);
             }
         }
+    }
+
+    /// Warns about a fragment that routes nothing, whatever the others say.
+    fn warn_of_empty(&mut self, fragment: &'a Fragment) {
+        let (field, what) = match &fragment.content {
+            content if content.is_empty() => match content {
+                Content::Group { .. } => {
+                    ("data.members", "add a line such as `members: pr-1, pr-2`")
+                }
+                Content::Sandbox { .. } => ("data.routes", "add a line such as `cart: cart-pr-1`"),
+            },
+            Content::Group { members, .. } if members.is_empty() => {
+                ("data.match", "no active sandbox of its namespace has these labels")
+            }
+            _ => return,
+        };
+        self.findings.add(Severity::Warning, fragment, field, || {
+            format!("empty: this ConfigMap routes nothing; {what}")
+        });
     }
 
     /// Adds one route to its fragment's key, unless an older fragment has replaced the destination.
@@ -202,6 +216,11 @@ impl<'a> Claims<'a> {
             )
         });
     }
+}
+
+/// The field by which a group joins keys.
+fn joining_field(matching: &Matching) -> &'static str {
+    if matching.is_empty() { "data.members" } else { "data.match" }
 }
 
 /// The owner of each key: the namespace that the settings name, or that of the oldest fragment that

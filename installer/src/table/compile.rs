@@ -14,13 +14,14 @@ use super::{
     fragments::{Content, Fragment},
     input::Input,
     limits::TABLE_BYTES,
+    matching,
     policies::service_of,
     report::{FragmentReport, FragmentState, Report},
     rollout::Rollout,
     rows::Rows,
     settings::Settings,
 };
-use crate::problem::Severity;
+use crate::{objects::ObjectRef, problem::Severity};
 
 /// The result of a compile.
 #[derive(Debug, Clone)]
@@ -34,16 +35,21 @@ pub struct Compilation {
     pub rollout: Option<Rollout>,
     /// When the next fragment or canary expires, and the result may change.
     pub valid_until: Option<Timestamp>,
+    /// The fragments that ended so long ago that they are to be deleted.
+    pub overdue: Vec<ObjectRef>,
 }
 
 /// Compiles. This cannot fail: what cannot be used is a problem in the report.
 #[must_use]
 pub fn compile(input: &Input, now: Timestamp) -> Compilation {
-    let fragments = input.fragments();
+    let parsed = input.fragments();
     let has_settings = input.settings().is_some();
     let settings = guarded(input);
     let mut states: Vec<_> =
-        fragments.iter().map(|fragment| state(fragment, &settings, &input.cluster, now)).collect();
+        parsed.iter().map(|fragment| state(fragment, &settings, &input.cluster, now)).collect();
+    let matched = matching::resolve(&parsed, &states);
+    let fragments: Vec<_> =
+        parsed.iter().enumerate().map(|(index, own)| matched.get(&index).unwrap_or(own)).collect();
     let (config, mut claims) = loop {
         let mut claims = Claims::new(&settings, &input.cluster, &fragments, &states);
         if !settings.config.enabled {
@@ -74,13 +80,43 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         rollout
     });
     let canary = rollout.as_ref().and_then(|rollout| Some(rollout.canary.as_ref()?.until));
-    let expiries = fragments.iter().filter_map(|fragment| fragment.expires).chain(canary);
+    let (overdue, deletions) = overdue(&fragments, &settings, input, now);
+    let expiries = fragments.iter().filter_map(|fragment| fragment.expires);
+    let expiries = expiries.chain(canary).chain(deletions);
     Compilation {
         config: has_settings.then_some(config),
         report,
         rollout,
         valid_until: expiries.filter(|expires| *expires > now).min(),
+        overdue,
     }
+}
+
+/// The fragments that are to be deleted now, and when the next one is.
+fn overdue(
+    fragments: &[&Fragment],
+    settings: &Settings,
+    input: &Input,
+    now: Timestamp,
+) -> (Vec<ObjectRef>, Option<Timestamp>) {
+    let Some(grace) = settings.delete_expired.filter(|_| input.settings().is_some()) else {
+        return (Vec::new(), None);
+    };
+    let (mut overdue, mut next) = (Vec::new(), None);
+    for Fragment { origin, expires, .. } in fragments.iter().copied() {
+        // What does not take part is none of skycap's business.
+        if !input.cluster.selects(&settings.namespaces, &origin.namespace) {
+            continue;
+        }
+        match expires.and_then(|expires| expires.checked_add(grace).ok()) {
+            Some(time) if time <= now => {
+                overdue.push(ObjectRef::config_map(&origin.namespace, &origin.name));
+            }
+            Some(time) => next = Some(next.map_or(time, |next: Timestamp| next.min(time))),
+            None => {}
+        }
+    }
+    (overdue, next)
 }
 
 /// The settings, with the Services that keep the gateways' own routes.

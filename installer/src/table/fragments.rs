@@ -1,6 +1,6 @@
 //! Fragments: ConfigMaps with skycap's label, parsed.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,13 +11,14 @@ use super::{
     data::{Data, parse_bool},
     expiry,
     limits::FRAGMENT_MEMBERS,
+    matching::Matching,
     origin::Origin,
     role::Role,
     routes,
     routes::SandboxRoute,
 };
 use crate::{
-    names::KIND_LABEL,
+    names::{KIND_LABEL, MANAGED_BY},
     problem::{InvalidField, InvalidValue, Problem},
 };
 
@@ -43,9 +44,13 @@ pub enum Content {
     Group {
         /// The keys.
         members: Arc<[RoutingKey]>,
+        /// The sandboxes of its namespace that it joins too, behind the members.
+        matching: Matching,
     },
     /// A sandbox replaces Services.
     Sandbox {
+        /// The labels of its ConfigMap, by which groups match it.
+        labels: BTreeMap<String, String>,
         /// The key to search for a destination that this sandbox does not replace.
         extends: Option<RoutingKey>,
         /// What a request gets while a target is unavailable; `None` for the settings' value.
@@ -59,7 +64,7 @@ impl Content {
     /// Whether it adds nothing to its key, and so makes no namespace the key's owner.
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Self::Group { members } => members.is_empty(),
+            Self::Group { members, matching } => members.is_empty() && matching.is_empty(),
             Self::Sandbox { extends, routes, .. } => extends.is_none() && routes.is_empty(),
         }
     }
@@ -79,7 +84,7 @@ impl Fragment {
         let Some(Role::Fragment(kind)) = Role::of(map) else { return None };
         let origin = Origin::of(map, source);
         let parsed = match kind {
-            "sandbox" => sandbox(Data::of(map), &origin, now),
+            "sandbox" => sandbox(map, &origin, now),
             "group" => group(Data::of(map), &origin, now),
             other => Err(InvalidField::new(
                 &format!("metadata.labels.{KIND_LABEL}"),
@@ -90,9 +95,14 @@ impl Fragment {
     }
 }
 
-fn sandbox(mut data: Data, origin: &Origin, now: Timestamp) -> Result<Fragment, InvalidField> {
+fn sandbox(map: &ConfigMap, origin: &Origin, now: Timestamp) -> Result<Fragment, InvalidField> {
+    let mut data = Data::of(map);
     data.check_size()?;
+    let mut labels = map.metadata.labels.clone().unwrap_or_default();
+    // All sandboxes have these.
+    labels.retain(|name, _| !matches!(name.as_str(), KIND_LABEL | MANAGED_BY));
     let content = Content::Sandbox {
+        labels,
         extends: data.take("extends", parse_key)?,
         on_unavailable: data.take("onUnavailable", str::parse::<OnUnavailable>)?,
         routes: data.take("routes", routes::parse)?.unwrap_or_default(),
@@ -103,8 +113,9 @@ fn sandbox(mut data: Data, origin: &Origin, now: Timestamp) -> Result<Fragment, 
 fn group(mut data: Data, origin: &Origin, now: Timestamp) -> Result<Fragment, InvalidField> {
     data.check_size()?;
     let members = data.take("members", parse_members)?;
-    let content = Content::Group { members: members.unwrap_or_default() };
-    fragment(data, origin, now, content, "`members`")
+    let matching = data.take("match", str::parse::<Matching>)?.unwrap_or_default();
+    let content = Content::Group { members: members.unwrap_or_default(), matching };
+    fragment(data, origin, now, content, "`members`, `match`")
 }
 
 /// Takes the data keys that both kinds have; `other_keys` are those that only this kind has.

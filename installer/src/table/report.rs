@@ -141,7 +141,7 @@ impl FragmentReport {
     ) -> Self {
         let joins = match &fragment.content {
             // Not a copy: a namespace may have 200,000 members.
-            Content::Group { members } => Arc::clone(members),
+            Content::Group { members, .. } => Arc::clone(members),
             Content::Sandbox { extends, .. } => extends.iter().copied().collect(),
         };
         routes.sort();

@@ -1,5 +1,6 @@
 //! The settings: ConfigMap `skycap` in namespace `skycap-system`.
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use skycap_core::config::{ClusterDomain, Dispatch, Explain, PluginConfig};
 
@@ -7,13 +8,13 @@ use super::{
     availability::OnUnavailable,
     carriers,
     data::{Data, parse_bool},
-    edge,
+    edge, expiry,
     key_owners::KeyOwners,
     meshes::Meshes,
     origin::Origin,
     selector::NamespaceSelector,
 };
-use crate::problem::{InvalidField, Problem};
+use crate::problem::{InvalidField, InvalidValue, Problem};
 
 /// What applies to all sandboxes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Settings {
     /// Whether a request from outside skips the policy of the gateway's own route, as it does in a
     /// sidecar.
     pub edge_bypass: bool,
+    /// How long after its end an expired fragment is deleted; `None` for never.
+    pub delete_expired: Option<SignedDuration>,
 }
 
 impl Default for Settings {
@@ -43,6 +46,7 @@ impl Default for Settings {
             namespaces: NamespaceSelector::default(),
             key_owners: KeyOwners::default(),
             edge_bypass: false,
+            delete_expired: Some(DELETE_EXPIRED),
         }
     }
 }
@@ -105,10 +109,12 @@ fn parse(mut data: Data) -> Result<Settings, InvalidField> {
     let meshes = data.take("mesh", str::parse::<Meshes>)?;
     let namespaces = data.take("namespaces", str::parse::<NamespaceSelector>)?;
     let key_owners = data.take("keyOwners", KeyOwners::parse)?;
+    let delete_expired = data.take("deleteExpired", parse_delete_expired)?;
     let edge_bypass = data.take("edgeBypass", edge::parse_bypass)?.unwrap_or_default();
     data.close(
         "`enabled`, `dispatch`, `carriers`, `onUnavailable`, `explain`, `clusterDomain`, `mesh`, \
-         `namespaces`, `keyOwners`, `edge`, `edgeBypass`",
+         `namespaces`, `keyOwners`, `edge`, `edgeBypass`, \
+         `deleteExpired`",
     )?;
     Ok(Settings {
         config,
@@ -117,5 +123,17 @@ fn parse(mut data: Data) -> Result<Settings, InvalidField> {
         namespaces: namespaces.unwrap_or_default(),
         key_owners: key_owners.unwrap_or_default(),
         edge_bypass,
+        delete_expired: delete_expired.unwrap_or(Some(DELETE_EXPIRED)),
     })
 }
+
+fn parse_delete_expired(text: &str) -> Result<Option<SignedDuration>, InvalidValue> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let expected = "a duration such as `1h`, or `never`";
+    expiry::duration_of(text).map(Some).map_err(|_| InvalidValue::new("value", text, expected))
+}
+
+/// Time enough to move the end of a sandbox that somebody still needs.
+const DELETE_EXPIRED: SignedDuration = SignedDuration::from_hours(1);

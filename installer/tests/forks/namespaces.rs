@@ -130,7 +130,7 @@ fn selector() -> impl Strategy<Value = Value> {
             },
         );
     (option::of(labels()), vec(expression, 0..3)).prop_map(|(labels, expressions)| {
-        let labels = labels.map(|labels| first_of(&labels)).unwrap_or(json!({}));
+        let labels = labels.map(|labels| first_of(&labels)).unwrap_or_else(|| json!({}));
         json!({"matchLabels": labels, "matchExpressions": expressions})
     })
 }

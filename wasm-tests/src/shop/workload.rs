@@ -60,7 +60,8 @@ impl Workload {
     }
 
     /// Runs a workload in a Pod, on this port of all addresses, until it fails. It calls other services
-    /// by their names in DNS, as a program does that knows of no sidecar.
+    /// by their names in DNS, as a program does that knows of no sidecar. In a sandbox, it says so in its
+    /// name.
     ///
     /// # Errors
     /// If the port is taken.
@@ -68,7 +69,9 @@ impl Workload {
         let is_ready = Arc::new(AtomicBool::new(true));
         follow_signals(Arc::clone(&is_ready))?;
         let listener = TcpListener::bind((IpAddr::from([0, 0, 0, 0]), port)).await?;
-        serve(listener, name.to_owned(), Calls::ByName { is_ready }).await;
+        let sandbox = std::env::var("SKYCAP_SANDBOX").map(|sandbox| format!("-{sandbox}"));
+        let name = format!("{name}{}", sandbox.unwrap_or_default());
+        serve(listener, name, Calls::ByName { is_ready }).await;
         Ok(())
     }
 

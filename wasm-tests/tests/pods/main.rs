@@ -2,6 +2,7 @@
 //! a machine of its own.
 
 mod clients;
+mod environments;
 mod fallback;
 mod install;
 mod machine;

@@ -158,8 +158,8 @@ fn matches(field: &str, pattern: &str) -> String {
 
 const SANDBOX_FIELDS: [&str; 7] =
     ["key", "enabled", "extends", "onUnavailable", "ttl", "expires", "routes"];
-const GROUP_FIELDS: [&str; 5] = ["key", "members", "enabled", "ttl", "expires"];
-const SETTINGS_FIELDS: [&str; 11] = [
+const GROUP_FIELDS: [&str; 6] = ["key", "members", "match", "enabled", "ttl", "expires"];
+const SETTINGS_FIELDS: [&str; 12] = [
     "enabled",
     "dispatch",
     "carriers",
@@ -171,6 +171,7 @@ const SETTINGS_FIELDS: [&str; 11] = [
     "keyOwners",
     "edge",
     "edgeBypass",
+    "deleteExpired",
 ];
 const ONE_KEY: &str = r"^\\s*[A-Za-z0-9._~-]{1,64}\\s*$";
 const MESHES: &str =

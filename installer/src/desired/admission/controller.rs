@@ -13,8 +13,8 @@ use super::{envoy_filters::filter_checks, module_pattern::module_pattern};
 use crate::{
     desired::istio::IstioMesh,
     names::{
-        CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, EDGE, MANAGED_BY, MANAGER,
-        NAMESPACE, PLUGIN,
+        CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, EDGE, KIND_LABEL, MANAGED_BY,
+        MANAGER, NAMESPACE, PLUGIN,
     },
     objects::object,
 };
@@ -32,6 +32,7 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
     let rules = json!([
         rule("extensions.istio.io", &["wasmplugins", "trafficextensions"], &write),
         rule("networking.istio.io", &["envoyfilters"], &write),
+        rule("", &["configmaps"], &["DELETE"]),
         rule("gateway.networking.k8s.io", &["httproutes"], &["CREATE", "UPDATE", "DELETE"]),
     ]);
     let user =
@@ -41,9 +42,10 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
         "matchConstraints": {"resourceRules": rules},
         "matchConditions": [{"name": "is-the-controller", "expression": user}],
         "variables": [
+            {"name": "isMap", "expression": "request.resource.resource == 'configmaps'"},
             {"name": "isRoute", "expression": "request.resource.resource == 'httproutes'"},
             {"name": "isFilter", "expression": "request.resource.resource == 'envoyfilters'"},
-            {"name": "isPlugin", "expression": "!variables.isRoute && !variables.isFilter"},
+            {"name": "isPlugin", "expression": "!variables.isMap && !variables.isRoute && !variables.isFilter"},
             {"name": "wasm", "expression": "request.resource.resource == 'trafficextensions' ? object.spec.wasm : object.spec"},
         ],
         "validations": validations(mesh),
@@ -60,10 +62,14 @@ fn validations(mesh: &IstioMesh) -> Vec<Value> {
     let root = &mesh.root_namespace;
     let own_objects = check(
         &format!(
-            "variables.isRoute || (request.namespace == '{root}' && \
+            "variables.isMap || variables.isRoute || (request.namespace == '{root}' && \
              request.name in ['{PLUGIN}', '{CANARY}', '{DISPATCH_ROUTE}', '{EDGE}'])"
         ),
         "the controller writes only its own objects",
+    );
+    let maps = check(
+        &ends(),
+        "the controller deletes only sandboxes and groups that have a `ttl` or `expires`",
     );
     let routes = check(&own_route(), "the controller writes only its own HTTPRoutes of Services");
     let of_plugins = plugin_checks(mesh).into_iter().map(|(expression, message)| {
@@ -72,7 +78,7 @@ fn validations(mesh: &IstioMesh) -> Vec<Value> {
     let of_filters = filter_checks(mesh).into_iter().map(|(expression, message)| {
         check(&format!("!variables.isFilter || ({expression})"), message)
     });
-    [own_objects, routes].into_iter().chain(of_plugins).chain(of_filters).collect()
+    [own_objects, maps, routes].into_iter().chain(of_plugins).chain(of_filters).collect()
 }
 
 /// Expressions that hold for skycap's plugins, each with the message if it does not.
@@ -106,6 +112,14 @@ fn plugin_checks(mesh: &IstioMesh) -> Vec<(String, &'static str)> {
 
 fn check(expression: &str, message: &str) -> Value {
     json!({"expression": expression, "message": format!("skycap: {message}")})
+}
+
+/// A fragment that ends by itself. RBAC cannot tell it from any other ConfigMap.
+fn ends() -> String {
+    format!(
+        "!variables.isMap || (oldObject.metadata.?labels[?'{KIND_LABEL}'].orValue('') in \
+         ['sandbox', 'group'] && ['ttl', 'expires'].exists(field, field in oldObject.?data.orValue({{}})))"
+    )
 }
 
 /// HTTPRoutes that skycap created, whose parents are Services.

@@ -36,6 +36,8 @@ impl Installation {
     fn cluster_rules(&self) -> Vec<Value> {
         let mut rules = vec![
             json!({"apiGroups": [""], "resources": ["configmaps", "namespaces", "services"], "verbs": READ}),
+            // An admission policy limits this to sandboxes and groups that end.
+            json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete"]}),
             json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ}),
             json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}),
         ];
