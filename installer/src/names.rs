@@ -39,6 +39,10 @@ pub const SPANS: &str = "skycap-spans";
 
 /// The label that makes a ConfigMap a fragment, and names its kind.
 pub const KIND_LABEL: &str = "skycap.dev/kind";
+/// The label of a sandbox with the name of its owner, for `list`.
+pub const OWNER_LABEL: &str = "skycap.dev/owner";
+/// The label of a sandbox with the number of its pull request, for `list`.
+pub const PULL_REQUEST_LABEL: &str = "skycap.dev/pull-request";
 /// The label of a namespace whose Pods have no vote in the verdict on a module, if its value is
 /// `false`.
 pub const VOTE_LABEL: &str = "skycap.dev/rollout-vote";

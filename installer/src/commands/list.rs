@@ -1,16 +1,23 @@
 //! `skycap list`.
 
+mod table;
+
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::Client;
 
+use self::table::Listing;
 use super::{Format, Globals, ScopeArgs, files::FileArgs, report::whole_report};
 use crate::{
     cli::message,
     diagnose::scope::Scope,
-    observed::{published::read_published, snapshot},
+    observed::{
+        forks::{self, ListedFork},
+        published::read_published,
+        snapshot,
+    },
     table::{compile::compile, report::Report},
 };
 
@@ -26,29 +33,67 @@ pub struct ListArgs {
     #[command(flatten)]
     scope: ScopeArgs,
     /// Output format
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
-    output: Format,
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// How to print the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Text for people
+    Table,
+    /// The same with all columns
+    Wide,
+    /// JSON for programs
+    Json,
+    /// YAML for programs
+    Yaml,
 }
 
 impl ListArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { files, scope, output } = self;
-        let (report, scope) = if files.are_given() {
-            let now = Timestamp::now();
+        let now = Timestamp::now();
+        let (report, scope, forks) = if files.are_given() {
             let input = files.input(now)?;
-            (whole_report(&input, compile(&input, now)), scope.on_files(globals))
+            (whole_report(&input, compile(&input, now)), scope.on_files(globals), None)
         } else {
             let client = globals.connect().await?;
-            (read_whole(&client).await?, scope.on_cluster(globals, &client))
+            let scope = scope.on_cluster(globals, &client);
+            let report = read_whole(&client).await?;
+            let forks = read_forks(&client, &scope).await;
+            (report, scope, forks)
         };
         let report = scope.of_report(report);
-        if output == Format::Table && report.fragments.is_empty() && report.problems.is_empty() {
+        let is_text = matches!(output, Output::Table | Output::Wide);
+        if is_text && report.fragments.is_empty() && report.problems.is_empty() {
             let hint = if scope == Scope::All { "" } else { "; list all namespaces with -A" };
             anstream::eprintln!("no sandboxes or groups in {scope}{hint}");
         } else {
-            output.print(&report, || report.table())?;
+            let listing = Listing { report, forks };
+            let format = match output {
+                Output::Table | Output::Wide => Format::Table,
+                Output::Json => Format::Json,
+                Output::Yaml => Format::Yaml,
+            };
+            format.print(&listing, || listing.table(now, output == Output::Wide))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The forks of the namespace. Who may not read them gets a list without them.
+async fn read_forks(client: &Client, scope: &Scope) -> Option<Vec<ListedFork>> {
+    let namespace = match scope {
+        Scope::All => None,
+        Scope::Namespace(namespace) => Some(namespace.as_str()),
+    };
+    match forks::list(client, namespace).await {
+        Ok(forks) => Some(forks),
+        Err(error) => {
+            anstream::eprintln!("warning: the state of the forks is missing: {}", message(&error));
+            None
+        }
     }
 }
 

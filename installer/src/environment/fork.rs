@@ -185,7 +185,7 @@ fn identity(
 }
 
 /// The value of [`FORK_LABEL`]. With the kind, since a Deployment and a StatefulSet may share a name.
-fn fork_label(workload: &Workload) -> String {
+pub(crate) fn fork_label(workload: &Workload) -> String {
     shorten(&workload.to_string().replace('/', "."))
 }
 

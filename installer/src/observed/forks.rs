@@ -1,5 +1,7 @@
 //! How far the forks of a sandbox are, and what keeps one from being ready.
 
+mod listing;
+
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{
@@ -9,6 +11,7 @@ use kube::{
 };
 use serde_json::Value;
 
+pub use self::listing::{ListedFork, list};
 use super::api::api;
 use crate::{
     environment::labels::{FORK_LABEL, SANDBOX_LABEL},

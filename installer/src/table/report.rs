@@ -1,22 +1,14 @@
 //! The report: what became of every fragment, for people and for machines.
 
+mod fragment;
 mod share;
 mod text;
 
-use std::{fmt, num::NonZeroU16, sync::Arc};
-
 use serde::{Deserialize, Serialize};
-use skycap_core::key::RoutingKey;
 
-pub(crate) use self::text::problems;
-use super::{
-    availability::OnUnavailable,
-    fragments::{Content, Fragment},
-};
-use crate::{
-    objects::ObjectRef,
-    problem::{Problem, Severity},
-};
+pub use self::fragment::{FragmentReport, FragmentState, RouteReport};
+pub(crate) use self::text::{problems, refused_rows, row};
+use crate::problem::{Problem, Severity};
 
 /// The result of a compile for every fragment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -100,125 +92,10 @@ impl Report {
     pub fn table(&self) -> String {
         text::report(self)
     }
-}
 
-/// The result of a compile for one fragment.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FragmentReport {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its routing key.
-    pub key: String,
-    /// Whether it routes, and if not, why.
-    pub state: FragmentState,
-    /// The keys that it joins or extends.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub joins: Arc<[RoutingKey]>,
-    /// Its routes, by Service and port.
-    pub routes: Vec<RouteReport>,
-}
-
-impl FragmentReport {
-    /// `shop/pr-1`.
-    #[must_use]
-    pub fn id(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-
-    /// Whether `problem` is about this fragment.
-    #[must_use]
-    pub fn has(&self, problem: &Problem) -> bool {
-        problem.object.as_deref() == Some(&ObjectRef::config_map(&self.namespace, &self.name))
-    }
-
-    pub(crate) fn new(
-        fragment: &Fragment,
-        state: FragmentState,
-        mut routes: Vec<RouteReport>,
-    ) -> Self {
-        let joins = match &fragment.content {
-            // Not a copy: a namespace may have 200,000 members.
-            Content::Group { members, .. } => Arc::clone(members),
-            Content::Sandbox { extends, .. } => extends.iter().copied().collect(),
-        };
-        routes.sort();
-        Self {
-            namespace: fragment.origin.namespace.clone(),
-            name: fragment.origin.name.clone(),
-            key: fragment.key.to_string(),
-            state,
-            joins,
-            routes,
-        }
-    }
-}
-
-fn is_empty(joins: &Arc<[RoutingKey]>) -> bool {
-    joins.is_empty()
-}
-
-/// Whether a fragment routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FragmentState {
-    /// It routes.
-    Active,
-    /// Its `enabled` is `"false"`.
-    Disabled,
-    /// Its `ttl` or `expires` is over.
-    Expired,
-    /// The settings' `namespaces` does not select its namespace.
-    Unselected,
-    /// The table has no room for it, because its namespace uses too much.
-    Evicted,
-}
-
-impl FragmentState {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Disabled => "disabled",
-            Self::Expired => "expired",
-            Self::Unselected => "unselected",
-            Self::Evicted => "evicted",
-        }
-    }
-}
-
-/// One destination that a fragment replaces.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RouteReport {
-    /// The baseline Service.
-    pub service: String,
-    /// Its port; `None` for every port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<NonZeroU16>,
-    /// The target's Service.
-    pub to: String,
-    /// The target's port; `None` for the destination's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to_port: Option<NonZeroU16>,
-    /// What a request gets, if the target is unavailable now; `None` while it is available.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unavailable: Option<OnUnavailable>,
-}
-
-impl fmt::Display for RouteReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, port, to, to_port, unavailable } = self;
-        f.write_str(service)?;
-        port.map_or(Ok(()), |port| write!(f, ":{port}"))?;
-        write!(f, " -> {to}")?;
-        match (unavailable, to_port.or(*port)) {
-            (Some(OnUnavailable::Baseline), _) => f.write_str(" (unavailable: baseline)"),
-            (Some(OnUnavailable::Fail), _) => f.write_str(" (unavailable: 503)"),
-            (None, Some(port)) => write!(f, ":{port}"),
-            (None, None) => Ok(()),
-        }
+    /// The same with another table of the fragments; `None` if there are none.
+    pub(crate) fn table_with(&self, fragments: Option<String>) -> String {
+        text::report_with(self, fragments)
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) async fn work_on_istio(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.has_key("pr-1", false, "a namespace that is not selected").await?;
     fixture.apply(&namespace(json!({"skycap.dev/enabled": "true"}))).await?;
     fixture.has_key("pr-1", true, "a namespace that is selected").await?;
+    fixture.apply(&sandbox("over", json!({"expires": "2026-01-01T00:00:00Z"}))).await?;
+    fixture.is_deleted("over").await?;
     fixture.apply(&sandbox("bad", json!({"routes": "cart: [oops"}))).await?;
     fixture.until("a report", async |f| Ok(f.summary().await?.refused == 1)).await?;
     fixture.until("an Event", async |f| Ok(!f.notes("bad").await?.is_empty())).await?;

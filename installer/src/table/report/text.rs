@@ -9,8 +9,15 @@ use crate::problem::{Problem, Severity};
 
 /// The report as text, at most 100 columns wide unless names are long.
 pub(super) fn report(report: &Report) -> String {
-    let fragments = report.fragments.iter().map(FragmentRow::from).chain(refused(&report.problems));
-    let mut text = table(fragments).unwrap_or_else(|| "no sandboxes or groups".into());
+    let fragments = report.fragments.iter().map(row).map(FragmentRow::from);
+    let refused = refused_rows(&report.problems)
+        .map(|[name, state]| FragmentRow::from([name, String::new(), state, String::new()]));
+    report_with(report, table(fragments.chain(refused)))
+}
+
+/// The same with another table of the fragments.
+pub(super) fn report_with(report: &Report, fragments: Option<String>) -> String {
+    let mut text = fragments.unwrap_or_else(|| "no sandboxes or groups".into());
     if report.omitted > 0 {
         text.push_str(&format!("\n … and {} more", report.omitted));
     }
@@ -33,14 +40,12 @@ pub(crate) fn problems(problems: &[Problem]) -> Option<String> {
     table(problems.iter().map(ProblemRow::from))
 }
 
-fn refused(problems: &[Problem]) -> impl Iterator<Item = FragmentRow> {
+/// The name and the state of what is rejected.
+pub(crate) fn refused_rows(problems: &[Problem]) -> impl Iterator<Item = [String; 2]> {
     let refused = problems.iter().filter(|problem| problem.severity == Severity::Refused);
-    refused.map(|problem| FragmentRow {
+    refused.map(|problem| {
         // The object; a document that cannot be read has none, and then its place in the file.
-        fragment: problem.place().swap_remove(0),
-        key: String::new(),
-        state: paint(AnsiColor::Red, problem.severity.label()),
-        routes: String::new(),
+        [problem.place().swap_remove(0), paint(AnsiColor::Red, problem.severity.label())]
     })
 }
 
@@ -52,25 +57,26 @@ struct FragmentRow {
     routes: String,
 }
 
-impl From<&FragmentReport> for FragmentRow {
-    fn from(report: &FragmentReport) -> Self {
-        let color = match report.state {
-            FragmentState::Active => AnsiColor::Green,
-            FragmentState::Disabled | FragmentState::Expired | FragmentState::Unselected => {
-                AnsiColor::Yellow
-            }
-            FragmentState::Evicted => AnsiColor::Red,
-        };
-        let routes = report.routes.iter().map(ToString::to_string);
-        let joins: Vec<_> = report.joins.iter().map(RoutingKey::as_str).collect();
-        let joins = (!joins.is_empty()).then(|| format!("+ {}", joins.join(", ")));
-        Self {
-            fragment: report.id(),
-            key: report.key.clone(),
-            state: paint(color, report.state.label()),
-            routes: wrap(&routes.chain(joins).collect::<Vec<_>>().join("\n")),
-        }
+impl From<[String; 4]> for FragmentRow {
+    fn from([fragment, key, state, routes]: [String; 4]) -> Self {
+        Self { fragment, key, state, routes }
     }
+}
+
+/// The name, key, state and routes of a fragment.
+pub(crate) fn row(report: &FragmentReport) -> [String; 4] {
+    let color = match report.state {
+        FragmentState::Active => AnsiColor::Green,
+        FragmentState::Disabled | FragmentState::Expired | FragmentState::Unselected => {
+            AnsiColor::Yellow
+        }
+        FragmentState::Evicted => AnsiColor::Red,
+    };
+    let routes = report.routes.iter().map(ToString::to_string);
+    let joins: Vec<_> = report.joins.iter().map(RoutingKey::as_str).collect();
+    let joins = (!joins.is_empty()).then(|| format!("+ {}", joins.join(", ")));
+    let routes = wrap(&routes.chain(joins).collect::<Vec<_>>().join("\n"));
+    [report.id(), report.key.clone(), paint(color, report.state.label()), routes]
 }
 
 #[derive(Tabled)]

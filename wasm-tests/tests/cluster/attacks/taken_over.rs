@@ -4,20 +4,24 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Client,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
     core::DynamicObject,
 };
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
-    names::{DISPATCH_ROUTE, EDGE, PLUGIN},
+    names::{DISPATCH_ROUTE, EDGE, NAMESPACE, PLUGIN, SETTINGS},
     objects::ObjectRef,
     observed::api,
     table::rollout::{Canary, Rollout},
 };
 use skycap_tests::{
     cluster::Controller,
-    fixture::{Fixture, manifests::sandbox, run},
+    fixture::{
+        Fixture,
+        manifests::{sandbox, settings},
+        run,
+    },
 };
 
 /// A record of the rollout that cannot be read once gave all workloads the module of the installation.
@@ -89,8 +93,32 @@ fn the_controller_is_taken_over() -> anyhow::Result<()> {
                 "{about}: {text}"
             );
         }
-        Ok(())
+        nothing_of_others_is_deleted(fixture, &stolen).await
     })
+}
+
+/// RBAC permits the controller to delete every ConfigMap; admission only those that end by themselves.
+async fn nothing_of_others_is_deleted(fixture: &Fixture, stolen: &Client) -> anyhow::Result<()> {
+    let data = json!({"routes": "cart: cart-pr-1", "ttl": "1h"});
+    let mut others = sandbox("others", data.clone());
+    others["metadata"]["labels"] = json!({});
+    let of_settings = ObjectRef::config_map(NAMESPACE, SETTINGS);
+    fixture.apply(&others).await?;
+    fixture.apply(&settings(json!({"enabled": "true"}))).await?;
+    for reference in ["others", "pr-1"]
+        .map(|name| ObjectRef::config_map("shop", name))
+        .into_iter()
+        .chain([of_settings])
+    {
+        let deleted =
+            api::api(stolen, &reference).delete(&reference.name, &DeleteParams::default()).await;
+        let error = deleted.err().with_context(|| format!("{reference} was deleted"))?.to_string();
+        anyhow::ensure!(error.contains("skycap: "), "{reference}: {error}");
+    }
+    fixture.apply(&sandbox("ends", data)).await?;
+    let own = ObjectRef::config_map("shop", "ends");
+    api::api(stolen, &own).delete("ends", &DeleteParams::default()).await?;
+    Ok(())
 }
 
 /// What a controller that was taken over could write, each with its object.
