@@ -10,6 +10,7 @@ use crate::{
     commands::{
         Globals, Usage,
         check::CheckArgs,
+        ci::CiArgs,
         compile::CompileArgs,
         controller::ControllerArgs,
         down::DownArgs,
@@ -63,6 +64,7 @@ enum Subcommands {
     Rollout(RolloutArgs),
     Controller(ControllerArgs),
     Version(VersionArgs),
+    Ci(CiArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -117,6 +119,7 @@ impl Cli {
             Subcommands::Uninstall(uninstall) => block_on(uninstall.run(&globals)),
             Subcommands::Rollout(rollout) => block_on(rollout.run(&globals)),
             Subcommands::Plugin(plugin) => block_on(plugin.run()),
+            Subcommands::Ci(ci) => block_on(ci.run()),
             Subcommands::Controller(controller) => block_on(controller.run(&globals)),
             Subcommands::Version(version) => block_on(version.run(&globals)),
         }
@@ -174,7 +177,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 }
 
 /// Subcommands that connect to no cluster.
-const OFFLINE: [&str; 5] = ["compile", "render", "plugin", "completions", "man"];
+const OFFLINE: [&str; 6] = ["compile", "render", "plugin", "ci", "completions", "man"];
 /// Subcommands that work in a namespace; the others concern the whole cluster.
 const NAMESPACED: [&str; 8] =
     ["up", "down", "list", "explain", "wait", "check", "enable", "disable"];

@@ -1,6 +1,7 @@
 //! The commands: the arguments of each one, and what it does with them.
 
 pub mod check;
+pub mod ci;
 pub mod compile;
 pub mod controller;
 pub mod down;

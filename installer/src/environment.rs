@@ -9,6 +9,7 @@
 //! [`commands::up`](crate::commands::up).
 
 pub mod baseline;
+pub mod comment;
 pub mod fork;
 mod identity;
 pub mod invalid_fork;

@@ -11,14 +11,14 @@
 //! 4. [`observed`] reads the cluster and executes the plan.
 //!
 //! Beside that path, [`module`] publishes and rolls out the filter's module, [`diagnose`] explains and
-//! checks, [`environment`] forks the workloads of a sandbox, [`controller`] keeps the mesh up to date, and
-//! [`commands`] has the subcommands.
+//! checks, [`environment`] forks the workloads of a sandbox, [`ci`] tells a pull request about it,
+//! [`controller`] keeps the mesh up to date, and [`commands`] has the subcommands.
 //!
 //! # Imports
 //!
 //! Imports point inward, from the last of these to the first: `names`, `objects` and `problem`;
-//! `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `controller`; `commands`; `cli`.
-//! `table` and `desired` are pure: the same input and the same time give the same bytes.
+//! `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `ci`; `controller`; `commands`;
+//! `cli`. `table` and `desired` are pure: the same input and the same time give the same bytes.
 //!
 //! # Example
 //!
@@ -40,6 +40,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod ci;
 pub mod cli;
 pub mod commands;
 pub mod controller;

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::diagnose::{curl::InvalidCurl, request::InvalidServicePort};
+use crate::{
+    ci::JobError,
+    diagnose::{curl::InvalidCurl, request::InvalidServicePort},
+};
 
 /// A command line that the parser accepts, but that cannot be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,9 @@ pub enum Usage {
     /// `explain` with a malformed curl command or header.
     #[error(transparent)]
     InvalidCurl(#[from] InvalidCurl),
+    /// `ci` outside of a job of a pull request.
+    #[error(transparent)]
+    NotInJob(#[from] JobError),
     /// `enable` or `disable` of what is not there.
     #[error(
         "no sandbox or group `{namespace}/{name}`: expected the name of its ConfigMap; \

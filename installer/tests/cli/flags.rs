@@ -134,7 +134,7 @@ const VERBS: [&str; 19] = [
     "Push", "Remove", "Route", "Run", "Show", "Try", "Update", "Wait", "Write",
 ];
 /// The names of values in the help.
-const VALUES: [&str; 22] = [
+const VALUES: [&str; 23] = [
     "ADDRESS",
     "CURL",
     "DURATION",
@@ -156,5 +156,6 @@ const VALUES: [&str; 22] = [
     "SECRET",
     "SERVICE[.NAMESPACE][:PORT]",
     "SHELL",
+    "STATE",
     "URL",
 ];
