@@ -8,6 +8,7 @@
 //! | [`shop`] | three small services that propagate baggage, each with its own sidecar |
 //! | [`faulty`] | modules that a rollout must reject |
 //! | [`cluster`] | a real etcd and kube-apiserver, and the controller as a process |
+//! | [`code_host`] | a server that takes comments as GitHub and GitLab do |
 //! | [`case`] | the case table, which runs natively, through the module and as HTTPRoutes |
 //! | [`http_route_model`] | a model of how Linkerd and other meshes rank HTTPRoutes, with sources |
 //! | [`demo`] | the scenes of `cargo demo` |
@@ -20,6 +21,7 @@
 pub mod case;
 pub mod client;
 pub mod cluster;
+pub mod code_host;
 pub mod compare;
 pub mod demo;
 pub mod echo;

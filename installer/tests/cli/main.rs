@@ -217,6 +217,16 @@ fn without_an_image_or_a_module_nothing_is_rendered_or_installed() -> std::io::R
 }
 
 #[test]
+fn a_comment_outside_of_ci_is_wrong_usage() -> std::io::Result<()> {
+    let mut command = command(&["ci", "comment", "--closed"]);
+    let output = command.env_remove("GITHUB_API_URL").env_remove("CI_API_V4_URL").output()?;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(said.contains("$GITHUB_API_URL") && said.contains("$CI_API_V4_URL"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn without_a_kubeconfig_one_line_says_what_to_do() -> std::io::Result<()> {
     for args in [&["status"][..], &["list"], &["explain", "--to", "cart"], &["disable", "--all"]] {
         let output = skycap(args)?;
