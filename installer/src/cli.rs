@@ -179,5 +179,5 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// Subcommands that connect to no cluster.
 const OFFLINE: [&str; 6] = ["compile", "render", "plugin", "ci", "completions", "man"];
 /// Subcommands that work in a namespace; the others concern the whole cluster.
-const NAMESPACED: [&str; 8] =
-    ["up", "down", "list", "explain", "wait", "check", "enable", "disable"];
+const NAMESPACED: [&str; 9] =
+    ["up", "down", "list", "explain", "wait", "check", "enable", "disable", "render"];

@@ -16,6 +16,7 @@ pub mod invalid_fork;
 pub mod labels;
 mod patch;
 pub mod plan;
+pub mod rights;
 pub mod sandbox;
 pub mod selector;
 mod service;

@@ -16,6 +16,8 @@ pub const LEASE: &str = "skycap-controller";
 pub const CONTROLLER: &str = "skycap-controller";
 /// The roles with what `list`, `explain`, `check` and `status` read, and their bindings.
 pub const READER: &str = "skycap-reader";
+/// The roles of those who make sandboxes in a namespace, their ServiceAccount and bindings.
+pub const SANDBOXES: &str = "skycap-sandboxes";
 /// The label of the controller's Pods; its value is [`CONTROLLER`].
 pub const APP_LABEL: &str = "app.kubernetes.io/name";
 /// The ValidatingAdmissionPolicy on fragments and settings.

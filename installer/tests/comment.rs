@@ -62,6 +62,8 @@ fn rendered(comment: &str) -> (Vec<String>, Vec<String>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
     #[test]
     fn a_text_in_a_comment_is_nothing_but_text(
         texts in prop::array::uniform10(hostile()),

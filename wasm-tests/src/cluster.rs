@@ -45,7 +45,7 @@ pub use self::{
     istiod::local_address,
     node::{Image, machine},
     obtain::{
-        IPTABLES, ISTIO_VERSION, Kubernetes, NodePrograms, Parts, XTABLES, agent, faketime,
+        IPTABLES, ISTIO_VERSION, Kubernetes, NodePrograms, Parts, XTABLES, act, agent, faketime,
         istio_bootstrap, istio_sources, istiod, kube_score, node_programs, obtain, prometheus,
         registry,
     },

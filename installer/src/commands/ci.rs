@@ -1,4 +1,4 @@
-//! `skycap ci comment`.
+//! `skycap ci comment` and `skycap ci variables`.
 
 use std::{
     env, fs,
@@ -10,13 +10,14 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::Usage;
+use super::{Usage, print};
 use crate::{
     ci::{Done, Job, PullRequest},
     environment::{
         comment::{self, Marker, Tests},
         summary::Summary,
     },
+    problem::printable,
 };
 
 /// Run a step of a CI job
@@ -29,6 +30,7 @@ pub struct CiArgs {
 #[derive(Debug, Subcommand)]
 enum CiCommand {
     Comment(CommentArgs),
+    Variables(VariablesArgs),
 }
 
 /// Write the comment about a sandbox on its pull request
@@ -61,10 +63,41 @@ struct CommentArgs {
     sandbox: Option<String>,
 }
 
+/// Print the variables for later steps of the job, as NAME=VALUE
+///
+/// In this form, GitHub takes them in $GITHUB_OUTPUT, and GitLab as a report of the type `dotenv`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: skycap ci variables --environment sandbox.json >>\"$GITHUB_OUTPUT\""
+)]
+struct VariablesArgs {
+    /// What `skycap up -o json` printed; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    environment: PathBuf,
+}
+
 impl CiArgs {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let CiCommand::Comment(comment) = self.command;
-        comment.run().await
+        match self.command {
+            CiCommand::Comment(comment) => comment.run().await,
+            CiCommand::Variables(variables) => variables.run(),
+        }
+    }
+}
+
+impl VariablesArgs {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let Summary { sandbox, namespace, key, baggage, .. } = read(&self.environment)?;
+        for (name, value) in [
+            ("SKYCAP_SANDBOX", sandbox),
+            ("SKYCAP_NAMESPACE", namespace),
+            ("SKYCAP_KEY", key),
+            ("SKYCAP_BAGGAGE", baggage),
+        ] {
+            // A line break would set a variable of its own.
+            print(&format!("{name}={}", printable(&value)))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

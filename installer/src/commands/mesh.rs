@@ -74,6 +74,15 @@ impl MeshArgs {
         Ok((meshes, IstioMesh { plugin, ..mesh }))
     }
 
+    /// The meshes without a cluster to ask, and Istio's root namespace.
+    pub(crate) fn offline(self) -> (Meshes, String) {
+        let meshes = match self.kinds.as_slice() {
+            [] => Meshes::default(),
+            given => given.iter().copied().collect(),
+        };
+        (meshes, self.istio_namespace)
+    }
+
     /// Whether Istio is among the meshes, or may be: the cluster's settings are not known yet.
     pub(crate) fn may_be_istio(&self) -> bool {
         self.kinds.is_empty() || self.kinds.contains(&MeshKind::Istio)
@@ -116,10 +125,7 @@ impl ModuleArgs {
     /// # Errors
     /// [`Usage::MissingModuleUrl`].
     pub(crate) fn offline(self, mesh: MeshArgs) -> Result<(Meshes, IstioMesh), Usage> {
-        let meshes = match mesh.kinds.as_slice() {
-            [] => Meshes::default(),
-            given => given.iter().copied().collect(),
-        };
+        let (meshes, _) = mesh.clone().offline();
         let plugin = self.plugin.unwrap_or(PluginKind::WasmPlugin);
         let istio = self.istio(mesh, &meshes, plugin)?;
         Ok((meshes, istio))

@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use self::sandbox::SandboxArgs;
 use super::{
-    Globals,
+    Globals, Usage,
     install::{ImageArgs, ReadersArgs},
     mesh::{MeshArgs, ModuleArgs},
     print,
@@ -23,6 +23,7 @@ use crate::{
         chart::chart,
         installation::{File, Installation},
     },
+    environment::rights,
     table::meshes::MeshKind,
 };
 
@@ -55,9 +56,19 @@ pub struct RenderArgs {
     /// Write a Helm chart, in which these flags are values; --image and --module-url are the defaults
     #[arg(long, requires = "to")]
     chart: bool,
+    /// Write nothing but this role, for the namespace of --namespace
+    #[arg(long, value_enum, value_name = "ROLE", conflicts_with_all = NOT_OF_A_ROLE)]
+    role: Option<RoleName>,
     /// Folder to write to [default: all manifests to stdout]
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
+}
+
+/// A role that no part of skycap itself has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RoleName {
+    /// What `up` and `down` need, for the account of a CI job
+    Sandboxes,
 }
 
 /// What else can be written.
@@ -71,7 +82,11 @@ impl RenderArgs {
         if let Some(What::Sandbox(sandbox)) = self.what {
             return sandbox.run(globals);
         }
-        let Self { what: _, mesh, module, image, readers, access_log, spans, chart, to } = self;
+        if let Some(RoleName::Sandboxes) = self.role {
+            return sandboxes(globals, self.mesh);
+        }
+        let Self { what: _, mesh, module, image, readers, access_log, spans, chart, role: _, to } =
+            self;
         if let Some(folder) = to.as_ref().filter(|_| chart) {
             write_chart(folder, image.given().as_deref(), module.url().as_deref())
                 .with_context(|| format!("cannot write to `{}`", folder.display()))?;
@@ -91,6 +106,15 @@ impl RenderArgs {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints the role of those who make sandboxes.
+fn sandboxes(globals: &Globals, mesh: MeshArgs) -> anyhow::Result<ExitCode> {
+    let namespace = globals.namespace.as_deref().ok_or(Usage::MissingNamespace)?;
+    let (meshes, istio) = mesh.offline();
+    let objects = rights::sandboxes(namespace, &meshes, &istio);
+    print(text(&("", rights::ABOUT, objects))?.trim_end())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn write_chart(folder: &Path, image: Option<&str>, module_url: Option<&str>) -> anyhow::Result<()> {
@@ -140,3 +164,6 @@ fn text((_, about, objects): &File) -> anyhow::Result<String> {
     let texts: Result<Vec<_>, _> = objects.iter().map(serde_saphyr::to_string).collect();
     Ok(format!("# {about}\n{}", texts?.join("---\n")))
 }
+
+/// Flags that mean nothing to a role.
+const NOT_OF_A_ROLE: [&str; 5] = ["to", "chart", "access_log", "spans", "readers"];

@@ -49,6 +49,9 @@ pub enum Usage {
     /// `explain` with a malformed curl command or header.
     #[error(transparent)]
     InvalidCurl(#[from] InvalidCurl),
+    /// `render --role` without a namespace.
+    #[error("missing `--namespace`: a role is for the sandboxes of one namespace")]
+    MissingNamespace,
     /// `ci` outside of a job of a pull request.
     #[error(transparent)]
     NotInJob(#[from] JobError),

@@ -134,7 +134,7 @@ const VERBS: [&str; 19] = [
     "Push", "Remove", "Route", "Run", "Show", "Try", "Update", "Wait", "Write",
 ];
 /// The names of values in the help.
-const VALUES: [&str; 23] = [
+const VALUES: [&str; 24] = [
     "ADDRESS",
     "CURL",
     "DURATION",
@@ -153,6 +153,7 @@ const VALUES: [&str; 23] = [
     "OUTPUT",
     "PATH",
     "RFC3339",
+    "ROLE",
     "SECRET",
     "SERVICE[.NAMESPACE][:PORT]",
     "SHELL",

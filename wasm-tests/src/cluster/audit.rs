@@ -1,4 +1,4 @@
-//! The API server's audit log: which requests of the controller it has denied.
+//! The API server's audit log: which requests of skycap's own accounts it has denied.
 
 use std::{
     fs::File,
@@ -7,11 +7,11 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use skycap::names::{CONTROLLER, NAMESPACE};
+use skycap::names::{CONTROLLER, NAMESPACE, SANDBOXES};
 
 use super::Cluster;
 
-/// A request of the controller's ServiceAccount that the API server has denied.
+/// A request of one of skycap's own ServiceAccounts that the API server has denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
     /// The name of the object, empty for none (`create`, `list` of all).
@@ -42,7 +42,7 @@ impl Cluster {
         Ok(self.audit_log()?.metadata()?.len())
     }
 
-    /// The controller's denied requests since this position of the audit log.
+    /// The denied requests of skycap's own accounts since this position of the audit log.
     ///
     /// # Errors
     /// If the audit log cannot be read.
@@ -68,14 +68,15 @@ impl Cluster {
     }
 }
 
-/// Only the controller's requests are logged, without their bodies.
+/// Only the requests of skycap's own accounts are logged, without their bodies.
 pub(super) fn policy() -> Value {
-    let controller = format!("system:serviceaccount:{NAMESPACE}:{CONTROLLER}");
+    let account = |namespace, name| format!("system:serviceaccount:{namespace}:{name}");
+    let users = [account(NAMESPACE, CONTROLLER), account("shop", SANDBOXES)];
     json!({
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
         "omitStages": ["RequestReceived"],
-        "rules": [{"level": "Metadata", "users": [controller]}, {"level": "None"}],
+        "rules": [{"level": "Metadata", "users": users}, {"level": "None"}],
     })
 }
 

@@ -107,6 +107,14 @@ pub fn kube_score() -> anyhow::Result<PathBuf> {
     GoModule("kube-score").program("kube-score", "github.com/zegl/kube-score/cmd/kube-score")
 }
 
+/// Builds act, which runs GitHub's workflows locally, if it is not in the cache yet: about two minutes.
+///
+/// # Errors
+/// If Go is not installed, or the build fails.
+pub fn act() -> anyhow::Result<PathBuf> {
+    GoModule("act").program("act", "github.com/nektos/act")
+}
+
 /// The version of which Istio's sources are the development branch. They themselves do not say it.
 pub const ISTIO_VERSION: &str = "1.31.0";
 

@@ -112,19 +112,19 @@ impl Cluster {
         })?
     }
 
-    /// Starts kube-controller-manager with only its namespace controller.
+    /// Starts kube-controller-manager with only these of its controllers.
     ///
     /// # Errors
     /// If it cannot be run.
-    pub fn start_namespace_controller(&mut self) -> anyhow::Result<()> {
+    pub fn start_controllers(&mut self, names: &str) -> anyhow::Result<()> {
         let folder = self.folder.path();
         let mut command = command(&self.parts.kubernetes.controller_manager);
         command
             .arg(format!("--kubeconfig={}", self.kubeconfig(self.admin_token())?.display()))
             .arg(format!("--cert-dir={}", folder.join("manager-certs").display()))
             .arg(format!("--secure-port={}", free_port()?))
-            .args(["--controllers=namespace-controller", "--leader-elect=false"])
-            .args(["--bind-address=127.0.0.1"]);
+            .arg(format!("--controllers={names}"))
+            .args(["--leader-elect=false", "--bind-address=127.0.0.1"]);
         let log = folder.join("controller-manager.log");
         self.controller_manager = Some(spawn(&mut command, &log)?);
         Ok(())

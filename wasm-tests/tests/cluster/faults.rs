@@ -68,7 +68,7 @@ fn a_fragment_flaps() -> anyhow::Result<()> {
 #[test]
 fn a_namespace_is_deleted() -> anyhow::Result<()> {
     with_pr_1(async |fixture, _| {
-        fixture.cluster.start_namespace_controller()?;
+        fixture.cluster.start_controllers("namespace-controller")?;
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
         fixture.delete_object(&namespace).await?;

@@ -98,19 +98,19 @@ fn own_rules() -> Vec<Value> {
 }
 
 /// A Role, or a ClusterRole if it has no namespace.
-pub(super) struct Role<'a> {
-    pub(super) name: &'a str,
-    pub(super) namespace: Option<&'a str>,
-    pub(super) rules: &'a [Value],
+pub(crate) struct Role<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) rules: &'a [Value],
 }
 
 impl Role<'_> {
-    pub(super) fn object(&self) -> Value {
+    pub(crate) fn object(&self) -> Value {
         object(VERSION, self.kind(), self.namespace, self.name, json!({"rules": self.rules}))
     }
 
     /// The binding of the role to a subject.
-    pub(super) fn binding(&self, subject: &Value) -> Value {
+    pub(crate) fn binding(&self, subject: &Value) -> Value {
         let binding = json!({
             "roleRef": {"apiGroup": GROUP, "kind": self.kind(), "name": self.name},
             "subjects": [subject],

@@ -1,0 +1,97 @@
+//! The rights of an account that makes sandboxes in one namespace, such as that of a CI job: what `up`,
+//! `down` and `wait` ask the API server for, and nothing else. A test takes each right away in turn.
+//!
+//! No Secrets are among them. But who may create a Deployment in a namespace can mount its Secrets into
+//! a Pod: Kubernetes has no right to create one without the other.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::baseline::{OPTIONAL, REQUIRED};
+use crate::{
+    desired::installation::Role,
+    names::{NAMESPACE, PLUGIN, SANDBOXES, SETTINGS, STATUS},
+    objects::{object, resource},
+    table::{
+        meshes::{MeshKind, Meshes},
+        policies::PolicyKind,
+    },
+};
+
+/// The roles for the sandboxes of `namespace`, a ServiceAccount in it, and their bindings. `istio` is
+/// Istio's root namespace, if Istio is among the meshes.
+#[must_use]
+pub fn sandboxes(namespace: &str, meshes: &Meshes, istio: &str) -> Vec<Value> {
+    let account = object("v1", "ServiceAccount", Some(namespace), SANDBOXES, json!({}));
+    let subject = json!({"kind": "ServiceAccount", "namespace": namespace, "name": SANDBOXES});
+    let mut objects = vec![account];
+    let mut add = |place: &str, name: &str, rules: &[Value]| {
+        let role = Role { name, namespace: Some(place), rules };
+        objects.extend([role.object(), role.binding(&subject)]);
+    };
+    add(namespace, SANDBOXES, &in_namespace(meshes));
+    // Of a name of its own, because another namespace's account has such a role too.
+    let elsewhere = format!("{SANDBOXES}-{namespace}");
+    let names = [SETTINGS, STATUS];
+    add(
+        NAMESPACE,
+        &elsewhere,
+        &[
+            json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["get"]}),
+        ],
+    );
+    if meshes.has(MeshKind::Istio) {
+        let plugins = ["trafficextensions", "wasmplugins"];
+        add(
+            istio,
+            &elsewhere,
+            &[
+                json!({"apiGroups": ["extensions.istio.io"], "resources": plugins, "resourceNames": [PLUGIN], "verbs": ["get"]}),
+            ],
+        );
+    }
+    objects
+}
+
+/// In the namespace of the sandboxes.
+fn in_namespace(meshes: &Meshes) -> Vec<Value> {
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    let mut rules = vec![
+        rule("", &["configmaps"], &["get", "create", "patch", "delete"]),
+        rule("", &["services"], &["create", "patch", "delete"]),
+        rule("apps", &["deployments", "statefulsets"], &["get", "create", "patch", "delete"]),
+        // Why a fork is not ready.
+        rule("", &["pods/log"], &["get"]),
+    ];
+    if meshes.has(MeshKind::Istio) {
+        // Which table a sidecar has, from its metrics.
+        rules.push(rule("", &["pods/proxy"], &["get"]));
+    }
+    for (group, resources) in listed(meshes) {
+        rules.push(json!({"apiGroups": [group], "resources": resources, "verbs": ["list"]}));
+    }
+    rules
+}
+
+/// The resources that are listed, by their groups: what a fork depends on, its Pods, and in some meshes
+/// the routes to it.
+fn listed(meshes: &Meshes) -> BTreeMap<String, Vec<String>> {
+    let is_there = |api_version: &str| match api_version.split('/').next() {
+        Some(group) if group.ends_with(".istio.io") => meshes.has(MeshKind::Istio),
+        Some(group) if group.ends_with("linkerd.io") => meshes.has(MeshKind::Linkerd),
+        _ => true,
+    };
+    let routes = meshes.take_http_routes().then(|| PolicyKind::HttpRoute.names());
+    let kinds = REQUIRED.iter().chain(&OPTIONAL).copied().chain([("v1", "Pod")]).chain(routes);
+    let mut listed = BTreeMap::<_, Vec<_>>::new();
+    for (api_version, kind) in kinds.filter(|(api_version, _)| is_there(api_version)) {
+        let resource = resource(api_version, kind);
+        listed.entry(resource.group).or_default().push(resource.plural);
+    }
+    listed
+}
+
+/// The comment above the roles.
+pub const ABOUT: &str = "What an account needs to make sandboxes in one namespace. Whoever may create a Deployment there can \
+                         mount the namespace's Secrets into it.";
