@@ -24,6 +24,7 @@ use crate::{
         shell::{CompletionsArgs, ManArgs},
         status::StatusArgs,
         sync::SyncArgs,
+        test::TestArgs,
         uninstall::UninstallArgs,
         up::UpArgs,
         version::VersionArgs,
@@ -52,6 +53,7 @@ enum Subcommands {
     List(ListArgs),
     Explain(ExplainArgs),
     Wait(WaitArgs),
+    Test(TestArgs),
     Check(CheckArgs),
     Enable(EnableArgs),
     Disable(DisableArgs),
@@ -111,6 +113,7 @@ impl Cli {
             Subcommands::List(list) => block_on(list.run(&globals)),
             Subcommands::Explain(explain) => block_on(explain.run(&globals)),
             Subcommands::Wait(wait) => block_on(wait.run(&globals)),
+            Subcommands::Test(test) => block_on(test.run(&globals)),
             Subcommands::Check(check) => block_on(check.run(&globals)),
             Subcommands::Enable(enable) => block_on(enable.run(&globals)),
             Subcommands::Disable(disable) => block_on(disable.run(&globals)),
@@ -179,5 +182,5 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 /// Subcommands that connect to no cluster.
 const OFFLINE: [&str; 6] = ["compile", "render", "plugin", "ci", "completions", "man"];
 /// Subcommands that work in a namespace; the others concern the whole cluster.
-const NAMESPACED: [&str; 9] =
-    ["up", "down", "list", "explain", "wait", "check", "enable", "disable", "render"];
+const NAMESPACED: [&str; 10] =
+    ["up", "down", "list", "explain", "wait", "test", "check", "enable", "disable", "render"];

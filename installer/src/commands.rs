@@ -22,6 +22,7 @@ mod sandbox_file;
 pub mod shell;
 pub mod status;
 pub mod sync;
+pub mod test;
 pub mod uninstall;
 pub mod up;
 mod usage;

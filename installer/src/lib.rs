@@ -11,14 +11,16 @@
 //! 4. [`observed`] reads the cluster and executes the plan.
 //!
 //! Beside that path, [`module`] publishes and rolls out the filter's module, [`diagnose`] explains and
-//! checks, [`environment`] forks the workloads of a sandbox, [`ci`] tells a pull request about it,
-//! [`controller`] keeps the mesh up to date, and [`commands`] has the subcommands.
+//! checks, [`environment`] forks the workloads of a sandbox, [`forward`] is the way from this machine to its
+//! Services, [`ci`] tells a pull request about it, [`controller`] keeps the mesh up to date, and [`commands`]
+//! has the subcommands.
 //!
 //! # Imports
 //!
 //! Imports point inward, from the last of these to the first: `names`, `objects` and `problem`;
-//! `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `ci`; `controller`; `commands`;
-//! `cli`. `table` and `desired` are pure: the same input and the same time give the same bytes.
+//! `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `forward`; `ci`; `controller`;
+//! `commands`; `cli`. `table`, `desired` and `environment` are pure: the same input and the same time give the
+//! same bytes.
 //!
 //! # Example
 //!
@@ -47,6 +49,7 @@ pub mod controller;
 pub mod desired;
 pub mod diagnose;
 pub mod environment;
+pub mod forward;
 pub mod module;
 pub mod names;
 pub mod objects;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     ci::JobError,
     diagnose::{curl::InvalidCurl, request::InvalidServicePort},
+    forward::Clash,
 };
 
 /// A command line that the parser accepts, but that cannot be carried out.
@@ -55,6 +56,15 @@ pub enum Usage {
     /// `ci` outside of a job of a pull request.
     #[error(transparent)]
     NotInJob(#[from] JobError),
+    /// `test` with a malformed forward.
+    #[error(
+        "invalid `--forward {0}`: expected a Service of the cluster and its port as \
+         `SERVICE[.NAMESPACE][:PORT]`"
+    )]
+    InvalidForward(String),
+    /// `test` with two forwards whose URLs would have one name.
+    #[error(transparent)]
+    ForwardClash(#[from] Clash),
     /// `enable` or `disable` of what is not there.
     #[error(
         "no sandbox or group `{namespace}/{name}`: expected the name of its ConfigMap; \

@@ -184,7 +184,7 @@ fn goes_to(decision: &Decision<'_>, effect: &Effect, request: &AskedRequest) -> 
 }
 
 /// A seed from the randomness of the standard library's own maps.
-fn random_seed() -> Seed {
+pub(crate) fn random_seed() -> Seed {
     let random = RandomState::new();
     Seed::new([random.hash_one(0), random.hash_one(1)])
 }

@@ -134,8 +134,9 @@ const VERBS: [&str; 19] = [
     "Push", "Remove", "Route", "Run", "Show", "Try", "Update", "Wait", "Write",
 ];
 /// The names of values in the help.
-const VALUES: [&str; 24] = [
+const VALUES: [&str; 25] = [
     "ADDRESS",
+    "COMMAND",
     "CURL",
     "DURATION",
     "FILE",
