@@ -85,7 +85,7 @@ fn a_command_shows_only_the_flags_that_it_needs() -> std::io::Result<()> {
         assert_eq!(has("module-url"), installs || path == "rollout start", "{path}");
         assert_eq!(has("module-pull-secret") && has("plugin"), installs, "{path}");
         assert_eq!(has("image"), ["install", "render"].contains(&path.as_str()), "{path}");
-        let namespaced = ["list", "explain", "check", "enable", "disable"];
+        let namespaced = ["list", "explain", "wait", "test", "check", "enable", "disable"];
         assert_eq!(has("namespace"), namespaced.contains(&path.as_str()), "{path}");
         let (lists, reads) = (["list", "check"], ["list", "check", "explain", "sync", "compile"]);
         assert_eq!(has("all-namespaces"), lists.contains(&path.as_str()), "{path}");
