@@ -18,6 +18,7 @@ use tokio::io::DuplexStream;
 
 use self::endpoints::{PodPort, pods, port_name};
 pub use self::replacement::Replacements;
+use super::upstream::{Connect, Connection};
 use crate::{diagnose::request::ServicePort, forward::member::Member, observed::causes::causes};
 
 /// A port of a Service, and where its Pods are found.
@@ -27,15 +28,6 @@ pub struct Backend {
     services: Api<Service>,
     slices: Api<EndpointSlice>,
     pods: Api<Pod>,
-}
-
-/// A connection to a Pod.
-pub(super) struct Connection {
-    pub(super) stream: DuplexStream,
-    /// The Pod and its port, such as `frontend-7d4f:8080`.
-    pub(super) peer: String,
-    /// What the kubelet reports if it cannot reach the port.
-    pub(super) failure: Arc<OnceLock<String>>,
 }
 
 impl Backend {
@@ -71,27 +63,6 @@ impl Backend {
         self.ready_pods().await.map(drop)
     }
 
-    /// Connects to a ready Pod, to another one if that fails. All connections go to the same Pod as long
-    /// as it is ready, so that a test sees one state.
-    pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
-        let mut failure = None;
-        for PodPort { pod, port } in self.ready_pods().await? {
-            let peer = format!("{pod}:{port}");
-            let forwarded = self.pods.portforward(&pod, &[port]).await;
-            match forwarded {
-                Ok(forwarder) => {
-                    if let Some((stream, failure)) = take(forwarder, port) {
-                        return Ok(Connection { stream, peer, failure });
-                    }
-                }
-                Err(error) => failure = Some((peer, error)),
-            }
-        }
-        let Self { service, .. } = self;
-        let Some((peer, error)) = failure else { anyhow::bail!("no Pod of {service} is ready") };
-        anyhow::bail!("cannot forward to Pod {peer} of {service}: {}", causes(&error))
-    }
-
     /// The ready Pods, in the order of their names; at least one.
     async fn ready_pods(&self) -> anyhow::Result<Vec<PodPort>> {
         let Self { service, .. } = self;
@@ -111,6 +82,29 @@ impl Backend {
             service.namespace
         );
         Ok(pods)
+    }
+}
+
+impl Connect for Backend {
+    /// Connects to a ready Pod, to another one if that fails. All connections go to the same Pod as long
+    /// as it is ready, so that a test sees one state.
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        let mut failure = None;
+        for PodPort { pod, port } in self.ready_pods().await? {
+            let peer = format!("{pod}:{port}");
+            let forwarded = self.pods.portforward(&pod, &[port]).await;
+            match forwarded {
+                Ok(forwarder) => {
+                    if let Some((stream, failure)) = take(forwarder, port) {
+                        return Ok(Connection { stream, peer, failure });
+                    }
+                }
+                Err(error) => failure = Some((peer, error)),
+            }
+        }
+        let Self { service, .. } = self;
+        let Some((peer, error)) = failure else { anyhow::bail!("no Pod of {service} is ready") };
+        anyhow::bail!("cannot forward to Pod {peer} of {service}: {}", causes(&error))
     }
 }
 

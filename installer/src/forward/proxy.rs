@@ -20,15 +20,14 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::Mutex, task::JoinSet};
 
 use super::{
-    backend::Backend,
     hop::{remove_hop_by_hop, set_upgrade, upgrade_of},
-    upstream::{Unanswered, Upstream},
+    upstream::{Connect, Unanswered, Upstream},
 };
 use crate::forward::member::Member;
 
 /// Serves the clients of `listener`, until the task is aborted.
-pub(super) async fn serve(listener: TcpListener, backend: Backend, member: Member) {
-    let shared = Arc::new((backend, member));
+pub(super) async fn serve(listener: TcpListener, pods: impl Connect, member: Member) {
+    let shared = Arc::new((pods, member));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -57,13 +56,13 @@ pub(super) async fn serve(listener: TcpListener, backend: Backend, member: Membe
 type Body = Either<Incoming, Full<Bytes>>;
 
 /// One connection of a client.
-struct Relay {
-    shared: Arc<(Backend, Member)>,
+struct Relay<P> {
+    shared: Arc<(P, Member)>,
     /// The connection to the Pod; `None` before the first request, and in HTTP/1 during one.
     upstream: Mutex<Option<Upstream>>,
 }
 
-impl Relay {
+impl<P: Connect> Relay<P> {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         if request.method() == Method::CONNECT {
             return refusal(StatusCode::NOT_IMPLEMENTED, "this port is no proxy for CONNECT");
@@ -172,3 +171,6 @@ fn refusal(status: StatusCode, why: &str) -> Response<Body> {
     response.headers_mut().insert(CONTENT_TYPE, text);
     response
 }
+
+#[cfg(test)]
+mod tests;

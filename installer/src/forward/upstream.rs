@@ -9,10 +9,24 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::DuplexStream;
 
-use super::backend::{Backend, Connection};
+/// How a connection to a Pod is opened.
+pub(super) trait Connect: Send + Sync + 'static {
+    /// Opens a connection.
+    fn connect(&self) -> impl Future<Output = anyhow::Result<Connection>> + Send;
+}
 
-/// A connection to a Pod.
+/// An open connection to a Pod.
+pub(super) struct Connection {
+    pub(super) stream: DuplexStream,
+    /// The Pod and its port, such as `frontend-7d4f:8080`.
+    pub(super) peer: String,
+    /// What the kubelet reports if it cannot reach the port.
+    pub(super) failure: Arc<OnceLock<String>>,
+}
+
+/// A connection to a Pod that speaks HTTP.
 pub(super) struct Upstream {
     sender: Sender,
     peer: Arc<Peer>,
@@ -39,8 +53,8 @@ pub(super) enum Unanswered {
 
 impl Upstream {
     /// Connects to a ready Pod.
-    pub(super) async fn connect(backend: &Backend, is_http2: bool) -> anyhow::Result<Self> {
-        let Connection { stream, peer, failure } = backend.connect().await?;
+    pub(super) async fn connect(pods: &impl Connect, is_http2: bool) -> anyhow::Result<Self> {
+        let Connection { stream, peer, failure } = pods.connect().await?;
         let stream = TokioIo::new(stream);
         let failed = || format!("Pod {peer} does not speak HTTP");
         let sender = if is_http2 {

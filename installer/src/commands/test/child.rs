@@ -28,7 +28,7 @@ use tokio::{
 ///
 /// # Errors
 /// The signals cannot be handled.
-pub async fn run(
+pub(super) async fn run(
     command: &[OsString],
     variables: impl IntoIterator<Item = (String, OsString)>,
 ) -> anyhow::Result<ExitCode> {
