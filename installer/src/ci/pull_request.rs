@@ -131,7 +131,7 @@ impl PullRequest {
             Host::GitHub { .. } => {
                 comments.retain(|Comment { author, author_association, .. }| {
                     author.kind == "Bot" || TRUSTED.contains(&author_association.as_str())
-                })
+                });
             }
             Host::GitLab => {
                 let me: Author = self.api.get("/user").await?;
