@@ -15,7 +15,7 @@ use crate::environment::{
 #[derive(Debug, Args)]
 pub(crate) struct FileArgs {
     /// Sandbox file
-    #[arg(short, long, value_name = "FILE", default_value = FILE)]
+    #[arg(id = "paths", short = 'f', long = "filename", value_name = "FILE", default_value = FILE)]
     file: PathBuf,
     /// Value of a variable in the file; other variables come from the environment
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]

@@ -152,7 +152,7 @@ async fn plan(
     let live = api(client, &reference).get_opt(&reference.name).await;
     let live = live.with_context(|| format!("cannot read {reference}"))?;
     // The time counts anew from each `up`: a pull request that is worked on does not expire.
-    let now = Timestamp::now();
+    let now = Timestamp::from_second(Timestamp::now().as_second())?;
     let expires = sandbox.spec.ttl.as_ref().map(|ttl| expiry::after(ttl, None, now)).transpose()?;
     SandboxPlan::new(sandbox, End::At(expires), baseline, live)
 }

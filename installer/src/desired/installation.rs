@@ -41,8 +41,7 @@ impl Installation {
     pub fn files(&self) -> Vec<File> {
         let mut files = vec![
             ("namespace.yaml", "The namespace of skycap's own objects.", vec![namespace()]),
-            ("rbac.yaml", "The controller's permissions: only those that it needs.", self.rbac()),
-            ("reader.yaml", reader::ABOUT, self.reader()),
+            // Before the permissions that it limits.
             (
                 "admission.yaml",
                 "Rejects malformed fragments at `kubectl apply`, and limits what the controller may write.",
@@ -51,6 +50,8 @@ impl Installation {
                     .chain(admission::controller_policy(&self.mesh))
                     .collect(),
             ),
+            ("rbac.yaml", "The controller's permissions: only those that it needs.", self.rbac()),
+            ("reader.yaml", reader::ABOUT, self.reader()),
             (
                 "settings.yaml",
                 "The settings for all sandboxes. Every key is optional.",

@@ -57,12 +57,14 @@ impl ForkState {
         let Some(pod) = live.max_by_key(|pod| pod.metadata.creation_timestamp.clone()) else {
             return Ok(Self::Progressing("waiting for a Pod".into()));
         };
-        Ok(match state_of(&pod) {
-            Self::Failing(reason) => {
-                let log = last_lines(&pods, &pod).await;
+        let failing =
+            statuses(&pod).find_map(|container| Some((container, failure_of(container)?)));
+        Ok(match failing {
+            Some((container, reason)) => {
+                let log = last_lines(&pods, &pod, container).await;
                 Self::Failing(reason + &log.unwrap_or_default())
             }
-            state => state,
+            None => state_of(&pod),
         })
     }
 }
@@ -98,18 +100,24 @@ fn state_of(pod: &Pod) -> ForkState {
         let message = condition.message.as_deref().unwrap_or("no node takes it");
         return ForkState::Failing(format!("its Pod waits for a node: {message}"));
     }
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
-    let containers: Vec<_> = containers.flatten().collect();
-    if let Some(failure) = containers.iter().find_map(|container| failure_of(container)) {
-        return ForkState::Failing(failure);
-    }
-    let is_running = |container: &&&ContainerStatus| {
+    // Init containers run one after the other; the others wait until these have ended.
+    let is_running = |container: &ContainerStatus| {
         container.state.as_ref().is_some_and(|state| state.running.is_some())
     };
-    match containers.iter().filter(is_running).count() {
-        0 => ForkState::Progressing("pulling the image".into()),
-        _ => ForkState::Progressing("image pulled, starting".into()),
+    let mut main = status.container_statuses.iter().flatten();
+    match status.container_statuses.is_some() && main.all(is_running) {
+        false => ForkState::Progressing("pulling images".into()),
+        true => ForkState::Progressing("images pulled, starting".into()),
     }
+}
+
+/// The containers of a Pod, in the order in which they start.
+fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|status| {
+        let init = status.init_container_statuses.iter();
+        init.chain(&status.container_statuses).flatten()
+    })
 }
 
 /// What is wrong with a container.
@@ -129,19 +137,16 @@ fn failure_of(container: &ContainerStatus) -> Option<String> {
     Some(format!("container `{name}` ended with exit code {} ({reason})", ended.exit_code))
 }
 
-/// The last lines of the log of the Pod's container that ended last, each indented.
-async fn last_lines(pods: &Api<Pod>, pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    let ended = all.into_iter().find(|container| {
-        let state = container.state.as_ref();
-        state.is_some_and(|state| state.terminated.is_some()) || container.restart_count > 0
-    })?;
-    let is_running_again = ended.state.as_ref().is_some_and(|state| state.terminated.is_none());
+/// The last lines of the log of a container that has ended, each indented; `None` if it never ran.
+async fn last_lines(pods: &Api<Pod>, pod: &Pod, container: &ContainerStatus) -> Option<String> {
+    let has_ended = container.state.as_ref().is_some_and(|state| state.terminated.is_some());
+    if !has_ended && container.restart_count == 0 {
+        return None;
+    }
     let params = LogParams {
-        container: Some(ended.name.clone()),
+        container: Some(container.name.clone()),
         tail_lines: Some(LOG_LINES),
-        previous: is_running_again,
+        previous: !has_ended,
         ..LogParams::default()
     };
     let log = pods.logs(&pod.name_any(), &params).await.ok()?;

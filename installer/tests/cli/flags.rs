@@ -84,10 +84,25 @@ fn a_command_shows_only_the_flags_that_it_needs() -> std::io::Result<()> {
         let installs = ["sync", "install", "render", "controller"].contains(&path.as_str());
         assert_eq!(has("module-url"), installs || path == "rollout start", "{path}");
         assert_eq!(has("module-pull-secret") && has("plugin"), installs, "{path}");
-        assert_eq!(has("image"), ["install", "render"].contains(&path.as_str()), "{path}");
-        let namespaced = ["list", "explain", "wait", "test", "check", "enable", "disable"];
+        assert_eq!(has("image"), ["install", "render", "up"].contains(&path.as_str()), "{path}");
+        let namespaced = [
+            "up",
+            "down",
+            "list",
+            "explain",
+            "wait",
+            "test",
+            "check",
+            "enable",
+            "disable",
+            "render",
+            "render sandbox",
+        ];
         assert_eq!(has("namespace"), namespaced.contains(&path.as_str()), "{path}");
-        let (lists, reads) = (["list", "check"], ["list", "check", "explain", "sync", "compile"]);
+        let (lists, reads) = (
+            ["list", "check"],
+            ["list", "check", "explain", "sync", "compile", "up", "down", "render sandbox"],
+        );
         assert_eq!(has("all-namespaces"), lists.contains(&path.as_str()), "{path}");
         assert_eq!(has("filename"), reads.contains(&path.as_str()), "{path}");
     }
@@ -129,12 +144,13 @@ fn global_flags_are_taken_before_and_after_every_subcommand() {
 }
 
 /// The imperatives that an `about` begins with.
-const VERBS: [&str; 19] = [
-    "Check", "Compile", "Disable", "Enable", "Explain", "Find", "Give", "Install", "List", "Print",
-    "Push", "Remove", "Route", "Run", "Show", "Try", "Update", "Wait", "Write",
+const VERBS: [&str; 21] = [
+    "Check", "Compile", "Create", "Delete", "Disable", "Enable", "Explain", "Find", "Give",
+    "Install", "List", "Print", "Push", "Remove", "Route", "Run", "Show", "Try", "Update", "Wait",
+    "Write",
 ];
 /// The names of values in the help.
-const VALUES: [&str; 25] = [
+const VALUES: [&str; 28] = [
     "ADDRESS",
     "COMMAND",
     "CURL",
@@ -150,6 +166,7 @@ const VALUES: [&str; 25] = [
     "MESH",
     "NAME",
     "NAME: VALUE",
+    "NAME=VALUE",
     "NAMESPACE",
     "OUTPUT",
     "PATH",
@@ -160,4 +177,6 @@ const VALUES: [&str; 25] = [
     "SHELL",
     "STATE",
     "URL",
+    "WORKLOAD",
+    "[CONTAINER=]IMAGE",
 ];

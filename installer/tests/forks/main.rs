@@ -1,6 +1,7 @@
 //! The laws of forks, over generated namespaces. Section 9 of the contract.
 #![forbid(unsafe_code)]
 
+mod examples;
 mod namespaces;
 
 use kube::core::DynamicObject;

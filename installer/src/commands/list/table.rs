@@ -83,6 +83,7 @@ fn short(duration: SignedDuration) -> String {
         0..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),
         7_200..172_800 => format!("{}h", seconds / 3_600),
+        172_800..691_200 => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
 }
