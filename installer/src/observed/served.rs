@@ -79,7 +79,7 @@ impl Served {
         let sidecars = self.sidecars.as_ref().map(Uptake::summary);
         let routes = self.http_routes.map(|accepted| format!("{accepted} HTTPRoutes are accepted"));
         let parts: Vec<_> = sidecars.into_iter().chain(routes).collect();
-        if parts.is_empty() { "the table in the mesh has it".into() } else { parts.join(", ") }
+        if parts.is_empty() { "the mesh has its table".into() } else { parts.join(", ") }
     }
 }
 

@@ -15,3 +15,4 @@ mod outages;
 mod permissions;
 mod readers;
 mod telemetry;
+mod test_command;

@@ -22,6 +22,7 @@ fn a_developer_may_ask_about_his_sandboxes() -> anyhow::Result<()> {
         fixture
             .apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1\nnobody: nobody-pr-1"})))
             .await?;
+        fixture.apply(&sandbox("pr-2", json!({"routes": "cart: cart-pr-1"}))).await?;
         fixture.has_key("pr-1", true, "a sandbox").await?;
         let reported = async |f: &Fixture| Ok(f.summary().await?.warnings > 0);
         fixture.until("a report", reported).await?;
@@ -47,16 +48,37 @@ fn a_developer_may_ask_about_his_sandboxes() -> anyhow::Result<()> {
                 "with the role, {args:?} exits with {code}:\n{output}"
             );
         }
-        Ok(())
+        the_rest_is_told(fixture, &token).await
     })
 }
 
+/// What a developer may not read is not waited for, but told; what is not served is told with its reason.
+async fn the_rest_is_told(fixture: &Fixture, token: &str) -> anyhow::Result<()> {
+    for (args, code, expected) in [
+        (
+            &["wait", "pr-2", "-n", "shop"][..],
+            0,
+            "the sidecars of other namespaces were not checked",
+        ),
+        (&["wait", "pr-1", "-n", "shop", "--timeout", "1s"], 1, "there is no Service `nobody`"),
+        (&["wait", "pr-3", "-n", "shop", "--timeout", "1s"], 1, "no ConfigMap shop/pr-3 yet"),
+        (&["test", "pr-3", "-n", "shop", "--timeout", "1s", "--", "true"], 1, "no ConfigMap"),
+    ] {
+        let (found, output) = ask(fixture, token, args).await?;
+        let is_told = found == code && output.contains(expected);
+        anyhow::ensure!(is_told, "{args:?} exits with {found}:\n{output}");
+    }
+    Ok(())
+}
+
 /// Commands, and what their output has for who may run them.
-const COMMANDS: [(&[&str], &str); 4] = [
+const COMMANDS: [(&[&str], &str); 6] = [
     (&["list", "-n", "shop"], "cart-pr-1"),
     (&["explain", "--to", "cart.shop:80", "-H", "baggage: sandbox=pr-1"], "cart-pr-1.shop"),
     (&["check", "-n", "shop"], "applies to no request"),
-    (&["status"], "1 key"),
+    (&["status"], "2 keys"),
+    (&["wait", "pr-2", "-n", "shop"], "shop/pr-2 is served with key pr-2"),
+    (&["test", "pr-2", "-n", "shop", "--", "printenv", "BAGGAGE"], "sandbox=pr-2"),
 ];
 
 /// The token of a user with the ClusterRole `edit` in namespace `shop`.

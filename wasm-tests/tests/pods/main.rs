@@ -7,3 +7,4 @@ mod fallback;
 mod install;
 mod machine;
 mod playground;
+mod test_command;

@@ -81,7 +81,7 @@ impl MeshProgress {
     /// The sidecars and the HTTPRoutes, after the last look. Adds to `notes` what was not waited for.
     pub(super) fn result(&mut self, notes: &mut Vec<String>) -> (Option<Uptake>, Option<usize>) {
         notes.append(&mut self.unread);
-        let sidecars = self.sidecars.take();
+        let sidecars = self.sidecars.take().filter(|sidecars| sidecars.asked > 0);
         let problems = sidecars.as_ref().map(Uptake::problems).unwrap_or_default();
         notes.extend(problems.iter().map(ToString::to_string));
         (sidecars, self.http_routes)
