@@ -75,17 +75,13 @@ fn in_namespace(meshes: &Meshes) -> Vec<Value> {
 }
 
 /// The resources that are listed, by their groups: what a fork depends on, its Pods, and in some meshes
-/// the routes to it.
+/// the routes to it. Policies of each mesh are among them: they select Pods whether skycap writes for
+/// their mesh or not.
 fn listed(meshes: &Meshes) -> BTreeMap<String, Vec<String>> {
-    let is_there = |api_version: &str| match api_version.split('/').next() {
-        Some(group) if group.ends_with(".istio.io") => meshes.has(MeshKind::Istio),
-        Some(group) if group.ends_with("linkerd.io") => meshes.has(MeshKind::Linkerd),
-        _ => true,
-    };
     let routes = meshes.take_http_routes().then(|| PolicyKind::HttpRoute.names());
     let kinds = REQUIRED.iter().chain(&OPTIONAL).copied().chain([("v1", "Pod")]).chain(routes);
     let mut listed = BTreeMap::<_, Vec<_>>::new();
-    for (api_version, kind) in kinds.filter(|(api_version, _)| is_there(api_version)) {
+    for (api_version, kind) in kinds {
         let resource = resource(api_version, kind);
         listed.entry(resource.group).or_default().push(resource.plural);
     }

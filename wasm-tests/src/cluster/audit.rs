@@ -57,7 +57,10 @@ impl Cluster {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let denial = |event: Value| Denial {
             name: text(&event["responseStatus"]["details"]["name"]),
-            message: text(&event["responseStatus"]["message"]),
+            message: match text(&event["responseStatus"]["message"]) {
+                message if message.is_empty() => of_proxy(&event),
+                message => message,
+            },
         };
         Ok(denied.map(denial).collect())
     }
@@ -66,6 +69,17 @@ impl Cluster {
         let path = self.folder.path().join(LOG);
         File::open(&path).with_context(|| format!("cannot open {path:?}"))
     }
+}
+
+/// The message for a denied request that the API server would have passed on to a Pod: its log has none.
+fn of_proxy(event: &Value) -> String {
+    let field = |name: &str| event["objectRef"][name].as_str().unwrap_or_default();
+    let verb = event["verb"].as_str().unwrap_or_default();
+    let resource = format!("{}/{}", field("resource"), field("subresource"));
+    let (group, namespace) = (field("apiGroup"), field("namespace"));
+    format!(
+        "cannot {verb} resource \"{resource}\" in API group \"{group}\" in the namespace \"{namespace}\""
+    )
 }
 
 /// Only the requests of skycap's own accounts are logged, without their bodies.

@@ -3,6 +3,7 @@
 mod admission;
 mod attacks;
 mod chart;
+mod ci;
 mod commands;
 mod controller;
 mod controller_work;
@@ -14,5 +15,6 @@ mod many_routes;
 mod outages;
 mod permissions;
 mod readers;
+mod rights;
 mod telemetry;
 mod test_command;

@@ -47,9 +47,9 @@ fn each_permission_for_routes_is_needed() -> anyhow::Result<()> {
 
 /// A verb on a resource, and the role that grants it.
 #[derive(Debug)]
-struct Permission {
-    verb: String,
-    resource: String,
+pub(super) struct Permission {
+    pub(super) verb: String,
+    pub(super) resource: String,
     /// The names of the objects that it is for; empty for all.
     names: Vec<String>,
     /// The role's namespace; `None` for a ClusterRole.
@@ -58,7 +58,7 @@ struct Permission {
 
 impl Permission {
     /// Whether the API server denied a request for lack of this permission.
-    fn was_missing_for(&self, denial: &Denial) -> bool {
+    pub(super) fn was_missing_for(&self, denial: &Denial) -> bool {
         denial.is_of(&self.verb, &self.resource, self.namespace.as_deref())
             && (self.names.is_empty() || self.names.contains(&denial.name))
     }
@@ -121,7 +121,7 @@ fn roles(fixture: &Fixture) -> anyhow::Result<Vec<Value>> {
 }
 
 /// The role without each of its permissions in turn.
-fn reduced_roles(role: &Value) -> Vec<(Permission, Value)> {
+pub(super) fn reduced_roles(role: &Value) -> Vec<(Permission, Value)> {
     let rules = role["rules"].as_array().cloned().unwrap_or_default();
     let mut reduced = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
