@@ -54,7 +54,7 @@ fn each_right_of_those_who_make_sandboxes_is_needed() -> anyhow::Result<()> {
             }
         }
         println!("{tried} permissions, each of them needed");
-        anyhow::ensure!(tried == 34, "{tried} permissions were tried");
+        anyhow::ensure!(tried == 38, "{tried} permissions were tried");
         Ok(())
     })
 }
