@@ -18,6 +18,8 @@ pub const CONTROLLER: &str = "skycap-controller";
 pub const READER: &str = "skycap-reader";
 /// The roles of those who make sandboxes in a namespace, their ServiceAccount and bindings.
 pub const SANDBOXES: &str = "skycap-sandboxes";
+/// The role of those who send requests into a sandbox through the API server, and its binding.
+pub const TESTS: &str = "skycap-tests";
 /// The label of the controller's Pods; its value is [`CONTROLLER`].
 pub const APP_LABEL: &str = "app.kubernetes.io/name";
 /// The ValidatingAdmissionPolicy on fragments and settings.

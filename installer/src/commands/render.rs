@@ -56,9 +56,9 @@ pub struct RenderArgs {
     /// Write a Helm chart, in which these flags are values; --image and --module-url are the defaults
     #[arg(long, requires = "to")]
     chart: bool,
-    /// Write nothing but this role, for the namespace of --namespace
+    /// Write nothing but this role, for the namespace of --namespace; may be given several times
     #[arg(long, value_enum, value_name = "ROLE", conflicts_with_all = NOT_OF_A_ROLE)]
-    role: Option<RoleName>,
+    role: Vec<RoleName>,
     /// Folder to write to [default: all manifests to stdout]
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
@@ -67,8 +67,10 @@ pub struct RenderArgs {
 /// A role that no part of skycap itself has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum RoleName {
-    /// What `up` and `down` need, for the account of a CI job
+    /// What `up`, `down`, `wait` and `test` need, for the account of a CI job
     Sandboxes,
+    /// What the same account needs for `test --forward`
+    Tests,
 }
 
 /// What else can be written.
@@ -82,8 +84,8 @@ impl RenderArgs {
         if let Some(What::Sandbox(sandbox)) = self.what {
             return sandbox.run(globals);
         }
-        if let Some(RoleName::Sandboxes) = self.role {
-            return sandboxes(globals, self.mesh);
+        if !self.role.is_empty() {
+            return roles(&self.role, globals, self.mesh);
         }
         let Self { what: _, mesh, module, image, readers, access_log, spans, chart, role: _, to } =
             self;
@@ -108,11 +110,15 @@ impl RenderArgs {
     }
 }
 
-/// Prints the role of those who make sandboxes.
-fn sandboxes(globals: &Globals, mesh: MeshArgs) -> anyhow::Result<ExitCode> {
+/// Prints the roles of those who make sandboxes.
+fn roles(names: &[RoleName], globals: &Globals, mesh: MeshArgs) -> anyhow::Result<ExitCode> {
     let namespace = globals.namespace.as_deref().ok_or(Usage::MissingNamespace)?;
     let (meshes, istio) = mesh.offline();
-    let objects = rights::sandboxes(namespace, &meshes, &istio);
+    let of = |name: &RoleName| match name {
+        RoleName::Sandboxes => rights::sandboxes(namespace, &meshes, &istio),
+        RoleName::Tests => rights::tests(namespace),
+    };
+    let objects = names.iter().flat_map(of).collect();
     print(text(&("", rights::ABOUT, objects))?.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! The rights of an account that makes sandboxes in one namespace, such as that of a CI job: what `up`,
-//! `down` and `wait` ask the API server for, and nothing else. A test takes each right away in turn.
+//! `down`, `wait` and `test` ask the API server for, and nothing else. A test takes each right away in
+//! turn.
 //!
 //! No Secrets are among them. But who may create a Deployment in a namespace can mount its Secrets into
 //! a Pod: Kubernetes has no right to create one without the other.
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::baseline::{OPTIONAL, REQUIRED};
 use crate::{
     desired::installation::Role,
-    names::{NAMESPACE, PLUGIN, SANDBOXES, SETTINGS, STATUS},
+    names::{NAMESPACE, PLUGIN, SANDBOXES, SETTINGS, STATUS, TESTS},
     objects::{object, resource},
     table::{
         meshes::{MeshKind, Meshes},
@@ -52,6 +53,21 @@ pub fn sandboxes(namespace: &str, meshes: &Meshes, istio: &str) -> Vec<Value> {
         );
     }
     objects
+}
+
+/// What the account needs besides for `test --forward`: a role, and its binding. It is apart, because it
+/// opens connections to all Pods of the namespace.
+#[must_use]
+pub fn tests(namespace: &str) -> Vec<Value> {
+    let subject = json!({"kind": "ServiceAccount", "namespace": namespace, "name": SANDBOXES});
+    let rules = [
+        json!({"apiGroups": [""], "resources": ["services"], "verbs": ["get"]}),
+        json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]}),
+        // The API server asks for `get` to begin a WebSocket, and for `create` to forward (1.35).
+        json!({"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["get", "create"]}),
+    ];
+    let role = Role { name: TESTS, namespace: Some(namespace), rules: &rules };
+    vec![role.object(), role.binding(&subject)]
 }
 
 /// In the namespace of the sandboxes.

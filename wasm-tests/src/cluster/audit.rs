@@ -58,7 +58,10 @@ impl Cluster {
         let denial = |event: Value| Denial {
             name: text(&event["responseStatus"]["details"]["name"]),
             message: match text(&event["responseStatus"]["message"]) {
-                message if message.is_empty() => of_proxy(&event),
+                message if message.is_empty() => of_pod(&event["verb"], &event),
+                // A WebSocket to a Pod is authorized as `get`, and again as `create`, which gives no
+                // reason (kubernetes: AuthorizePodWebsocketUpgradeCreatePermission).
+                message if message.ends_with("is forbidden: ") => of_pod(&json!("create"), &event),
                 message => message,
             },
         };
@@ -72,9 +75,9 @@ impl Cluster {
 }
 
 /// The message for a denied request that the API server would have passed on to a Pod: its log has none.
-fn of_proxy(event: &Value) -> String {
+fn of_pod(verb: &Value, event: &Value) -> String {
     let field = |name: &str| event["objectRef"][name].as_str().unwrap_or_default();
-    let verb = event["verb"].as_str().unwrap_or_default();
+    let verb = verb.as_str().unwrap_or_default();
     let resource = format!("{}/{}", field("resource"), field("subresource"));
     let (group, namespace) = (field("apiGroup"), field("namespace"));
     format!(

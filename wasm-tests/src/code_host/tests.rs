@@ -75,7 +75,7 @@ async fn a_sandbox_has_one_comment_that_is_edited() -> anyhow::Result<()> {
         assert_eq!(said(&bodies(host)), [text(&ours, "ready"), text(&other, "starting")]);
 
         let gone = pull_request.replace(Some("pr-9"), closed).await?;
-        assert_eq!(gone, [ours.clone()]);
+        assert_eq!(gone, std::slice::from_ref(&ours));
         assert_eq!(said(&bodies(host)), [closed(&ours), text(&other, "starting")]);
         pull_request.replace(None, closed).await?;
         assert_eq!(said(&bodies(host)), [closed(&ours), closed(&other)]);

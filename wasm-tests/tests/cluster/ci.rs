@@ -22,7 +22,7 @@ use skycap_tests::{
 };
 use tokio::process::Command;
 
-use super::rights::workload;
+use super::rights::shop::workload;
 
 #[test]
 fn a_pull_request_has_a_sandbox_and_one_comment_until_it_is_closed() -> anyhow::Result<()> {

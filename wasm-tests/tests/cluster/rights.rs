@@ -2,6 +2,8 @@
 //! server denies it nothing; without any one of them, the API server denies it a request for that verb
 //! and resource, or `up` says before it writes anything that this one is missing.
 
+pub(super) mod shop;
+
 use std::fs;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -13,75 +15,97 @@ use kube::{
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
-    environment::labels::{FORK_LABEL, SANDBOX_LABEL},
+    environment::{labels::SANDBOX_LABEL, rights},
     names::SANDBOXES,
     objects::resource,
     table::meshes::Meshes,
 };
 use skycap_tests::{
     cluster::Controller,
-    fixture::{Fixture, manifests::endpoints, run},
+    fixture::{Fixture, run},
 };
 
+use self::shop::{pods, shop};
 use super::permissions::{Permission, reduced_roles};
 
 #[test]
 fn each_right_of_those_who_make_sandboxes_is_needed() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
-        for object in shop() {
-            fixture.apply(&object).await?;
-        }
-        for (name, status) in pods() {
-            let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), "shop");
-            let patch = Patch::Merge(json!({"status": status}));
-            pods.patch_status(name, &PatchParams::default(), &patch).await?;
-        }
-        let work = Work::new(fixture).await?;
-        let whole = work.run(fixture, None).await?;
-        anyhow::ensure!(whole.is_empty(), "with all rights: {whole:?}");
-        delete_sandbox(fixture).await?;
-        let mut tried = 0;
-        let objects = roles();
-        for role in objects.iter().filter(|object| object["kind"] == "Role") {
-            for (permission, reduced) in reduced_roles(role) {
-                tried += 1;
-                fixture.apply(&reduced).await?;
-                let missing = work.run(fixture, Some(&permission)).await?;
-                fixture.apply(role).await?;
-                delete_sandbox(fixture).await?;
-                anyhow::ensure!(missing.is_empty(), "without {permission:?}: {missing:?}");
-            }
-        }
-        println!("{tried} permissions, each of them needed");
+        let tried = each_is_needed(fixture, &sandboxes(), &SANDBOX, &pods()).await?;
         anyhow::ensure!(tried == 38, "{tried} permissions were tried");
         Ok(())
     })
 }
 
+#[test]
+fn each_right_of_a_test_with_a_forward_is_needed() -> anyhow::Result<()> {
+    run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        for object in sandboxes() {
+            fixture.apply(&object).await?;
+        }
+        // Nobody waits for a sidecar that has no address.
+        let tried = each_is_needed(fixture, &rights::tests("shop"), &FORWARD, &[]).await?;
+        anyhow::ensure!(tried == 4, "{tried} permissions were tried");
+        Ok(())
+    })
+}
+
 /// What `skycap render --role sandboxes -n shop` prints.
-fn roles() -> Vec<Value> {
-    skycap::environment::rights::sandboxes("shop", &Meshes::default(), "istio-system")
+fn sandboxes() -> Vec<Value> {
+    rights::sandboxes("shop", &Meshes::default(), "istio-system")
+}
+
+/// Takes each permission of these roles away in turn. Returns how many there are.
+async fn each_is_needed(
+    fixture: &Fixture,
+    roles: &[Value],
+    steps: &[&[&str]],
+    pods: &[(&str, Value)],
+) -> anyhow::Result<usize> {
+    let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+    for object in shop().iter().chain(roles) {
+        fixture.apply(object).await?;
+    }
+    for (name, status) in pods {
+        let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), "shop");
+        let patch = Patch::Merge(json!({"status": status}));
+        pods.patch_status(name, &PatchParams::default(), &patch).await?;
+    }
+    let work = Work::new(fixture, steps).await?;
+    let whole = work.run(fixture, None).await?;
+    anyhow::ensure!(whole.is_empty(), "with all rights: {whole:?}");
+    delete_sandbox(fixture).await?;
+    let mut tried = 0;
+    for role in roles.iter().filter(|object| object["kind"] == "Role") {
+        for (permission, reduced) in reduced_roles(role) {
+            tried += 1;
+            fixture.apply(&reduced).await?;
+            let wrong = work.run(fixture, Some(&permission)).await?;
+            fixture.apply(role).await?;
+            delete_sandbox(fixture).await?;
+            anyhow::ensure!(wrong.is_empty(), "without {permission:?}: {wrong:?}");
+        }
+    }
+    println!("{tried} permissions, each of them needed");
+    Ok(tried)
 }
 
 /// The work of an account, by the command.
-struct Work {
+struct Work<'a> {
+    steps: &'a [&'a [&'a str]],
     token: String,
     folder: tempfile::TempDir,
 }
 
-impl Work {
-    async fn new(fixture: &Fixture) -> anyhow::Result<Self> {
-        for object in roles() {
-            fixture.apply(&object).await?;
-        }
+impl<'a> Work<'a> {
+    async fn new(fixture: &Fixture, steps: &'a [&'a [&'a str]]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = |forks: &str| format!("sandbox: pr-9\nnamespace: shop\nforks:\n{forks}");
         let (cart, db) = ("  cart: {image: cart:new}\n", "  statefulset/db: {image: db:new}\n");
         fs::write(folder.path().join("both.yaml"), file(&[cart, db].concat()))?;
         fs::write(folder.path().join("cart.yaml"), file(cart))?;
         fs::write(folder.path().join("db.yaml"), file(db))?;
-        Ok(Self { token: fixture.cluster.token_of("shop", SANDBOXES).await?, folder })
+        Ok(Self { steps, token: fixture.cluster.token_of("shop", SANDBOXES).await?, folder })
     }
 
     /// Makes a sandbox, changes it, waits until it is served, and deletes it. Ends as soon as the
@@ -94,7 +118,7 @@ impl Work {
     ) -> anyhow::Result<Vec<String>> {
         let position = fixture.cluster.audit_position()?;
         let mut said = Vec::new();
-        for args in STEPS {
+        for args in self.steps {
             let path = |arg: &&str| match arg.strip_suffix(".yaml") {
                 Some(_) => self.folder.path().join(arg).display().to_string(),
                 None => (*arg).to_owned(),
@@ -102,8 +126,8 @@ impl Work {
             let args: Vec<_> = args.iter().map(path).collect();
             let args: Vec<_> = args.iter().map(String::as_str).collect();
             let output = fixture.command_with(&self.token, &args)?.output().await?;
-            // Nobody answers for the sidecar that `wait` asks.
-            let is_done = output.status.success() || args[0] == "wait";
+            // Nobody answers for the sidecar that `wait` asks, or at the Pod of `test`.
+            let is_done = output.status.success() || ["wait", "test"].contains(&args[0]);
             anyhow::ensure!(is_done || permission.is_some(), "{args:?}: {output:?}");
             said.push(String::from_utf8(output.stderr)?);
             let denials = fixture.cluster.denials_since(position)?;
@@ -152,12 +176,29 @@ async fn delete_sandbox(fixture: &Fixture) -> anyhow::Result<()> {
 }
 
 /// The steps of the work, in which each right is needed once.
-const STEPS: [&[&str]; 5] = [
+const SANDBOX: [&[&str]; 5] = [
     &["up", "-f", "both.yaml", "--no-wait", "-o", "json"],
     &["up", "-f", "cart.yaml", "--no-wait", "-o", "json"],
     &["up", "-f", "db.yaml", "--no-wait", "-o", "json"],
     &["wait", "pr-9", "-n", "shop", "--timeout", "1s"],
     &["down", "pr-9", "-n", "shop", "--timeout", "0"],
+];
+
+/// A test with a request.
+const FORWARD: [&[&str]; 2] = [
+    &["up", "-f", "cart.yaml", "--no-wait"],
+    &[
+        "test",
+        "pr-9",
+        "-n",
+        "shop",
+        "--forward",
+        "cart:80",
+        "--",
+        "sh",
+        "-c",
+        "curl $SKYCAP_URL_CART",
+    ],
 ];
 
 /// How `up` calls what it may not write.
@@ -169,64 +210,4 @@ fn kind(resource: &str) -> &str {
         "statefulsets" => "StatefulSet",
         other => other,
     }
-}
-
-/// Two workloads with their Services, and two Pods without a kubelet.
-fn shop() -> Vec<Value> {
-    let of_shop = |api_version: &str, kind: &str, name: &str, labels: Value, spec: Value| {
-        let annotations = json!({"sidecar.istio.io/status": "{}"});
-        let metadata = json!({"name": name, "namespace": "shop", "labels": labels, "annotations": annotations});
-        json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec})
-    };
-    let container = |name: &str| json!({"containers": [{"name": name, "image": name}]});
-    let fork = json!({SANDBOX_LABEL: "pr-9", FORK_LABEL: "deployment.cart"});
-    let mut account = of_shop("v1", "ServiceAccount", "default", json!({}), Value::Null);
-    account.as_object_mut().map(|account| account.remove("spec"));
-    let mut objects = vec![
-        endpoints("cart-pr-9", true),
-        endpoints("db-pr-9", true),
-        // Pods need it, and the controller that makes it does not run here.
-        account,
-        of_shop("v1", "Pod", "sidecar", json!({}), container("istio-proxy")),
-        of_shop("v1", "Pod", "crashed", fork, container("cart")),
-    ];
-    for (kind, name) in [("Deployment", "cart"), ("StatefulSet", "db")] {
-        let spec = json!({"selector": {"app": name}, "ports": [{"name": "http", "port": 80}]});
-        objects.extend([workload(kind, name), of_shop("v1", "Service", name, json!({}), spec)]);
-    }
-    objects
-}
-
-/// What a kubelet says about the Pods: one has an address for its sidecar, and the other one crashes.
-fn pods() -> [(&'static str, Value); 2] {
-    let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-    let cart = json!({"name": "cart", "image": "cart", "imageID": "", "ready": false, "restartCount": 3, "state": waiting});
-    [
-        (
-            "sidecar",
-            json!({"phase": "Running", "podIP": "10.77.0.9", "podIPs": [{"ip": "10.77.0.9"}]}),
-        ),
-        ("crashed", json!({"phase": "Running", "containerStatuses": [cart]})),
-    ]
-}
-
-/// A workload with one container.
-pub(super) fn workload(kind: &str, name: &str) -> Value {
-    let labels = json!({"app": name});
-    let mut workload = json!({
-        "apiVersion": "apps/v1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": "shop"},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": name, "image": format!("{name}:old")}]},
-            },
-        },
-    });
-    if kind == "StatefulSet" {
-        workload["spec"]["serviceName"] = name.into();
-    }
-    workload
 }
