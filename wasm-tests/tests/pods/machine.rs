@@ -38,16 +38,42 @@ fn nothing_is_left_whichever_process_is_killed() -> anyhow::Result<()> {
             send_signal("TERM", &pid)?;
         }
         script.wait()?;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while let Some(left) = left_of(&name, &folder)? {
-            ensure!(Instant::now() < deadline, "{signal} to {about}: `{left}` is left");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        is_gone(&name, &folder, &format!("{signal} to {about}"))?;
     }
     Ok(())
 }
 
-/// Starts a machine on which one process sleeps. Returns its name and its folder.
+#[test]
+fn two_machines_do_not_meet() -> anyhow::Result<()> {
+    if !machine::is_permitted()? {
+        return Ok(());
+    }
+    // Both have the node's address, and listen on the same port.
+    let (mut first, first_name, first_folder) = start()?;
+    let (mut second, second_name, second_folder) = start()?;
+    for folder in [&first_folder, &second_folder] {
+        let entrance = fs::read_to_string(Path::new(folder).join("pid"))?;
+        let typed = format!(
+            "nsenter --target {} --mount --pid --net sh -ec 'ip addr add 10.77.1.1/32 dev lo;
+             [ $(ps -e -o comm= | grep -c sleep) = 2 ]; [ -z \"$(ls /run/theirs 2> /dev/null)\" ];
+             touch /run/theirs'",
+            entrance.trim()
+        );
+        let output = Command::new("sh").args(["-c", &typed]).output()?;
+        ensure!(output.status.success(), "the machines share something: {output:?}");
+    }
+    send_signal("KILL", &first.id().to_string())?;
+    first.wait()?;
+    is_gone(&first_name, &first_folder, "KILL to the first machine")?;
+    let left = processes_with(&format!("SKYCAP_MACHINE={second_name}"))?;
+    let sleeping = left.iter().filter(|name| *name == "sleep\n").count();
+    ensure!(sleeping == 2, "the second machine has not survived the first: {left:?}");
+    send_signal("TERM", &second.id().to_string())?;
+    second.wait()?;
+    is_gone(&second_name, &second_folder, "TERM to the second machine")
+}
+
+/// Starts a machine on which two processes sleep. Returns its name and its folder.
 fn start() -> anyhow::Result<(Child, String, String)> {
     // A shell cannot catch a signal that was ignored when it started, as SIGINT is in the background.
     let mut command = Command::new("env");
@@ -61,6 +87,16 @@ fn start() -> anyhow::Result<(Child, String, String)> {
     let (name, folder) = (name.to_owned(), folder.to_owned());
     ensure!(left_of(&name, &folder)?.is_some(), "the test does not see its machine");
     Ok((script, name, folder))
+}
+
+/// Waits until nothing of the machine is left.
+fn is_gone(name: &str, folder: &str, event: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Some(left) = left_of(name, folder)? {
+        ensure!(Instant::now() < deadline, "{event}: `{left}` is left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// A folder, a cgroup or a process of the machine.
