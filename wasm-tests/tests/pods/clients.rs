@@ -1,4 +1,4 @@
-//! Clients of every kind of Pod: which of them reach the sandbox.
+//! Clients of every kind of Pod, of both revisions of Istio: which of them reach the sandbox.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ fn clients_reach_the_sandbox_by_their_sidecars() -> anyhow::Result<()> {
     with_pods("clients::clients_reach_the_sandbox_by_their_sidecars", async |fixture| {
         // A CronJob starts at a full minute.
         fixture.patience *= 2;
+        fixture.install_revision(NEXT).await?;
         fixture.install_skycap().await?;
         fixture.open_edge().await?;
         accept_plain_text(fixture).await?;
@@ -32,6 +33,7 @@ fn clients_reach_the_sandbox_by_their_sidecars() -> anyhow::Result<()> {
         let routes = "cart: cart-pr-1\ncart-headless: {to: cart-pr-1, port: 8080, toPort: 80}\n";
         fixture.apply(&sandbox("pr-1", json!({"routes": routes}))).await?;
         fixture.path_becomes("the sandbox", &[KEY], &[BASELINE_PATH], PR_1).await?;
+        a_client_of_another_revision_is_routed(fixture).await?;
         for client in &CLIENTS {
             fixture.apply(&client.manifest()).await?;
         }
@@ -45,6 +47,7 @@ fn clients_reach_the_sandbox_by_their_sidecars() -> anyhow::Result<()> {
 /// A Pod that asks a Service with a sandbox's key.
 struct Client {
     name: &'static str,
+    namespace: &'static str,
     kind: &'static str,
     service: &'static str,
     labels: &'static [(&'static str, &'static str)],
@@ -67,6 +70,7 @@ const CLIENTS: [Client; 7] = [
 
 const POD: Client = Client {
     name: "",
+    namespace: "shop",
     kind: "Pod",
     service: "cart:80",
     labels: &[],
@@ -87,7 +91,7 @@ impl Client {
         };
         let mut metadata = self.pod()["metadata"].clone();
         metadata["name"] = self.name.into();
-        metadata["namespace"] = "shop".into();
+        metadata["namespace"] = self.namespace.into();
         json!({"apiVersion": api_version, "kind": self.kind, "metadata": metadata, "spec": spec})
     }
 
@@ -108,7 +112,7 @@ impl Client {
     }
 
     async fn is_answered(&self, fixture: &Fixture) -> anyhow::Result<()> {
-        let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), "shop");
+        let pods = Api::<Pod>::namespaced(fixture.cluster.client.clone(), self.namespace);
         let of_client = ListParams::default().labels(&format!("client={}", self.name));
         let of_app = LogParams { container: Some("app".into()), ..<_>::default() };
         let asked = async || {
@@ -124,6 +128,49 @@ impl Client {
         anyhow::ensure!(!self.at_once || failed == 0, "{failed} requests failed at its start");
         Ok(())
     }
+}
+
+/// A client in a namespace whose sidecars are injected and configured by another istiod than the shop's.
+async fn a_client_of_another_revision_is_routed(fixture: &Fixture) -> anyhow::Result<()> {
+    let client = Client {
+        name: "of-another-revision",
+        namespace: "team",
+        service: "cart.shop:80",
+        // Its sidecar stays when it has ended.
+        annotations: CLASSIC,
+        ..POD
+    };
+    fixture
+        .apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": client.namespace, "labels": {"istio.io/rev": NEXT}},
+        }))
+        .await?;
+    fixture.apply(&client.manifest()).await?;
+    client.is_answered(fixture).await.context(client.name)?;
+    let revisions = sidecars_by_revision(fixture).await?;
+    println!("sidecars by the revision that injected them: {revisions:?}");
+    let is_expected = revisions.len() == 2 && revisions.get(NEXT) == Some(&1);
+    anyhow::ensure!(is_expected, "expected one of `{NEXT}` beside the others");
+    let all = revisions.values().sum::<usize>();
+    let up_to_date = format!("{all} of {all} sidecars are up to date");
+    let are_counted = async |fixture: &Fixture| {
+        Ok(fixture.skycap_status(&["status"]).await?.contains(&up_to_date))
+    };
+    fixture.until("`status` counts the sidecars of both revisions", are_counted).await?;
+    Ok(())
+}
+
+/// How many Pods have a proxy of Istio, by the revision that injected it.
+async fn sidecars_by_revision(fixture: &Fixture) -> anyhow::Result<BTreeMap<String, usize>> {
+    let mut revisions = BTreeMap::new();
+    for mut pod in Api::<Pod>::all(fixture.cluster.client.clone()).list(&<_>::default()).await? {
+        if let Some(revision) = pod.annotations_mut().remove("istio.io/rev") {
+            *revisions.entry(revision).or_default() += 1;
+        }
+    }
+    Ok(revisions)
 }
 
 /// A Pod that looks like one that is older than the injection: nothing says why it has no sidecar.
@@ -170,6 +217,8 @@ fn headless() -> Value {
     })
 }
 
+/// The second revision of Istio.
+const NEXT: &str = "next";
 const NATIVE: &[(&str, &str)] = &[("sidecar.istio.io/nativeSidecar", "true")];
 const CLASSIC: &[(&str, &str)] = &[("sidecar.istio.io/nativeSidecar", "false")];
 const HELD: &[(&str, &str)] = &[
