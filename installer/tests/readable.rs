@@ -172,11 +172,13 @@ const DEPLOY: &str = "--image registry.example.com/skycap/controller:0.1.0 \
 /// The width of the column with the names in `skycap status`.
 const NAMES: usize = 13;
 
-/// A test of the tier `istio` writes this file from the real command on a real cluster.
+/// Tests of the tiers `istio` and `pods` write these files from the real command on a real cluster.
 #[test]
-fn the_readme_shows_the_status_of_a_real_cluster() -> std::io::Result<()> {
-    let status = fs::read_to_string(root().join("wasm-tests/tests/data/status.txt"))?;
+fn the_readme_shows_what_a_real_cluster_prints() -> std::io::Result<()> {
     let readme = fs::read_to_string(root().join("README.md"))?;
-    assert!(readme.contains(status.trim_end()), "the README does not show:\n{status}");
+    for file in ["status.txt", "up.txt", "list.txt"] {
+        let text = fs::read_to_string(root().join("wasm-tests/tests/data").join(file))?;
+        assert!(readme.contains(text.trim_end()), "the README does not show:\n{text}");
+    }
     Ok(())
 }

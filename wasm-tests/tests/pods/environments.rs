@@ -1,15 +1,12 @@
 //! The life of an environment: `skycap up`, `down`, and every way in which one of them is cut short.
 
+mod failures;
+
 use std::time::Instant;
 
-use k8s_openapi::api::{
-    core::v1::ResourceQuota, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget,
-};
-use kube::{
-    Api, ResourceExt as _,
-    api::{DeleteParams, ListParams},
-    core::DynamicObject,
-};
+use k8s_openapi::api::{discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget};
+use kube::{Api, ResourceExt as _, api::ListParams, core::DynamicObject};
+use regex::Regex;
 use serde_json::json;
 use skycap::{
     environment::{labels::SANDBOX_LABEL, summary::Summary},
@@ -19,8 +16,9 @@ use skycap_tests::{
     cluster::Image,
     fixture::{
         Fixture,
-        pods::{BASELINE_PATH, Load, with_pods},
+        pods::{BASELINE_PATH, Load, path_from_outside, with_pods},
     },
+    workspace,
 };
 
 #[test]
@@ -33,28 +31,43 @@ fn an_environment_is_opened_updated_interrupted_and_closed() -> anyhow::Result<(
         let load = Load::start(fixture, &[]).await?;
         it_opens(fixture).await?;
         it_changes(fixture).await?;
-        a_wrong_image_is_named(fixture).await?;
-        a_quota_is_named(fixture).await?;
-        one_of_two_wins(fixture).await?;
-        every_interruption_is_mended(fixture).await?;
+        failures::a_wrong_image_is_named(fixture).await?;
+        failures::a_quota_is_named(fixture).await?;
+        failures::one_of_two_wins(fixture).await?;
+        failures::every_interruption_is_mended(fixture).await?;
         it_closes(fixture).await?;
         load.stop().await?.check("the baseline all the time", &[BASELINE_PATH])
     })
 }
 
+/// With the file of `deploy/examples`, as the README shows it.
 async fn it_opens(fixture: &Fixture) -> anyhow::Result<()> {
     let before = baseline(fixture).await?;
+    let file = workspace::root().join("deploy/examples/skycap.yaml");
+    let image = format!("IMAGE={}", Image::reference("workload"));
     let begun = Instant::now();
-    let output =
-        fixture.skycap(&["up", "pr-9", "-n", "shop", "--fork", "cart", "--ttl", "72h"]).await?;
-    println!("$ skycap up pr-9 -n shop --fork cart --ttl 72h\n{output}");
+    let up = ["up", "-f", &file.to_string_lossy(), "--set", "PR=9", "--set", &image];
+    let output = fixture.skycap(&up).await?;
     println!("up, until served: {} ms", begun.elapsed().as_millis());
     // No patience: `up` has waited.
     anyhow::ensure!(path(fixture).await? == PR_9, "{} after `up`", path(fixture).await?);
     anyhow::ensure!(before == baseline(fixture).await?, "the baseline has changed: {before:?}");
-    let list = fixture.skycap(&["list", "-n", "shop"]).await?;
-    println!("$ skycap list -n shop\n{list}");
-    anyhow::ensure!(list.contains("cart -> cart-pr-9"), "{list}");
+    shown("up.txt", &output)?;
+    shown("list.txt", &fixture.skycap(&["list", "-n", "shop"]).await?)
+}
+
+/// Compares with a file in `tests/data`, without what differs between two runs. `UPDATE=1` writes it.
+fn shown(file: &str, text: &str) -> anyhow::Result<()> {
+    let text = text.replace(&Image::reference("workload"), "registry.example.com/cart:abc123");
+    let text = Regex::new(r"until \S+Z")?.replace_all(&text, "until 2026-12-02T09:30:00Z");
+    let text = Regex::new(r" \d+s  ")?.replace_all(&text, " 6s  ").into_owned();
+    let path = workspace::root().join("wasm-tests/tests/data").join(file);
+    println!("{text}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text)?;
+    }
+    let kept = std::fs::read_to_string(&path)?;
+    anyhow::ensure!(text == kept, "not as in {}; `UPDATE=1` writes it\n{text}", path.display());
     Ok(())
 }
 
@@ -85,101 +98,6 @@ async fn it_changes(fixture: &Fixture) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_wrong_image_is_named(fixture: &Fixture) -> anyhow::Result<()> {
-    let up = [
-        "up",
-        "pr-9",
-        "-n",
-        "shop",
-        "--fork",
-        "cart",
-        "--image",
-        "registry.invalid/cart:2",
-        "--timeout",
-        "15s",
-    ];
-    let output = fixture.skycap_fails(&up, 1).await?;
-    println!("$ skycap {}\n{output}", up.join(" "));
-    anyhow::ensure!(output.contains("registry.invalid/cart:2"), "{output}");
-    anyhow::ensure!(path(fixture).await? == BASELINE_PATH, "a broken fork is routed to");
-    fixture.skycap(&["up", "pr-9", "-n", "shop", "--fork", "cart"]).await?;
-    anyhow::ensure!(path(fixture).await? == PR_9, "not mended by another `up`");
-    Ok(())
-}
-
-async fn a_quota_is_named(fixture: &Fixture) -> anyhow::Result<()> {
-    let quotas = Api::<ResourceQuota>::namespaced(fixture.cluster.client.clone(), "shop");
-    fixture
-        .apply(&json!({
-            "apiVersion": "v1",
-            "kind": "ResourceQuota",
-            "metadata": {"name": "pods", "namespace": "shop"},
-            "spec": {"hard": {"pods": "5"}},
-        }))
-        .await?;
-    let up =
-        ["up", "pr-10", "-n", "shop", "--fork", "cart", "--fork", "pricing", "--timeout", "8s"];
-    let output = fixture.skycap_fails(&up, 1).await?;
-    println!("$ skycap {}\n{output}", up.join(" "));
-    anyhow::ensure!(output.contains("exceeded quota"), "{output}");
-    quotas.delete("pods", &DeleteParams::default()).await?;
-    fixture.skycap(&["down", "pr-10", "-n", "shop"]).await?;
-    Ok(())
-}
-
-/// The one that began last; the other says so.
-async fn one_of_two_wins(fixture: &Fixture) -> anyhow::Result<()> {
-    let up = |level: &'static str| {
-        let patch = format!(
-            "sandbox: pr-11\nnamespace: shop\nforks: {{cart: {{env: {{LEVEL: {level}}}}}}}\n"
-        );
-        async move {
-            let file = tempfile::NamedTempFile::new()?;
-            std::fs::write(file.path(), patch)?;
-            fixture.run_skycap(&["up", "-f", &file.path().to_string_lossy()]).await
-        }
-    };
-    let (one, other) = tokio::join!(up("one"), up("other"));
-    let (one, other) = (one?, other?);
-    println!("two at once: {:?} and {:?}", one.status, other.status);
-    let lost = if one.status.success() { &other } else { &one };
-    let said = String::from_utf8_lossy(&lost.stderr);
-    anyhow::ensure!(one.status.success() != other.status.success(), "{one:?}\n{other:?}");
-    anyhow::ensure!(said.contains("at the same time"), "{said}");
-    fixture.skycap(&["down", "pr-11", "-n", "shop"]).await?;
-    Ok(())
-}
-
-/// After each write at which `up` can be killed, another `up` or a `down` leaves what it should.
-async fn every_interruption_is_mended(fixture: &Fixture) -> anyhow::Result<()> {
-    let up = ["up", "pr-12", "-n", "shop", "--fork", "cart"];
-    let sandbox = &[("baggage", "sandbox=pr-12")];
-    for writes in 1.. {
-        if let Some(status) = fixture.interrupt(&up, writes).await? {
-            anyhow::ensure!(status.success(), "`up` without an interruption: {status}");
-            anyhow::ensure!(writes > 3, "`up` has only {writes} writes");
-            break;
-        }
-        let routed = skycap_tests::fixture::pods::path_from_outside(fixture, sandbox).await?;
-        anyhow::ensure!(
-            [BASELINE_PATH, PR_12].contains(&routed.as_str()),
-            "killed after {writes} writes: {routed}"
-        );
-        println!("killed after {writes} writes: {:?}", left(fixture).await?);
-        if writes % 2 == 0 {
-            fixture.skycap(&up).await?;
-            let routed = skycap_tests::fixture::pods::path_from_outside(fixture, sandbox).await?;
-            anyhow::ensure!(routed == PR_12, "mended after {writes} writes: {routed}");
-        }
-        fixture.skycap(&["down", "pr-12", "-n", "shop"]).await?;
-        let left: Vec<_> =
-            left(fixture).await?.into_iter().filter(|one| one.contains("pr-12")).collect();
-        anyhow::ensure!(left.is_empty(), "left after {writes} writes: {left:?}");
-    }
-    fixture.skycap(&["down", "pr-12", "-n", "shop"]).await?;
-    Ok(())
-}
-
 async fn it_closes(fixture: &Fixture) -> anyhow::Result<()> {
     let begun = Instant::now();
     println!("{}", fixture.skycap(&["down", "pr-9", "-n", "shop"]).await?);
@@ -192,7 +110,7 @@ async fn it_closes(fixture: &Fixture) -> anyhow::Result<()> {
 }
 
 async fn path(fixture: &Fixture) -> anyhow::Result<String> {
-    skycap_tests::fixture::pods::path_from_outside(fixture, &[KEY]).await
+    path_from_outside(fixture, &[KEY]).await
 }
 
 /// What the baseline has that a fork must not change: its endpoints, and its disruption budget.
@@ -248,4 +166,3 @@ fn budget() -> serde_json::Value {
 
 const KEY: (&str, &str) = ("baggage", "sandbox=pr-9");
 const PR_9: &str = "frontend > cart-pr-9 > pricing";
-const PR_12: &str = "frontend > cart-pr-12 > pricing";
