@@ -21,7 +21,7 @@ use super::{
     baseline::{Baseline, sandbox_of},
     identity::Identities,
     invalid_fork::InvalidFork,
-    labels::{FORK_LABEL, SANDBOX_LABEL, shorten},
+    labels::{FORK_LABEL, SANDBOX_LABEL, shorten, stamp},
     patch::merge,
     selector::Labels,
     service::{self, service_label},
@@ -102,6 +102,7 @@ impl Fork {
         }
         let services = service::forks(&serving, tenant)?;
         let governing = service::governing(&mut object, original, tenant)?;
+        stamp(&mut object);
         Ok(Self {
             workload: workload.clone(),
             images: changed_images(&object, original),

@@ -1,6 +1,7 @@
 //! Labels and names of a fork: derived from the baseline's, and never longer than Kubernetes permits.
 
 use ring::digest::{SHA256, digest};
+use serde_json::Value;
 
 /// Maximum bytes of a label's value, and of a Service's name (RFC 1123).
 const MAX_BYTES: usize = 63;
@@ -37,6 +38,15 @@ pub(super) fn short_hash(bytes: &[u8]) -> String {
     bytes.as_ref().iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Writes a hash of the whole object into one of its labels. A plan compares only the fields that it
+/// sets, so it would not notice one that is no longer set; this it does notice.
+pub(super) fn stamp(object: &mut Value) {
+    let hash = short_hash(object.to_string().as_bytes());
+    object["metadata"]["labels"][REVISION_LABEL] = hash.into();
+}
+
+/// The label of a fork's objects with a hash of what `up` applied.
+const REVISION_LABEL: &str = "skycap.dev/revision";
 /// The label of a fork's objects and Pods with the name of the sandbox.
 pub const SANDBOX_LABEL: &str = "skycap.dev/sandbox";
 /// The label of a fork and its Pods with the fork's name.

@@ -68,6 +68,13 @@ impl SandboxPlan {
         })
     }
 
+    /// Whether the ConfigMap is there, and its requests are routed.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        let live = self.live.as_ref();
+        live.and_then(|live| live.data.pointer("/data/enabled")).is_some_and(|on| on == "true")
+    }
+
     /// All writes as one plan, in which the ConfigMap is as it is at the end.
     #[must_use]
     pub fn whole(&self) -> Plan {

@@ -9,7 +9,7 @@ use super::{
     baseline::sandbox_of,
     fork::Tenant,
     invalid_fork::InvalidFork,
-    labels::{SANDBOX_LABEL, in_sandbox, shorten},
+    labels::{SANDBOX_LABEL, in_sandbox, shorten, stamp},
     selector::{Labels, Terms},
 };
 use crate::objects::{Object, object};
@@ -88,6 +88,7 @@ fn service_object(name: &str, tenant: Tenant<'_>, spec: Value) -> Result<Object,
     let body = json!({"spec": spec});
     let mut service = object("v1", "Service", Some(tenant.namespace), name, body);
     service["metadata"]["labels"][SANDBOX_LABEL] = tenant.sandbox.into();
+    stamp(&mut service);
     Object::new(service).map_err(|error| InvalidFork::Malformed(error.to_string()))
 }
 

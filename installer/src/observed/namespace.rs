@@ -1,6 +1,6 @@
 //! The baseline of a namespace, read from the cluster.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
 use kube::{
     Api, Client,
@@ -26,8 +26,8 @@ pub async fn read_baseline(
     let lists = try_join_all(kinds.map(|((api_version, kind), is_required)| async move {
         match list(client, namespace, api_version, kind).await {
             Ok(objects) => Ok((objects, None)),
-            Err(kube::Error::Api(status)) if !is_required && status.is_forbidden() => {
-                Ok((Vec::new(), Some(*kind)))
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                Ok((Vec::new(), Some((*kind, is_required))))
             }
             Err(kube::Error::Api(status)) if !is_required && status.code == 404 => {
                 Ok((Vec::new(), None))
@@ -39,12 +39,20 @@ pub async fn read_baseline(
         }
     }));
     let mut objects = Vec::new();
-    let mut unread = Vec::new();
-    for (list, forbidden) in lists.await? {
+    let mut forbidden = Vec::new();
+    for (list, kind) in lists.await? {
         objects.extend(list);
-        unread.extend(forbidden);
+        forbidden.extend(kind);
     }
-    Ok((Baseline::new(objects), unread))
+    let needed = forbidden.iter().filter(|(_, is_required)| *is_required);
+    let needed: Vec<_> = needed.map(|(kind, _)| format!("{kind}s")).collect();
+    ensure!(
+        needed.is_empty(),
+        "missing permissions to list {} in namespace {namespace}; nothing was changed; ask an \
+         administrator for the role that `skycap render --role sandboxes -n {namespace}` writes",
+        needed.join(", ")
+    );
+    Ok((Baseline::new(objects), forbidden.into_iter().map(|(kind, _)| kind).collect()))
 }
 
 async fn list(

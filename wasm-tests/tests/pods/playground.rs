@@ -27,7 +27,9 @@ fn the_playground_routes_and_leaves_nothing_behind() -> anyhow::Result<()> {
         line.with_context(|| format!("no line `{part}` in {lines:#?}"))
     };
     // The lines that it prints, as a person types them.
-    let typed = format!("{} sh -ec \"{}\"", line("nsenter")?, line("curl")?);
+    let up = lines.iter().find(|line| line.contains(" up -f ")).context("no line with `up`")?;
+    let typed =
+        format!("{} sh -ec \"{}; {}; {up}\"", line("nsenter")?, line("export")?, line("curl")?,);
     let answer = Command::new("sh").args(["-c", &typed]).output()?;
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let name = format!("SKYCAP_MACHINE=skycap-{}", playground.id());
@@ -35,6 +37,7 @@ fn the_playground_routes_and_leaves_nothing_behind() -> anyhow::Result<()> {
     send_signal("INT", &playground.id().to_string())?;
     playground.wait()?;
     ensure!(text.contains("cart-pr-1"), "{typed}: {text}{answer:?}");
+    ensure!(text.contains("sidecars serve it"), "{typed}: {text}{answer:?}");
     let deadline = Instant::now() + Duration::from_secs(10);
     while !process_ids_with(&name)?.is_empty() || fs::read_dir(folder.path())?.count() > 0 {
         ensure!(Instant::now() < deadline, "processes or files are left");

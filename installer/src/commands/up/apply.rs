@@ -48,7 +48,7 @@ impl Application<'_> {
         let deadline = Instant::now() + timeout;
         let report = Report::new();
         // What changes must not be routed to meanwhile. What does not change keeps its requests.
-        let changes = !self.plan.objects.is_empty() || self.plan.live.is_none();
+        let changes = !self.plan.objects.is_empty() || !self.plan.is_enabled();
         let first = if changes { &self.plan.disabled } else { &self.plan.config_map };
         let claim = self.claim(first).await?;
         for step in &self.plan.objects.steps {

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use skycap_tests::{
-    cluster::{self, machine},
+    cluster::{self, Image, machine},
     fixture::{
         Fixture,
         manifests::sandbox,
         pods::{BASELINE_PATH, path_from_outside},
     },
     progress::Progress,
+    workspace,
 };
 
 use super::{KEY, tell};
@@ -49,12 +50,17 @@ async fn instructions(fixture: &Fixture) -> anyhow::Result<String> {
          export KUBECONFIG={}\n  \
          curl -s -H 'Host: shop.example.com' -H '{}: {}' http://{gateway}/\n  \
          {} status\n\
+         The sandbox of another pull request, from a file to change and to try again:\n  \
+         {} up -f {} --set PR=9 --set IMAGE={}\n\
          The logs are in {}",
         machine::entrance().display(),
         kubeconfig.display(),
         KEY.0,
         KEY.1,
         cluster::program().display(),
+        cluster::program().display(),
+        workspace::root().join("deploy/examples/skycap.yaml").display(),
+        Image::reference("workload"),
         fixture.cluster.folder().display()
     ))
 }
