@@ -68,7 +68,10 @@ impl Backend {
         let Self { service, .. } = self;
         let found = self.services.get_opt(&service.name).await;
         let found = found.with_context(|| format!("cannot read Service {service}"))?;
-        let found = found.with_context(|| format!("there is no Service {service}"))?;
+        let found = found.with_context(|| {
+            let namespace = &service.namespace;
+            format!("there is no Service {service}; see `kubectl -n {namespace} get services`")
+        })?;
         let ports = found.spec.and_then(|spec| spec.ports).unwrap_or_default();
         let name = port_name(service, &ports)?;
         let of_service = format!("kubernetes.io/service-name={}", service.name);
