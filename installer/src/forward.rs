@@ -6,7 +6,7 @@
 //! 1. A client on this machine sends it to the port on loopback. It speaks HTTP/1.1, with WebSockets, or
 //!    HTTP/2 without TLS (prior knowledge), as gRPC does. The request leaves in the protocol in which it
 //!    came, and its body is streamed.
-//! 2. The key becomes a member of its `baggage` ([`member`](member)). A request whose baggage has no
+//! 2. The key becomes a member of its `baggage` ([`member`]). A request whose baggage has no
 //!    room for the key gets a 431: without the key it would test the baseline.
 //! 3. It goes to a ready Pod of the Service, by the API server's port-forward. Nothing but the API server
 //!    has to be reachable. When the Pod goes away, the next connection takes another one.
