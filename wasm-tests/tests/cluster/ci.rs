@@ -2,14 +2,16 @@
 //! with the composite action, and both use the real command, with the rights of
 //! `skycap render --role sandboxes`. Its comments go to a server of the tests.
 
-use std::{fs, path::PathBuf, process::Output};
+mod gitlab;
+
+use std::{ffi::OsString, fs, path::PathBuf, process::Output};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Service},
 };
 use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind, environment::rights::sandboxes, names::SANDBOXES,
     table::meshes::Meshes,
@@ -29,10 +31,9 @@ fn a_pull_request_has_a_sandbox_and_one_comment_until_it_is_closed() -> anyhow::
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
         fixture.cluster.start_controllers("garbage-collector-controller")?;
-        let mut cart = service("cart");
-        cart["spec"]["selector"] = json!({"app": "cart"});
-        fixture.apply(&workload("Deployment", "cart")).await?;
-        fixture.apply(&cart).await?;
+        for object in cart() {
+            fixture.apply(&object).await?;
+        }
         let host = CodeHost::start().await?;
         host.add("looks good", false);
         let runner = Runner::new(fixture, &host).await?;
@@ -48,7 +49,7 @@ fn a_pull_request_has_a_sandbox_and_one_comment_until_it_is_closed() -> anyhow::
         ] {
             let log = runner.run(action, commit, REPOSITORY).await?;
             let log = String::from_utf8(log.stdout)?;
-            anyhow::ensure!(fork_of(fixture).await?.as_deref() == image, "{action}: {log}");
+            anyhow::ensure!(fork_of(fixture, "pr-9").await?.as_deref() == image, "{action}: {log}");
             comments = host.comments();
             anyhow::ensure!(comments.len() == 2, "{action}: {comments:?}");
             let said = &comments[1].body;
@@ -68,7 +69,7 @@ fn a_pull_request_has_a_sandbox_and_one_comment_until_it_is_closed() -> anyhow::
             (host.requests(), runner.run("opened", "4444444", "stranger/cart").await?);
         let log = String::from_utf8(log.stdout)?;
         anyhow::ensure!(log.contains("a pull request from a fork gets no sandbox"), "{log}");
-        anyhow::ensure!(fork_of(fixture).await?.is_none(), "a fork has a sandbox: {log}");
+        anyhow::ensure!(fork_of(fixture, "pr-9").await?.is_none(), "a fork has a sandbox: {log}");
         anyhow::ensure!((host.comments(), host.requests()) == (comments, requests), "{log}");
         Ok(())
     })
@@ -85,10 +86,7 @@ struct Runner {
 
 impl Runner {
     async fn new(fixture: &Fixture, host: &CodeHost) -> anyhow::Result<Self> {
-        for object in sandboxes("shop", &Meshes::default(), "istio-system") {
-            fixture.apply(&object).await?;
-        }
-        let token = fixture.cluster.token_of("shop", SANDBOXES).await?;
+        let token = account(fixture).await?;
         let kubeconfig = fs::read_to_string(fixture.cluster.kubeconfig(&token)?)?;
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join("repository").join(name);
@@ -122,11 +120,6 @@ impl Runner {
         let (home, repository) = (self.folder.path(), self.folder.path().join("repository"));
         let path = home.join("event.json");
         fs::write(&path, event.to_string())?;
-        let programs = program().parent().map(PathBuf::from).unwrap_or_default();
-        let programs = std::env::join_paths(
-            std::iter::once(programs)
-                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
-        )?;
         let mut command = Command::new(&self.act);
         if from == REPOSITORY {
             // A fork's pull request gets no secrets.
@@ -142,7 +135,7 @@ impl Runner {
             .args(["--env", &format!("GITHUB_REPOSITORY={REPOSITORY}")])
             .current_dir(repository)
             .env("HOME", home)
-            .env("PATH", programs)
+            .env("PATH", path_with_skycap()?)
             .env("GITHUB_TOKEN", TOKEN)
             .kill_on_drop(true)
             .output()
@@ -157,12 +150,34 @@ impl Runner {
     }
 }
 
+/// A Deployment with its Service.
+fn cart() -> [Value; 2] {
+    let mut cart = service("cart");
+    cart["spec"]["selector"] = json!({"app": "cart"});
+    [workload("Deployment", "cart"), cart]
+}
+
+/// The token of an account that may make sandboxes in namespace `shop`, and nothing else.
+async fn account(fixture: &Fixture) -> anyhow::Result<String> {
+    for object in sandboxes("shop", &Meshes::default(), "istio-system") {
+        fixture.apply(&object).await?;
+    }
+    fixture.cluster.token_of("shop", SANDBOXES).await
+}
+
+/// The command is found first.
+fn path_with_skycap() -> anyhow::Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = program().parent().map(PathBuf::from);
+    Ok(std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path)))?)
+}
+
 /// The image of the sandbox's fork; `None` if nothing of the sandbox is there.
-async fn fork_of(fixture: &Fixture) -> anyhow::Result<Option<String>> {
-    let client = &fixture.cluster.client;
-    let fork = Api::<Deployment>::namespaced(client.clone(), "shop").get_opt("cart-pr-9").await?;
-    let service = Api::<Service>::namespaced(client.clone(), "shop").get_opt("cart-pr-9").await?;
-    let map = Api::<ConfigMap>::namespaced(client.clone(), "shop").get_opt("pr-9").await?;
+async fn fork_of(fixture: &Fixture, sandbox: &str) -> anyhow::Result<Option<String>> {
+    let (client, name) = (&fixture.cluster.client, format!("cart-{sandbox}"));
+    let fork = Api::<Deployment>::namespaced(client.clone(), "shop").get_opt(&name).await?;
+    let service = Api::<Service>::namespaced(client.clone(), "shop").get_opt(&name).await?;
+    let map = Api::<ConfigMap>::namespaced(client.clone(), "shop").get_opt(sandbox).await?;
     anyhow::ensure!(
         [service.is_some(), map.is_some()] == [fork.is_some(); 2],
         "a part of the sandbox is left: {service:?} {map:?}"
