@@ -97,6 +97,19 @@ proptest! {
     }
 }
 
+/// The README of `deploy/ci` shows a comment as it is.
+#[test]
+fn the_readme_shows_a_comment() -> anyhow::Result<()> {
+    let summary: Summary = serde_json::from_str(SUMMARY)?;
+    let comment = open(&summary, Some(Tests::Passed));
+    let quoted: Vec<_> =
+        comment.lines().skip(1).map(|line| format!("> {line}").trim_end().to_owned()).collect();
+    let readme = include_str!("../../deploy/ci/README.md");
+    let quoted = quoted.join("\n");
+    assert!(readme.contains(quoted.trim_end_matches(['>', '\n'])), "{quoted}");
+    Ok(())
+}
+
 /// GitHub refuses more than 65,536 characters, and a name may be long.
 #[test]
 fn a_comment_has_room_for_a_sandbox_of_any_size() {
@@ -160,3 +173,22 @@ const PARTS: &[&str] = &[
     "|---|",
     "ä",
 ];
+
+/// What `skycap up -o json` prints.
+const SUMMARY: &str = r#"{
+    "sandbox": "pr-9",
+    "namespace": "shop",
+    "key": "pr-9",
+    "expires": "2026-12-02T15:00:00Z",
+    "baggage": "sandbox=pr-9",
+    "curl": "curl -H 'baggage: sandbox=pr-9' http://cart.shop/",
+    "forks": [{
+        "workload": "deployment/cart",
+        "name": "cart-pr-9",
+        "images": {"cart": "registry.example.com/cart:4f5e6d7"},
+        "ready": true
+    }],
+    "services": [{"service": "cart", "to": "cart-pr-9"}],
+    "notes": [],
+    "served": {"sidecars": 12, "upToDate": 12}
+}"#;

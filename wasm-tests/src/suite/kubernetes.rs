@@ -16,6 +16,7 @@ use crate::{
 /// The tier `cluster`.
 pub(super) fn cluster(options: Options) -> Result<Tally, Skip> {
     cluster::faketime()?;
+    cluster::act()?;
     run_in_namespace("cluster", "2", options)
 }
 
