@@ -64,7 +64,7 @@ fn status() -> Status {
         http_routes: Some(RouteCounts { accepted: 3, ..RouteCounts::default() }),
         controller: Some(Leader {
             holder: "skycap-controller-7d9f-x2".into(),
-            renewed_seconds_ago: 1,
+            renewed_seconds_ago: Some(1),
             readiness: Readiness::Ready,
         }),
         summary: Summary {

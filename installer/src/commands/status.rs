@@ -1,6 +1,9 @@
 //! `skycap status`.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -92,7 +95,34 @@ async fn read_leader(client: &Client) -> anyhow::Result<Option<Leader>> {
     let Some((holder, renewed)) = lease.filter(|(holder, _)| !holder.is_empty()) else {
         return Ok(None);
     };
-    let renewed_seconds_ago = Timestamp::now().duration_since(renewed).as_secs();
+    let renewed_seconds_ago = seconds_since(renewed, &leases).await?;
     let readiness = Readiness::read(client, &holder).await;
     Ok(Some(Leader { holder, renewed_seconds_ago, readiness }))
 }
+
+/// How long ago the Lease was last renewed; `None` if it is not renewed any more.
+///
+/// Its time is that of the leader's clock, which may differ from this machine's. If it is not a time of
+/// the last seconds, this therefore waits for the next renewal.
+async fn seconds_since(renewed: Timestamp, leases: &Api<Lease>) -> anyhow::Result<Option<u64>> {
+    let seconds = u64::try_from(Timestamp::now().duration_since(renewed).as_secs());
+    if let Ok(seconds @ 0..=LEASE_SECONDS) = seconds {
+        return Ok(Some(seconds));
+    }
+    let _progress = Progress::new("waiting for the leader to renew its Lease");
+    let deadline = Instant::now() + TWO_RENEWALS;
+    while Instant::now() < deadline {
+        tokio::time::sleep(POLL).await;
+        let lease = leases.get(LEASE).await?;
+        if lease.spec.and_then(|spec| spec.renew_time).is_none_or(|time| time.0 != renewed) {
+            return Ok(Some(0));
+        }
+    }
+    Ok(None)
+}
+
+/// Seconds after which a Lease that was not renewed has no holder.
+const LEASE_SECONDS: u64 = 10;
+/// Within this time, a leader renews its Lease twice.
+const TWO_RENEWALS: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(250);

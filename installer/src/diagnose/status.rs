@@ -84,24 +84,20 @@ impl RouteCounts {
 pub struct Leader {
     /// The name of its Pod.
     pub holder: String,
-    /// Seconds since it last renewed the Lease.
-    pub renewed_seconds_ago: i64,
+    /// Seconds since it last renewed the Lease; `None` if it does not renew it any more.
+    pub renewed_seconds_ago: Option<u64>,
     /// Whether it sees all changes of the cluster.
     pub readiness: Readiness,
 }
 
 impl Leader {
-    fn is_alive(&self) -> bool {
-        self.renewed_seconds_ago <= LEASE_SECONDS
-    }
-
     fn is_well(&self) -> bool {
-        self.is_alive() && !matches!(self.readiness, Readiness::Behind(_))
+        self.renewed_seconds_ago.is_some() && !matches!(self.readiness, Readiness::Behind(_))
     }
 
     fn state(&self) -> String {
-        let Self { holder, renewed_seconds_ago: ago, readiness } = self;
-        if self.is_alive() {
+        let Self { holder, renewed_seconds_ago, readiness } = self;
+        if let Some(ago) = renewed_seconds_ago {
             let watches = match readiness {
                 Readiness::Ready => ", its watches work".to_owned(),
                 Readiness::Behind(seconds) => format!(
@@ -113,8 +109,8 @@ impl Leader {
             format!("{holder} is the leader (renewed {ago} s ago){watches}")
         } else {
             format!(
-                "GONE: the leader {holder} last renewed its Lease {ago} s ago; routing continues, \
-                 but changes have no effect"
+                "GONE: the leader {holder} does not renew its Lease; routing continues, but changes \
+                 have no effect"
             )
         }
     }
@@ -211,6 +207,3 @@ impl Status {
         self.plugin.as_ref().is_none_or(is_compiled)
     }
 }
-
-/// Seconds after which a Lease that was not renewed has no holder.
-const LEASE_SECONDS: i64 = 10;

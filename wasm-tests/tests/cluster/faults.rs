@@ -98,11 +98,23 @@ fn the_clock_jumps() -> anyhow::Result<()> {
         fixture.has_key("pr-1", true, "ten minutes before it expires").await?;
         jump("+1200")?;
         fixture.has_key("pr-1", false, "a jump past its expiry").await?;
+        status_finds_the_leader(fixture, true).await?;
         jump("-600")?;
         fixture.has_key("pr-1", true, "a jump back").await?;
+        status_finds_the_leader(fixture, true).await?;
         anyhow::ensure!(controller.leads().await?, "the controller has lost the Lease");
         fixture.apply(&pr(2)).await?;
         fixture.has_key("pr-2", true, "a change after the jumps").await?;
-        Ok(())
+        controller.kill().await?;
+        status_finds_the_leader(fixture, false).await
     })
+}
+
+/// Whether `status` says that the leader renews its Lease, whatever its clock says.
+async fn status_finds_the_leader(fixture: &Fixture, expected: bool) -> anyhow::Result<()> {
+    let status = fixture.skycap_status(&["status", "-o", "json"]).await?;
+    let status: serde_json::Value = serde_json::from_str(&status)?;
+    let is_found = status["controller"]["renewedSecondsAgo"].is_u64();
+    anyhow::ensure!(is_found == expected, "not {expected}: {}", status["controller"]);
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! `skycap install` as a user runs it, and what a controller in Pods goes through.
 
+mod clock;
+
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -48,6 +50,7 @@ fn a_pull_request_is_routed_by_injected_sidecars() -> anyhow::Result<()> {
         the_replicas_are_evicted(fixture).await?;
         the_leader_is_killed(fixture).await?;
         the_leader_is_deleted(fixture).await?;
+        clock::the_clocks_jump(fixture).await?;
         skycap_is_uninstalled(fixture).await
     })
 }
