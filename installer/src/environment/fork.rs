@@ -87,7 +87,7 @@ impl Fork {
         template::check_node(pod)?;
         identities.check(&pod_labels(&object))?;
         let mut notes = identities.notes(&pod_labels(&object));
-        notes.extend(template::claims(pod).map(|claim| {
+        notes.extend(template::claims(&object).map(|claim| {
             format!(
                 "it mounts the claim `{claim}` of its baseline: both write to the same files, and a \
                  ReadWriteOnce claim keeps both on one node"

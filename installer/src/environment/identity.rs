@@ -6,7 +6,7 @@ use super::{
     baseline::Baseline,
     invalid_fork::InvalidFork,
     labels::in_sandbox,
-    selector::{Identity, Labels, Purpose, Selector},
+    selector::{Identity, Labels, Purpose, Selector, WRITTEN_BY_CONTROLLERS},
 };
 
 /// The selectors that a fork of one workload is about.
@@ -103,11 +103,3 @@ impl<'a> Identities<'a> {
         notes
     }
 }
-
-/// Labels of Pods that a controller writes: ReplicaSets, StatefulSets and Jobs, Argo Rollouts.
-const WRITTEN_BY_CONTROLLERS: [&str; 4] = [
-    "controller-revision-hash",
-    "pod-template-hash",
-    "rollouts-pod-template-hash",
-    "statefulset.kubernetes.io/pod-name",
-];

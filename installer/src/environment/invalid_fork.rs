@@ -1,5 +1,7 @@
 //! Why a workload cannot be forked.
 
+use std::collections::BTreeSet;
+
 use super::spec::InvalidFile;
 
 /// Why a workload cannot be forked.
@@ -16,9 +18,9 @@ pub enum InvalidFork {
     /// It is a fork itself.
     #[error("it is a fork of sandbox `{0}`; fork its baseline")]
     OfFork(String),
-    /// A Rollout with `workloadRef`.
-    #[error("it has no Pod template; fork the workload that it refers to")]
-    NoTemplate,
+    /// A Rollout with `workloadRef`, or a workload without a template.
+    #[error("it has no Pod template of its own; fork {0}")]
+    NoTemplate(String),
     /// A container that is not there.
     #[error("container `{name}` not found; {}", nearest("it has", .known, name))]
     NoContainer {
@@ -33,12 +35,12 @@ pub enum InvalidFork {
          `--image {}=IMAGE`", .0.join(" or "), first(.0), first(.0)
     )]
     SeveralContainers(Vec<String>),
-    /// A port of the node, which its baseline has.
+    /// Ports of the node, which its baseline has.
     #[error(
-        "it uses port {0} of its node, which its baseline has; remove it with a patch of `ports` \
-         (`$patch: delete`)"
+        "it uses ports of its node, which its baseline has: {}; give each of them \
+         `{{containerPort: PORT, hostPort: null}}` with a patch of `ports`", list(.0)
     )]
-    HostPort(String),
+    HostPorts(BTreeSet<u64>),
     /// The network of the node.
     #[error("it uses its node's network; set `hostNetwork: null` with a patch")]
     HostNetwork,
@@ -72,6 +74,10 @@ fn nearest(what: &str, known: &[String], name: &str) -> String {
         1..=NAMES => format!("{what} {}", known.join(", ")),
         more => format!("{what} {} and {} more", names[..NAMES].join(", "), more - NAMES),
     }
+}
+
+fn list(ports: &BTreeSet<u64>) -> String {
+    ports.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn first(names: &[String]) -> &str {

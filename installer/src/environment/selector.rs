@@ -70,13 +70,23 @@ impl Terms {
     #[must_use]
     pub fn of_labels(labels: &Value) -> Option<Self> {
         let match_labels = serde_json::from_value(labels.clone()).ok()?;
-        Some(Self { match_labels, match_expressions: Vec::new() })
+        Self { match_labels, match_expressions: Vec::new() }.of_template()
     }
 
     /// A `LabelSelector`.
     #[must_use]
     pub fn of_selector(selector: &Value) -> Option<Self> {
-        serde_json::from_value(selector.clone()).ok()
+        serde_json::from_value::<Self>(selector.clone()).ok()?.of_template()
+    }
+
+    /// The terms without those about labels that a controller writes into each Pod: no template has
+    /// them. So a Service that Argo Rollouts has narrowed to one of its ReplicaSets still selects the
+    /// Rollout. `None` if nothing else is asked for.
+    fn of_template(mut self) -> Option<Self> {
+        let is_any = self == Self::default();
+        self.match_labels.retain(|key, _| !is_written_by_controller(key));
+        self.match_expressions.retain(|expression| !is_written_by_controller(&expression.key));
+        (is_any || self != Self::default()).then_some(self)
     }
 
     /// Whether a Pod with these labels is selected. Empty terms select every Pod.
@@ -101,6 +111,20 @@ impl Terms {
         labels.chain(expressions)
     }
 }
+
+fn is_written_by_controller(label: &str) -> bool {
+    WRITTEN_BY_CONTROLLERS.contains(&label)
+}
+
+/// Labels of Pods that a controller writes: ReplicaSets, StatefulSets, DaemonSets, Argo Rollouts.
+pub(super) const WRITTEN_BY_CONTROLLERS: [&str; 6] = [
+    "apps.kubernetes.io/pod-index",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "pod-template-hash",
+    "rollouts-pod-template-hash",
+    "statefulset.kubernetes.io/pod-name",
+];
 
 /// What of a label a selector asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

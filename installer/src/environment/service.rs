@@ -34,7 +34,10 @@ pub(super) fn serving<'a>(
         if service.data.pointer("/spec/type").is_some_and(|kind| kind == "ExternalName") {
             return Err(InvalidFork::ExternalName(name.into()));
         }
-        serving.insert(name, service);
+        // Without ports, a Service only names Pods. The API permits that of headless ones alone.
+        if !ports(service).is_empty() {
+            serving.insert(name, service);
+        }
     }
     Ok(serving)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{invalid_fork::InvalidFork, patch::merge, spec::ForkSpec};
 
@@ -49,14 +49,11 @@ pub(super) fn check_node(pod: &Value) -> Result<(), InvalidFork> {
         return Err(InvalidFork::HostNetwork);
     }
     let lists = ["containers", "initContainers"].into_iter().filter_map(|list| pod.get(list));
-    for container in lists.filter_map(Value::as_array).flatten() {
-        let ports = container.get("ports").and_then(Value::as_array).into_iter().flatten();
-        let taken = |port: &&Value| port.get("hostPort").is_some_and(|port| *port != 0);
-        if let Some(port) = ports.into_iter().find(taken) {
-            return Err(InvalidFork::HostPort(port["hostPort"].to_string()));
-        }
-    }
-    Ok(())
+    let containers = lists.filter_map(Value::as_array).flatten();
+    let ports = containers.filter_map(|container| container.get("ports")?.as_array()).flatten();
+    let host_ports = ports.filter_map(|port| port.get("hostPort")?.as_u64());
+    let taken: BTreeSet<_> = host_ports.filter(|port| *port != 0).collect();
+    if taken.is_empty() { Ok(()) } else { Err(InvalidFork::HostPorts(taken)) }
 }
 
 /// The image of each container, by its name.
@@ -66,9 +63,15 @@ pub(super) fn images(pod: &Value) -> BTreeMap<String, String> {
     containers.filter_map(|one| Some((text(one, "name")?, text(one, "image")?))).collect()
 }
 
-/// The claims that the Pod mounts, and so shares with its baseline.
-pub(super) fn claims(pod: &Value) -> impl Iterator<Item = &str> {
-    let volumes = pod.get("volumes").and_then(Value::as_array).into_iter().flatten();
+/// The claims that the Pods of a workload mount, and so share with its baseline. A StatefulSet's own
+/// claim replaces the volume of its name.
+pub(super) fn claims(workload: &Value) -> impl Iterator<Item = &str> {
+    let list = |path| workload.pointer(path).and_then(Value::as_array).into_iter().flatten();
+    let own: Vec<_> = list("/spec/volumeClaimTemplates")
+        .filter_map(|claim| claim.pointer("/metadata/name"))
+        .collect();
+    let volumes = list("/spec/template/spec/volumes")
+        .filter(move |volume| volume.get("name").is_none_or(|name| !own.contains(&name)));
     volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str())
 }
 

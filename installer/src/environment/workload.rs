@@ -83,8 +83,9 @@ impl FromStr for Workload {
             "rollout" | "rollouts" => WorkloadKind::Rollout,
             _ => return Err(invalid()),
         };
-        // The API permits dots in most of these names, but not in the names that are made of them.
-        check_label(name).map_err(|_| invalid())?;
+        if name.split('.').any(|part| check_label(part).is_err()) {
+            return Err(invalid());
+        }
         Ok(Self { kind, name: name.into() })
     }
 }

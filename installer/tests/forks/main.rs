@@ -3,6 +3,7 @@
 
 mod examples;
 mod namespaces;
+mod shapes;
 
 use kube::core::DynamicObject;
 use proptest::prelude::*;
@@ -150,7 +151,7 @@ proptest! {
     }
 }
 
-fn fork(
+pub(crate) fn fork(
     name: &str,
     workload: &Workload,
     baseline: &Baseline,

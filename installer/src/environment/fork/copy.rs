@@ -19,7 +19,7 @@ pub(super) fn copy(
 ) -> Result<Value, InvalidFork> {
     let spec = &original.data["spec"];
     if !spec["template"]["spec"].is_object() {
-        return Err(InvalidFork::NoTemplate);
+        return Err(InvalidFork::NoTemplate(referred(spec)));
     }
     let kind = workload.kind.of_fork();
     let (api_version, kind_name) = kind.names();
@@ -60,6 +60,15 @@ pub(super) fn copy(
         },
         "spec": copied,
     }))
+}
+
+/// The workload that a Rollout takes its template from.
+fn referred(spec: &Value) -> String {
+    let text = |field: &str| spec["workloadRef"][field].as_str();
+    match (text("kind"), text("name")) {
+        (Some(kind), Some(name)) => format!("`{}/{name}`", kind.to_ascii_lowercase()),
+        _ => "a workload that has one".into(),
+    }
 }
 
 /// A short hash of what a fork takes from its baseline. If it is no longer the one in the fork's label
