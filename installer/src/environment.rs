@@ -1,6 +1,6 @@
 //! The life of an environment: what a sandbox adds to a namespace, as a value.
 //!
-//! 1. [`spec`] reads the sandbox file, [`variables`] its variables.
+//! 1. [`spec`] reads the sandbox file and its variables.
 //! 2. [`baseline`] is what the namespace has: workloads, and everything that selects Pods.
 //! 3. [`fork`] makes the fork of one workload, [`sandbox`] all forks and the ConfigMap.
 //!

@@ -72,7 +72,7 @@ fn referred(spec: &Value) -> String {
 }
 
 /// A short hash of what a fork takes from its baseline. If it is no longer the one in the fork's label
-/// [`BASELINE_LABEL`], the baseline has changed.
+/// [`BASELINE_LABEL`](super::BASELINE_LABEL), the baseline has changed.
 #[must_use]
 pub fn fingerprint(workload: &DynamicObject) -> String {
     let annotation = workload.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
