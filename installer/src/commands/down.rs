@@ -14,7 +14,11 @@ use kube::{
 };
 
 use super::{
-    Globals, Usage, duration::parse_duration, print, progress::Progress, sandbox_file::FileArgs,
+    Globals, Usage,
+    duration::parse_duration,
+    print,
+    progress::Progress,
+    sandbox_file::{FileArgs, namespace},
 };
 use crate::{
     environment::{labels::SANDBOX_LABEL, workload::WorkloadKind},
@@ -45,11 +49,11 @@ impl DownArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { name, file, timeout } = self;
         let (name, in_file) = match name {
-            Some(name) => (name, None),
+            Some(name) => (name, file.read_namespace()?),
             None => file.read_name()?,
         };
         let client = globals.connect().await?;
-        let namespace = in_file.unwrap_or_else(|| globals.namespace(&client).to_owned());
+        let namespace = namespace(in_file, globals, &client)?;
         let id = format!("{namespace}/{name}");
         let reference = ObjectRef::config_map(&namespace, &name);
         let maps = api(&client, &reference);

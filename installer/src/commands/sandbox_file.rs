@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Args, FromArgMatches};
+use kube::Client;
 
-use super::Usage;
+use super::{Globals, Usage};
 use crate::environment::{
     spec::{ForkSpec, SandboxSpec},
     workload::Workload,
@@ -52,6 +53,18 @@ impl FileArgs {
     /// The file cannot be read, or is rejected.
     pub(crate) fn read_name(&self) -> anyhow::Result<(String, Option<String>)> {
         SandboxSpec::parse_name(&self.text()?, &self.lookup())
+            .with_context(|| format!("{}", self.file.display()))
+    }
+
+    /// The namespace that the file names, if there is a file. Its variables need no values.
+    ///
+    /// # Errors
+    /// The file is rejected, or one that was asked for cannot be read.
+    pub(crate) fn read_namespace(&self) -> anyhow::Result<Option<String>> {
+        if self.is_default() && !self.file.exists() {
+            return Ok(None);
+        }
+        SandboxSpec::parse_namespace(&self.text()?, &self.lookup())
             .with_context(|| format!("{}", self.file.display()))
     }
 
@@ -149,6 +162,24 @@ impl FromArgMatches for ForkArgs {
             }
         }
         Ok(())
+    }
+}
+
+/// The namespace of a sandbox: the file's, or else the command's.
+///
+/// # Errors
+/// `--namespace` names another one than the file.
+pub(crate) fn namespace(
+    in_file: Option<String>,
+    globals: &Globals,
+    client: &Client,
+) -> Result<String, Usage> {
+    match (in_file, &globals.namespace) {
+        (Some(in_file), Some(given)) if in_file != *given => {
+            Err(Usage::OtherNamespace { in_file, given: given.clone() })
+        }
+        (Some(in_file), _) => Ok(in_file),
+        (None, _) => Ok(globals.namespace(client).to_owned()),
     }
 }
 

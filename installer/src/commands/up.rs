@@ -17,7 +17,7 @@ use super::{
     duration::parse_duration,
     mesh::MeshArgs,
     print,
-    sandbox_file::{FileArgs, ForkArgs, LabelArgs},
+    sandbox_file::{self, FileArgs, ForkArgs, LabelArgs},
 };
 use crate::{
     environment::{
@@ -85,8 +85,7 @@ impl UpArgs {
         let spec = self.spec()?;
         let client = globals.connect().await?;
         check_installed(&client).await?;
-        let namespace = spec.namespace.clone();
-        let namespace = namespace.unwrap_or_else(|| globals.namespace(&client).to_owned());
+        let namespace = sandbox_file::namespace(spec.namespace.clone(), globals, &client)?;
         let (baseline, unread) = read_baseline(&client, &namespace).await?;
         let mut sandbox = Sandbox::new(&spec, &namespace, &baseline).map_err(rejection)?;
         sandbox.notes.extend(unread.into_iter().map(|kind| {

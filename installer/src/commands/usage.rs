@@ -27,6 +27,16 @@ pub enum Usage {
     /// `up` with `--fork` and without a name.
     #[error("missing name of the sandbox: expected `skycap up NAME --fork WORKLOAD`")]
     MissingSandboxName,
+    /// A sandbox file with another namespace than the flag.
+    #[error(
+        "`--namespace {given}`, but the sandbox file has `namespace: {in_file}`; remove one of the two"
+    )]
+    OtherNamespace {
+        /// The file's.
+        in_file: String,
+        /// The flag's.
+        given: String,
+    },
     /// A sandbox file that cannot be read.
     #[error(
         "cannot read `{}`: expected a sandbox file; pass another one with `-f`, or \

@@ -114,6 +114,22 @@ impl SandboxSpec {
         Ok(spec)
     }
 
+    /// Parses only the namespace.
+    ///
+    /// # Errors
+    /// [`InvalidFile`], as [`Self::parse`].
+    pub fn parse_namespace(
+        text: &str,
+        lookup: &impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<String>, InvalidFile> {
+        let mut value: Value = parse_document(text, 0)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.retain(|name, _| name == "namespace");
+            fields.insert("sandbox".into(), "any".into());
+        }
+        Self::of_value(value, lookup).map(|spec| spec.namespace)
+    }
+
     /// Parses only the names of the sandbox and of the namespace.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The life of an environment: `skycap up`, `down`, and every way in which one of them is cut short.
 
+mod ends;
 mod failures;
 
 use std::time::Instant;
@@ -16,6 +17,7 @@ use skycap_tests::{
     cluster::Image,
     fixture::{
         Fixture,
+        manifests::fragment,
         pods::{BASELINE_PATH, Load, path_from_outside, with_pods},
     },
     workspace,
@@ -30,12 +32,16 @@ fn an_environment_is_opened_updated_interrupted_and_closed() -> anyhow::Result<(
         fixture.apply(&budget()).await?;
         let load = Load::start(fixture, &[]).await?;
         it_opens(fixture).await?;
+        two_repositories_share_one(fixture).await?;
         it_changes(fixture).await?;
         failures::a_wrong_image_is_named(fixture).await?;
         failures::a_quota_is_named(fixture).await?;
         failures::one_of_two_wins(fixture).await?;
         failures::every_interruption_is_mended(fixture).await?;
-        it_closes(fixture).await?;
+        ends::it_crashes(fixture).await?;
+        ends::it_closes(fixture).await?;
+        ends::its_config_map_is_deleted(fixture).await?;
+        ends::its_time_is_over(fixture).await?;
         load.stop().await?.check("the baseline all the time", &[BASELINE_PATH])
     })
 }
@@ -44,7 +50,7 @@ fn an_environment_is_opened_updated_interrupted_and_closed() -> anyhow::Result<(
 async fn it_opens(fixture: &Fixture) -> anyhow::Result<()> {
     let before = baseline(fixture).await?;
     let file = workspace::root().join("deploy/examples/skycap.yaml");
-    let image = format!("IMAGE={}", Image::reference("workload"));
+    let image = format!("IMAGE={}", Image::reference("cart"));
     let begun = Instant::now();
     let up = ["up", "-f", &file.to_string_lossy(), "--set", "PR=9", "--set", &image];
     let output = fixture.skycap(&up).await?;
@@ -58,7 +64,7 @@ async fn it_opens(fixture: &Fixture) -> anyhow::Result<()> {
 
 /// Compares with a file in `tests/data`, without what differs between two runs. `UPDATE=1` writes it.
 fn shown(file: &str, text: &str) -> anyhow::Result<()> {
-    let text = text.replace(&Image::reference("workload"), "registry.example.com/cart:abc123");
+    let text = text.replace(&Image::reference("cart"), "registry.example.com/cart:abc123");
     let text = Regex::new(r"until \S+Z")?.replace_all(&text, "until 2026-12-02T09:30:00Z");
     let text = Regex::new(r" \d+s  ")?.replace_all(&text, " 6s  ").into_owned();
     let path = workspace::root().join("wasm-tests/tests/data").join(file);
@@ -68,6 +74,23 @@ fn shown(file: &str, text: &str) -> anyhow::Result<()> {
     }
     let kept = std::fs::read_to_string(&path)?;
     anyhow::ensure!(text == kept, "not as in {}; `UPDATE=1` writes it\n{text}", path.display());
+    Ok(())
+}
+
+/// Each with a sandbox of its own and the same label: a group has both.
+async fn two_repositories_share_one(fixture: &Fixture) -> anyhow::Result<()> {
+    let up = ["up", "pr-20", "-n", "shop", "--fork", "pricing", "--label", "release=42"];
+    fixture.skycap(&up).await?;
+    fixture.apply(&fragment("group", "release-42", json!({"match": "release=42"}))).await?;
+    let key = ("baggage", "sandbox=release-42");
+    let both = "frontend > cart-pr-9 > pricing-pr-20";
+    // One sidecar may have the new table before another.
+    let pricing = "frontend > cart > pricing-pr-20";
+    fixture.path_becomes("a group of both", &[key], &[BASELINE_PATH, PR_9, pricing], both).await?;
+    fixture.skycap(&["down", "pr-20", "-n", "shop"]).await?;
+    // The group goes on with what is left of it.
+    fixture.path_becomes("a group of one", &[key], &[both, BASELINE_PATH, pricing], PR_9).await?;
+    fixture.delete_object(&fragment("group", "release-42", json!({}))).await?;
     Ok(())
 }
 
@@ -95,17 +118,6 @@ async fn it_changes(fixture: &Fixture) -> anyhow::Result<()> {
     let generation = generation(fixture).await?;
     fixture.skycap(&["up", "pr-9", "-n", "shop", "--fork", "cart"]).await?;
     anyhow::ensure!(self::generation(fixture).await? == generation, "`up` changed what was right");
-    Ok(())
-}
-
-async fn it_closes(fixture: &Fixture) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    println!("{}", fixture.skycap(&["down", "pr-9", "-n", "shop"]).await?);
-    println!("down, until nothing is left: {} ms", begun.elapsed().as_millis());
-    let left = left(fixture).await?;
-    anyhow::ensure!(left.is_empty(), "left: {left:?}");
-    anyhow::ensure!(path(fixture).await? == BASELINE_PATH, "the key still has an effect");
-    fixture.skycap(&["down", "pr-9", "-n", "shop"]).await?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use kube::{
 
 use super::progress::Report;
 use crate::{
+    cli::message,
     commands::mesh::MeshArgs,
     desired::plan::Step,
     environment::{plan::SandboxPlan, sandbox::Sandbox},
@@ -148,22 +149,15 @@ impl Application<'_> {
         deadline: Instant,
     ) -> anyhow::Result<()> {
         loop {
-            self.check(claim).await?;
-            let mut missing = Vec::new();
-            for fork in &self.sandbox.forks {
-                let reference = fork.object.reference();
-                let state = ForkState::read(self.client, &reference).await?;
-                report.state(&reference.name, &state);
-                match state {
-                    ForkState::Ready => {}
-                    ForkState::Progressing(why) | ForkState::Failing(why) => {
-                        missing.push(format!("{}: {why}", reference.name));
-                    }
-                }
-            }
+            let missing = match self.missing(claim, report).await {
+                // An API server that is away for a while ends nothing.
+                Err(error) if is_unreachable(&error) => vec![message(&error)],
+                missing => missing?,
+            };
             if missing.is_empty() {
                 return Ok(());
             }
+            report.now(&missing.join("; "));
             anyhow::ensure!(
                 Instant::now() < deadline,
                 "timed out waiting for the forks, and nothing is routed to them: {}; correct it and \
@@ -175,6 +169,30 @@ impl Application<'_> {
             tokio::time::sleep(POLL).await;
         }
     }
+
+    /// The forks that are not ready, each with what it waits for.
+    async fn missing(&self, claim: &Claim, report: &Report) -> anyhow::Result<Vec<String>> {
+        self.check(claim).await?;
+        let mut missing = Vec::new();
+        for fork in &self.sandbox.forks {
+            let reference = fork.object.reference();
+            let state = ForkState::read(self.client, &reference).await?;
+            report.state(&reference.name, &state);
+            match state {
+                ForkState::Ready => {}
+                ForkState::Progressing(why) | ForkState::Failing(why) => {
+                    missing.push(format!("{}: {why}", reference.name));
+                }
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// Whether the API server did not answer at all.
+fn is_unreachable(error: &anyhow::Error) -> bool {
+    let kube = error.chain().find_map(|cause| cause.downcast_ref());
+    matches!(kube, Some(kube::Error::Service(_) | kube::Error::HyperError(_)))
 }
 
 /// A ConfigMap that belongs to this run.

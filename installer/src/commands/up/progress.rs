@@ -32,6 +32,5 @@ impl Report {
         };
         // Without a terminal there is no progress line, and a log should show what happens.
         self.progress.log(&format!("{fork}: {text}"));
-        self.progress.say("waiting for the forks");
     }
 }

@@ -60,7 +60,7 @@ async fn instructions(fixture: &Fixture) -> anyhow::Result<String> {
         cluster::program().display(),
         cluster::program().display(),
         workspace::root().join("deploy/examples/skycap.yaml").display(),
-        Image::reference("workload"),
+        Image::reference("cart"),
         fixture.cluster.folder().display()
     ))
 }
