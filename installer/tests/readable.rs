@@ -176,7 +176,7 @@ const NAMES: usize = 13;
 #[test]
 fn the_readme_shows_what_a_real_cluster_prints() -> std::io::Result<()> {
     let readme = fs::read_to_string(root().join("README.md"))?;
-    for file in ["status.txt", "up.txt", "list.txt"] {
+    for file in ["status.txt", "up.txt", "list.txt", "test.txt"] {
         let text = fs::read_to_string(root().join("wasm-tests/tests/data").join(file))?;
         assert!(readme.contains(text.trim_end()), "the README does not show:\n{text}");
     }

@@ -59,7 +59,10 @@ async fn it_opens(fixture: &Fixture) -> anyhow::Result<()> {
     anyhow::ensure!(path(fixture).await? == PR_9, "{} after `up`", path(fixture).await?);
     anyhow::ensure!(before == baseline(fixture).await?, "the baseline has changed: {before:?}");
     shown("up.txt", &output)?;
-    shown("list.txt", &fixture.skycap(&["list", "-n", "shop"]).await?)
+    shown("list.txt", &fixture.skycap(&["list", "-n", "shop"]).await?)?;
+    let curl = "curl -s $SKYCAP_URL_FRONTEND/";
+    let test = ["test", "pr-9", "-n", "shop", "--forward", "frontend", "--", "sh", "-c", curl];
+    shown("test.txt", &format!("{}\n", fixture.skycap(&test).await?.trim_end()))
 }
 
 /// Compares with a file in `tests/data`, without what differs between two runs. `UPDATE=1` writes it.
