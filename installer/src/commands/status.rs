@@ -113,7 +113,8 @@ async fn seconds_since(renewed: Timestamp, leases: &Api<Lease>) -> anyhow::Resul
     let deadline = Instant::now() + TWO_RENEWALS;
     while Instant::now() < deadline {
         tokio::time::sleep(POLL).await;
-        let lease = leases.get(LEASE).await?;
+        let lease = leases.get(LEASE).await;
+        let lease = lease.with_context(|| format!("cannot read Lease {NAMESPACE}/{LEASE}"))?;
         if lease.spec.and_then(|spec| spec.renew_time).is_none_or(|time| time.0 != renewed) {
             return Ok(Some(0));
         }
