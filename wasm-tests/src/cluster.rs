@@ -46,8 +46,8 @@ pub use self::{
     node::{Image, machine},
     obtain::{
         IPTABLES, ISTIO_VERSION, Kubernetes, NodePrograms, Parts, XTABLES, act, agent, faketime,
-        istio_bootstrap, istio_sources, istiod, kube_score, node_programs, obtain, prometheus,
-        registry,
+        helm_3, istio_bootstrap, istio_sources, istiod, kube_score, node_programs, obtain,
+        prometheus, registry,
     },
     prometheus::Prometheus,
     registry::{Registry, USER},
@@ -173,7 +173,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The path of Helm.
+    /// The path of Helm 4.
     #[must_use]
     pub fn helm(&self) -> &Path {
         &self.parts.kubernetes.helm

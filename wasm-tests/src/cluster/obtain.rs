@@ -42,7 +42,7 @@ pub struct Kubernetes {
     pub proxy: PathBuf,
     /// CoreDNS, with the plugins that a cluster needs.
     pub coredns: PathBuf,
-    /// Helm.
+    /// Helm 4.
     pub helm: PathBuf,
 }
 
@@ -113,6 +113,15 @@ pub fn kube_score() -> anyhow::Result<PathBuf> {
 /// If Go is not installed, or the build fails.
 pub fn act() -> anyhow::Result<PathBuf> {
     GoModule("act").program("act", "github.com/nektos/act")
+}
+
+/// Helm 3, which cannot be part of the program that Helm 4 is in. Built from the same packages, so it takes
+/// only some seconds more after that.
+///
+/// # Errors
+/// If Go is not installed, or the build fails.
+pub fn helm_3() -> anyhow::Result<PathBuf> {
+    GoModule("kubernetes").program("helm-3", "helm.sh/helm/v3/cmd/helm")
 }
 
 /// The version of which Istio's sources are the development branch. They themselves do not say it.

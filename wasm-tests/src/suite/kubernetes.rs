@@ -17,6 +17,9 @@ use crate::{
 pub(super) fn cluster(options: Options) -> Result<Tally, Skip> {
     cluster::faketime()?;
     cluster::act()?;
+    // After the programs whose packages it shares.
+    cluster::obtain()?;
+    cluster::helm_3()?;
     run_in_namespace("cluster", "2", options)
 }
 

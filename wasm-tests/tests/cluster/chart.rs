@@ -1,43 +1,55 @@
-//! The Helm chart: it applies what `skycap render` writes.
+//! The Helm chart: by Helm 4 and Helm 3, it applies what `skycap render` writes.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Namespace},
+};
 use kube::Api;
 use serde_json::Value;
 use skycap::{
     desired::istio::PluginKind,
     names::{CONTROLLER, NAMESPACE, SETTINGS},
 };
-use skycap_tests::fixture::{Fixture, run_without_skycap};
+use skycap_tests::{
+    cluster::helm_3,
+    fixture::{Fixture, run_without_skycap},
+};
 
 #[test]
 fn the_chart_applies_what_render_writes() -> anyhow::Result<()> {
     run_without_skycap(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let chart = fixture.cluster.folder().join("chart");
-        let to = chart.display().to_string();
-        fixture.skycap(&["render", "--chart", "--to", &to]).await?;
-        for (flags, values) in CASES {
-            let flags: Vec<_> = flags.split_whitespace().collect();
-            let required = ["--image", IMAGE, "--module-url", MODULE];
-            let rendered = fixture.skycap(&[&["render"][..], &flags, &required].concat()).await?;
-            let required = format!("image={IMAGE},module.url={MODULE}");
-            let args = [&["template", "skycap", &to, "--set", &required][..], values].concat();
-            let templated = helm(fixture, &args).await?;
-            let (rendered, templated) = (objects(&rendered)?, objects(&templated)?);
-            for (rendered, templated) in rendered.iter().zip(&templated) {
-                anyhow::ensure!(
-                    rendered == templated,
-                    "with {flags:?}, render writes\n{rendered:#}\nand the chart\n{templated:#}"
-                );
-            }
-            anyhow::ensure!(
-                rendered.len() == templated.len(),
-                "with {flags:?}, objects are missing"
+        fixture.cluster.start_namespace_controller()?;
+        let chart = fixture.cluster.folder().join("chart").display().to_string();
+        fixture.skycap(&["render", "--chart", "--to", &chart]).await?;
+        for (version, program) in [(4, fixture.cluster.helm().to_owned()), (3, helm_3()?)] {
+            let helm = Helm { program, chart: &chart, fixture };
+            renders_the_same(&helm).await.with_context(|| format!("Helm {version}"))?;
+            let lives = is_installed_upgraded_and_uninstalled(&helm).await;
+            lives.with_context(|| format!("Helm {version}"))?;
+        }
+        Ok(())
+    })
+}
+
+async fn renders_the_same(helm: &Helm<'_>) -> anyhow::Result<()> {
+    for (flags, values) in CASES {
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        let required = ["--image", IMAGE, "--module-url", MODULE];
+        let rendered = helm.fixture.skycap(&[&["render"][..], &flags, &required].concat()).await?;
+        let templated = helm.run_on_chart("template", values).await?;
+        let (rendered, templated) = (objects(&rendered)?, objects(&templated)?);
+        for (rendered, templated) in rendered.iter().zip(&templated) {
+            ensure!(
+                rendered == templated,
+                "with {flags:?}, render writes\n{rendered:#}\nand the chart\n{templated:#}"
             );
         }
-        is_installed_upgraded_and_uninstalled(fixture, &chart).await
-    })
+        ensure!(rendered.len() == templated.len(), "with {flags:?}, objects are missing");
+    }
+    Ok(())
 }
 
 /// Flags of `render`, and the values of the chart that mean the same.
@@ -70,45 +82,59 @@ const WRONG: [&str; 8] = [
     "istioNamespace=a: b",
 ];
 
-async fn is_installed_upgraded_and_uninstalled(
-    fixture: &Fixture,
-    chart: &Path,
-) -> anyhow::Result<()> {
-    let chart = chart.display().to_string();
-    let missing = helm(fixture, &["install", "skycap", &chart]).await;
+async fn is_installed_upgraded_and_uninstalled(helm: &Helm<'_>) -> anyhow::Result<()> {
+    let missing = helm.run(&["install", "skycap", helm.chart]).await;
     let message = missing.err().map(|error| error.to_string()).unwrap_or_default();
-    anyhow::ensure!(message.contains("set `module.url` to"), "no value is asked for: {message}");
-    let required = format!("image={IMAGE},module.url={MODULE}");
-    let set = ["--set", required.as_str()];
+    ensure!(message.contains("set `module.url` to"), "no value is asked for: {message}");
     for wrong in WRONG {
-        let args = [&["template", "skycap", &chart][..], &set, &["--set", wrong]].concat();
-        anyhow::ensure!(helm(fixture, &args).await.is_err(), "`{wrong}` is accepted");
+        let accepted = helm.run_on_chart("template", &["--set", wrong]).await.is_ok();
+        ensure!(!accepted, "`{wrong}` is accepted");
     }
-    helm(fixture, &[&["install", "skycap", &chart][..], &set].concat()).await?;
-    let deployments = Api::<Deployment>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
+    helm.run_on_chart("install", &[]).await?;
+    let client = &helm.fixture.cluster.client;
+    let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
     let replicas = async || Ok::<_, kube::Error>(deployments.get(CONTROLLER).await?.spec.replicas);
-    anyhow::ensure!(replicas().await? == Some(2), "the chart has not applied the Deployment");
+    ensure!(replicas().await? == Some(2), "the chart has not applied the Deployment");
     let more = ["--set", "replicas=3,nodeSelector.disk=fast,settings.enabled=false"];
-    helm(fixture, &[&["upgrade", "skycap", &chart][..], &set, &more].concat()).await?;
-    anyhow::ensure!(replicas().await? == Some(3), "the upgrade has no effect");
-    let maps = Api::<ConfigMap>::namespaced(fixture.cluster.client.clone(), NAMESPACE);
+    helm.run_on_chart("upgrade", &more).await?;
+    ensure!(replicas().await? == Some(3), "the upgrade has no effect");
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let data = maps.get(SETTINGS).await?.data.unwrap_or_default();
-    anyhow::ensure!(data.get("enabled").is_some_and(|value| value == "false"), "{data:?}");
-    helm(fixture, &["uninstall", "skycap"]).await?;
-    anyhow::ensure!(deployments.get_opt(CONTROLLER).await?.is_none(), "the Deployment is left");
+    ensure!(data.get("enabled").is_some_and(|value| value == "false"), "{data:?}");
+    helm.run(&["uninstall", "skycap"]).await?;
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let is_gone = async |_: &Fixture| Ok(namespaces.get_opt(NAMESPACE).await?.is_none());
+    helm.fixture.until("all is uninstalled", is_gone).await?;
     Ok(())
 }
 
-async fn helm(fixture: &Fixture, args: &[&str]) -> anyhow::Result<String> {
-    let output = tokio::process::Command::new(fixture.cluster.helm())
-        .args(args)
-        .env("HOME", fixture.cluster.folder())
-        .env("KUBECONFIG", fixture.cluster.kubeconfig(fixture.cluster.admin_token())?)
-        .output()
-        .await?;
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    anyhow::ensure!(output.status.success(), "helm {args:?}: {message}");
-    Ok(String::from_utf8(output.stdout)?)
+/// A Helm, for a chart and a cluster.
+struct Helm<'a> {
+    program: PathBuf,
+    chart: &'a str,
+    fixture: &'a Fixture,
+}
+
+impl Helm<'_> {
+    /// Runs a command on the chart, with the values that it requires.
+    async fn run_on_chart(&self, command: &str, flags: &[&str]) -> anyhow::Result<String> {
+        let required = format!("image={IMAGE},module.url={MODULE}");
+        let args = [command, "skycap", self.chart, "--set", &required];
+        self.run(&[&args, flags].concat()).await
+    }
+
+    async fn run(&self, args: &[&str]) -> anyhow::Result<String> {
+        let cluster = &self.fixture.cluster;
+        let output = tokio::process::Command::new(&self.program)
+            .args(args)
+            .env("HOME", cluster.folder())
+            .env("KUBECONFIG", cluster.kubeconfig(cluster.admin_token())?)
+            .output()
+            .await?;
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "helm {args:?}: {message}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
 }
 
 /// The objects of a stream of YAML, sorted by their kinds and names.

@@ -44,9 +44,17 @@ impl GoModule {
     }
 
     fn build(self, package: &str, target: &Path) -> anyhow::Result<()> {
-        // Without it the API server calls itself `v0.0.0-master`, and Istio takes it for an old one.
-        let version = match self.0 {
-            "kubernetes" => self.list("{{.Version}}", "k8s.io/kubernetes")?,
+        // As their own builds do. Without it the API server calls itself `v0.0.0-master`, which Istio takes
+        // for an old one, and Helm 3 renders charts for Kubernetes 1.20.
+        let versions = match self.0 {
+            "kubernetes" => {
+                let version = self.list("{{.Version}}", "k8s.io/kubernetes")?;
+                let minor = version.split('.').nth(1).unwrap_or_default();
+                format!(
+                    "-X k8s.io/component-base/version.gitVersion={version} \
+                     -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={minor}"
+                )
+            }
             _ => String::new(),
         };
         // Under another name first: so an interrupted build leaves nothing that looks complete.
@@ -54,7 +62,7 @@ impl GoModule {
         run(self
             .go()
             .args(["build", "-trimpath", "-buildvcs=false", "-ldflags"])
-            .arg(format!("-s -w -X k8s.io/component-base/version.gitVersion={version}"))
+            .arg(format!("-s -w {versions}"))
             .arg("-o")
             .arg(&unfinished)
             .arg(package))?;
