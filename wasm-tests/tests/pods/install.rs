@@ -25,7 +25,7 @@ fn a_pull_request_is_routed_by_injected_sidecars() -> anyhow::Result<()> {
     with_pods("install::a_pull_request_is_routed_by_injected_sidecars", async |fixture| {
         fixture.path_becomes("the shop", &[], &[], BASELINE_PATH).await?;
         a_pod_waits_forever(fixture).await?;
-        println!("{}", fixture.install_skycap().await?);
+        skycap_is_installed(fixture).await?;
         fixture.add_workload("cart-pr-1").await?;
         fixture.apply(&sandbox("pr-1", json!({"routes": "cart: cart-pr-1"}))).await?;
         fixture.has_key("pr-1", true, "the sandbox").await?;
@@ -65,6 +65,13 @@ async fn a_pod_waits_forever(fixture: &Fixture) -> anyhow::Result<()> {
         "spec": {"nodeSelector": {"kubernetes.io/os": "none"}, "containers": [container]},
     });
     fixture.apply(&pod).await
+}
+
+/// For the first time, while requests run: Istio replaces the listeners of every proxy.
+async fn skycap_is_installed(fixture: &Fixture) -> anyhow::Result<()> {
+    let load = Load::start(fixture, &[]).await?;
+    println!("{}", fixture.install_skycap().await?);
+    load.stop().await?.check("while skycap was installed", &[BASELINE_PATH])
 }
 
 /// `install` with another module, while requests run.
