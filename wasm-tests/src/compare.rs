@@ -8,6 +8,7 @@
 //! the median of the ratios within a round, with the quartiles.
 
 mod control_plane;
+mod environments;
 mod http_routes;
 mod latency;
 mod load;
@@ -17,16 +18,20 @@ mod variants;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
-    control_plane::control_plane, http_routes::http_routes, latency::latencies, tables::configure,
+    control_plane::control_plane,
+    environments::{environments, on_machine},
+    http_routes::http_routes,
+    latency::latencies,
+    tables::configure,
 };
 use self::{load::Connections, variants::Variant};
 use crate::{envoy::Process, progress::Progress};
 
 /// One row of a result.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The first column: the variant.
     pub name: String,

@@ -1,8 +1,10 @@
-//! `cargo compare`: the cost of a request, compared with the other ways to route it.
+//! `cargo compare`: the cost of a request, compared with the other ways to route it, and of what is around
+//! it.
 #![forbid(unsafe_code)]
 
 use clap::{Parser, ValueEnum};
 use skycap_tests::{
+    cluster::machine,
     compare::{self, Measured},
     envoy, workspace,
 };
@@ -34,6 +36,8 @@ enum Comparison {
     HttpRoutes,
     /// The controller and the command with 10,000 sandboxes on a real API server; needs Go
     ControlPlane,
+    /// `skycap up`, `down` and `render sandbox`, and what an environment requests; needs Go and root
+    Environments,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,6 +49,10 @@ enum Format {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let Args { only, format, rounds } = Args::parse();
+    if machine::is_inside() {
+        anstream::println!("{}", serde_json::to_string(&compare::on_machine().await?)?);
+        return Ok(());
+    }
     let envoy = envoy::obtain()?;
     let folder = tempfile::tempdir()?;
     let comparisons = if only.is_empty() { Comparison::value_variants().to_vec() } else { only };
@@ -56,6 +64,7 @@ async fn main() -> anyhow::Result<()> {
             Comparison::Tables => compare::configure(&envoy, folder.path()).await?,
             Comparison::HttpRoutes => compare::http_routes()?,
             Comparison::ControlPlane => compare::control_plane().await?,
+            Comparison::Environments => compare::environments().await?,
         };
         anstream::println!("\n{}", measured.markdown());
         results.push(measured);

@@ -124,6 +124,8 @@ impl Cluster {
             .arg(format!("--cert-dir={}", folder.join("manager-certs").display()))
             .arg(format!("--secure-port={}", free_port()?))
             .arg(format!("--controllers={names}"))
+            // Instead of 15 s, so that a test does not wait for an autoscaler.
+            .arg("--horizontal-pod-autoscaler-sync-period=1s")
             .args(["--leader-elect=false", "--bind-address=127.0.0.1"]);
         let log = folder.join("controller-manager.log");
         self.controller_manager = Some(spawn(&mut command, &log)?);

@@ -16,5 +16,6 @@ mod outages;
 mod permissions;
 mod readers;
 mod rights;
+mod systems;
 mod telemetry;
 mod test_command;

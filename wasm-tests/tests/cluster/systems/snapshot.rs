@@ -1,0 +1,74 @@
+//! What of a namespace a fork must not change.
+
+use std::collections::BTreeMap;
+
+use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DynamicObject};
+use serde_json::{Value, json};
+use skycap::{environment::labels::SANDBOX_LABEL, objects::resource};
+
+/// What the controllers have made of each object of the baseline, by kind and name.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Snapshot(pub(super) BTreeMap<String, Value>);
+
+impl Snapshot {
+    pub(super) async fn read(client: &Client, namespace: &str) -> anyhow::Result<Self> {
+        let mut all = BTreeMap::new();
+        for (api_version, kind, path) in PARTS {
+            let baseline = ListParams::default().labels(&format!("!{SANDBOX_LABEL}"));
+            for object in list(client, namespace, api_version, kind, &baseline).await? {
+                // The name of an EndpointSlice is generated, that of its Service is not.
+                let labels = object.labels();
+                let name =
+                    labels.get("kubernetes.io/service-name").unwrap_or(&object.name_any()).clone();
+                let mut part = object.data.pointer(path).cloned().unwrap_or_default();
+                without_times(&mut part);
+                let value = json!({"generation": object.metadata.generation, "is": part});
+                all.insert(format!("{kind} {name}"), value);
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// The first object that differs, as it was and as it is.
+    pub(super) fn difference(&self, after: &Self) -> Option<String> {
+        let names = self.0.keys().chain(after.0.keys());
+        let changed = names.into_iter().find(|name| self.0.get(*name) != after.0.get(*name))?;
+        Some(format!("{changed}: {:?}, and then {:?}", self.0.get(changed), after.0.get(changed)))
+    }
+}
+
+pub(super) async fn list(
+    client: &Client,
+    namespace: &str,
+    api_version: &str,
+    kind: &str,
+    params: &ListParams,
+) -> anyhow::Result<Vec<DynamicObject>> {
+    let resource = resource(api_version, kind);
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
+    Ok(api.list(params).await?.items)
+}
+
+/// When a condition was looked at last says nothing about what it is.
+fn without_times(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !name.ends_with("Time"));
+            fields.values_mut().for_each(without_times);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_times),
+        _ => {}
+    }
+}
+
+/// The part of each kind that controllers write, and the generation, which changes with the spec.
+const PARTS: [(&str, &str, &str); 8] = [
+    ("discovery.k8s.io/v1", "EndpointSlice", "/endpoints"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler", "/status"),
+    ("policy/v1", "PodDisruptionBudget", "/status"),
+    ("apps/v1", "Deployment", "/status"),
+    ("apps/v1", "StatefulSet", "/status"),
+    ("apps/v1", "DaemonSet", "/status"),
+    ("apps/v1", "ReplicaSet", "/status"),
+    ("v1", "Service", "/spec"),
+];
