@@ -60,7 +60,7 @@ async fn it_opens(fixture: &Fixture) -> anyhow::Result<()> {
     anyhow::ensure!(before == baseline(fixture).await?, "the baseline has changed: {before:?}");
     shown("up.txt", &output)?;
     shown("list.txt", &fixture.skycap(&["list", "-n", "shop"]).await?)?;
-    let curl = "curl -s $SKYCAP_URL_FRONTEND/";
+    let curl = r#"curl -s $SKYCAP_URL_FRONTEND/ | grep -o '"path":[^]]*]'"#;
     let test = ["test", "pr-9", "-n", "shop", "--forward", "frontend", "--", "sh", "-c", curl];
     shown("test.txt", &format!("{}\n", fixture.skycap(&test).await?.trim_end()))
 }
