@@ -106,7 +106,7 @@ fn what_is_refused() {
         (
             deployment("web", "app: web", "{containers: [{name: app, ports: [{hostPort: 80}]}]}"),
             "web: {}",
-            "it uses port 80 of its node",
+            "it uses ports of its node, which its baseline has: 80",
         ),
         (
             web.clone()

@@ -21,7 +21,7 @@ use skycap_tests::{
 #[test]
 fn the_chart_applies_what_render_writes() -> anyhow::Result<()> {
     run_without_skycap(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        fixture.cluster.start_namespace_controller()?;
+        fixture.cluster.start_controllers("namespace-controller")?;
         let chart = fixture.cluster.folder().join("chart").display().to_string();
         fixture.skycap(&["render", "--chart", "--to", &chart]).await?;
         for (version, program) in [(4, fixture.cluster.helm().to_owned()), (3, helm_3()?)] {
