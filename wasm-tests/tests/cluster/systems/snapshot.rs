@@ -18,8 +18,10 @@ impl Snapshot {
             for object in list(client, namespace, api_version, kind, &baseline).await? {
                 // The name of an EndpointSlice is generated, that of its Service is not.
                 let labels = object.labels();
-                let name =
-                    labels.get("kubernetes.io/service-name").unwrap_or(&object.name_any()).clone();
+                let name = labels
+                    .get("kubernetes.io/service-name")
+                    .cloned()
+                    .unwrap_or_else(|| object.name_any());
                 let mut part = object.data.pointer(path).cloned().unwrap_or_default();
                 without_times(&mut part);
                 let value = json!({"generation": object.metadata.generation, "is": part});
