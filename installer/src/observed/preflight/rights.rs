@@ -2,6 +2,7 @@
 //! that no plan is applied in part.
 
 use anyhow::{Context as _, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -14,20 +15,21 @@ use crate::desired::plan::{Plan, Step};
 /// # Errors
 /// All permissions that are missing.
 pub async fn check(client: &Client, plan: &Plan) -> anyhow::Result<()> {
-    let mut missing = Vec::new();
-    for step in &plan.steps {
+    let asked = plan.steps.iter().flat_map(|step| {
         let verbs: &[&str] = match step {
             // The API server requires both for a server-side apply that creates an object.
             Step::Create(_) => &["create", "patch"],
             Step::Update(..) => &["patch"],
             Step::Delete(_) => &["delete"],
         };
-        for verb in verbs {
-            if !is_allowed(client, step, verb).await? {
-                missing.push(format!("{verb} {}", step.reference()));
-            }
-        }
-    }
+        verbs.iter().map(move |verb| (step, *verb))
+    });
+    let answers = stream::iter(asked).map(|(step, verb)| async move {
+        let is_missing = !is_allowed(client, step, verb).await?;
+        anyhow::Ok(is_missing.then(|| format!("{verb} {}", step.reference())))
+    });
+    let answers: Vec<_> = answers.buffered(AT_ONCE).try_collect().await?;
+    let missing: Vec<_> = answers.into_iter().flatten().collect();
     ensure!(
         missing.is_empty(),
         "missing permissions; nothing was changed; ask an administrator for: {}",
@@ -59,3 +61,6 @@ async fn is_allowed(client: &Client, step: &Step, verb: &str) -> anyhow::Result<
     let review = review.context("cannot check permissions (create SelfSubjectAccessReview)")?;
     Ok(review.status.is_some_and(|status| status.allowed))
 }
+
+/// How many questions to ask at once: a plan of many objects asks hundreds.
+const AT_ONCE: usize = 16;

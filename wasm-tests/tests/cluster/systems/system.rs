@@ -98,7 +98,9 @@ impl System {
         let named = self.objects.iter().filter_map(|object| {
             object.pointer("/spec/template/spec/serviceAccountName")?.as_str()
         });
-        for name in named.chain(["default"]).collect::<BTreeSet<_>>() {
+        for name in
+            named.filter(|name| !name.is_empty()).chain(["default"]).collect::<BTreeSet<_>>()
+        {
             fixture.apply(&account(name)).await?;
         }
         for object in &self.objects {
