@@ -23,7 +23,7 @@ impl Snapshot {
                     .cloned()
                     .unwrap_or_else(|| object.name_any());
                 let mut part = object.data.pointer(path).cloned().unwrap_or_default();
-                without_times(&mut part);
+                keep_lasting(&mut part);
                 let value = json!({"generation": object.metadata.generation, "is": part});
                 all.insert(format!("{kind} {name}"), value);
             }
@@ -51,14 +51,15 @@ pub(super) async fn list(
     Ok(api.list(params).await?.items)
 }
 
-/// When a condition was looked at last says nothing about what it is.
-fn without_times(value: &mut Value) {
+/// When a condition was looked at last says nothing about what it is, and the text of one lists several
+/// autoscalers in any order.
+fn keep_lasting(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.retain(|name, _| !name.ends_with("Time"));
-            fields.values_mut().for_each(without_times);
+            fields.retain(|name, _| !name.ends_with("Time") && name != "message");
+            fields.values_mut().for_each(keep_lasting);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_times),
+        Value::Array(items) => items.iter_mut().for_each(keep_lasting),
         _ => {}
     }
 }
