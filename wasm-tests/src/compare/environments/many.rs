@@ -27,6 +27,9 @@ pub(super) async fn many() -> anyhow::Result<Vec<Row>> {
         object["metadata"]["namespace"] = "shop".into();
         cluster.apply(&object).await?;
     }
+    // `up` asks for skycap's report, which a controller would have written.
+    skycap(&cluster, &["sync", "--plugin", "WasmPlugin", "--module-url", "file:///skycap.wasm"])
+        .await?;
     let mut first = rounds(&cluster, "first").await?;
     stream::iter(0..SANDBOXES)
         .map(|number| up(&cluster, format!("pr-{number}"), &WORKLOADS))
@@ -56,16 +59,19 @@ async fn rounds(cluster: &Cluster, name: &str) -> anyhow::Result<Vec<Duration>> 
 }
 
 async fn up(cluster: &Cluster, name: String, workloads: &[&str]) -> anyhow::Result<Duration> {
+    let forks = workloads.iter().flat_map(|workload| ["--fork", *workload]);
+    let up = ["up", &name, "-n", "shop", "--no-wait"];
+    skycap(cluster, &up.into_iter().chain(forks).collect::<Vec<_>>()).await
+}
+
+/// Runs the command, and returns how long it took.
+async fn skycap(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Duration> {
+    let mut command = Command::new(program());
+    command.args(args).env("KUBECONFIG", cluster.kubeconfig(cluster.admin_token())?);
     let begun = Instant::now();
-    let output = Command::new(program())
-        .args(["up", &name, "-n", "shop", "--no-wait"])
-        .args(workloads.iter().flat_map(|workload| ["--fork", *workload]))
-        .env("KUBECONFIG", cluster.kubeconfig(cluster.admin_token())?)
-        .output()
-        .await
-        .context("cannot run skycap")?;
+    let output = command.output().await.context("cannot run skycap")?;
     let took = begun.elapsed();
-    ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(took)
 }
 

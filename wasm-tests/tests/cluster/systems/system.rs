@@ -135,7 +135,7 @@ impl System {
         anyhow::bail!("not settled: {last:#?}")
     }
 
-    /// Whether each Pod of the baseline is ready, and each autoscaler and budget has a status.
+    /// Whether each Pod of the baseline is available, and each autoscaler and budget has a status.
     async fn is_ready(&self, fixture: &Fixture, snapshot: &Snapshot) -> anyhow::Result<bool> {
         let pods =
             list(&fixture.cluster.client, &self.name, "v1", "Pod", &ListParams::default()).await?;
@@ -150,7 +150,7 @@ impl System {
                     }
                     "Deployment" | "StatefulSet" | "ReplicaSet" => {
                         object["is"]["replicas"].as_u64().unwrap_or(0)
-                            == object["is"]["readyReplicas"].as_u64().unwrap_or(0)
+                            == object["is"]["availableReplicas"].as_u64().unwrap_or(0)
                             && object["is"]["observedGeneration"] == object["generation"]
                     }
                     "DaemonSet" => {
