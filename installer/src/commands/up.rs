@@ -26,8 +26,12 @@ use crate::{
         sandbox::{End, InvalidSandbox, Sandbox},
         spec::SandboxSpec,
     },
+    objects::Object,
     observed::{
-        api::api, causes::is_forbidden, namespace::read_baseline, preflight::rights,
+        api::api,
+        causes::is_forbidden,
+        namespace::{add_existing, read_baseline},
+        preflight::rights,
         published::read_published,
     },
     table::expiry,
@@ -86,11 +90,14 @@ impl UpArgs {
         let client = globals.connect().await?;
         check_installed(&client).await?;
         let namespace = sandbox_file::namespace(spec.namespace.clone(), globals, &client)?;
-        let (baseline, unread) = read_baseline(&client, &namespace).await?;
+        let (mut baseline, unread) = read_baseline(&client, &namespace, &spec).await?;
         let mut sandbox = Sandbox::new(&spec, &namespace, &baseline).map_err(rejection)?;
         sandbox.notes.extend(unread.into_iter().map(|kind| {
             format!("you may not list {kind}s, so nobody knows which of them select the forks")
         }));
+        // Another sandbox may have one of the names.
+        let names = sandbox.objects().map(Object::reference).collect();
+        add_existing(&client, &mut baseline, names).await?;
         let plan = plan(&client, &sandbox, &baseline).await?;
         if output == Output::Table {
             print(&result::plan(&sandbox))?;

@@ -10,7 +10,7 @@ use super::{
     selector::{Labels, Purpose, Selector, Terms},
     workload::{Workload, WorkloadKind},
 };
-use crate::objects::reference_of;
+use crate::objects::{ObjectRef, reference_of};
 
 /// What a namespace has, as far as a fork depends on it.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +40,15 @@ impl Baseline {
         labels.and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default()
     }
 
-    fn add(&mut self, object: DynamicObject) {
+    /// Whether it has this Service or workload.
+    #[must_use]
+    pub fn has(&self, reference: &ObjectRef) -> bool {
+        let mut objects = self.services.iter().chain(self.workloads.values());
+        objects.any(|object| reference_of(object) == *reference)
+    }
+
+    /// Adds an object.
+    pub fn add(&mut self, object: DynamicObject) {
         let types = object.types.clone().unwrap_or_default();
         self.selectors.extend(selectors(&object));
         if types.kind == "Service" {
