@@ -5,6 +5,9 @@ use serde_json::Value;
 
 /// Maximum bytes of a label's value, and of a Service's name (RFC 1123).
 const MAX_BYTES: usize = 63;
+/// Maximum bytes of a StatefulSet's name: its controller labels each Pod with the name, `-` and a hash of
+/// up to 10 digits (kubernetes/kubernetes#64023).
+const STATEFUL_SET_BYTES: usize = MAX_BYTES - 11;
 /// Digits of the hash at the end of a shortened name: with 32 bits, two of 1,000 shortened names are
 /// equal in one of 8,000 namespaces, and then the second one is rejected as taken.
 const HASH_DIGITS: usize = 8;
@@ -22,12 +25,21 @@ pub fn in_sandbox(base: &str, sandbox: &str) -> String {
     shorten(&format!("{base}-{sandbox}"))
 }
 
+/// The name of what stands for a StatefulSet in a sandbox.
+pub(super) fn stateful_set_in_sandbox(base: &str, sandbox: &str) -> String {
+    shorten_to(STATEFUL_SET_BYTES, &format!("{base}-{sandbox}"))
+}
+
 /// At most 63 bytes that stand for `text`.
 pub(super) fn shorten(text: &str) -> String {
-    if text.len() <= MAX_BYTES {
+    shorten_to(MAX_BYTES, text)
+}
+
+fn shorten_to(bytes: usize, text: &str) -> String {
+    if text.len() <= bytes {
         return text.to_owned();
     }
-    let end = (0..MAX_BYTES - HASH_DIGITS).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..bytes - HASH_DIGITS).rev().find(|end| text.is_char_boundary(*end));
     let kept = text[..end.unwrap_or(0)].trim_end_matches(['-', '.', '_']);
     format!("{kept}-{}", short_hash(text.as_bytes()))
 }

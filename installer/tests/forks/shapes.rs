@@ -64,6 +64,17 @@ fn the_name_of_a_workload_may_have_dots() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Kubernetes creates no Pod of a StatefulSet whose name and hash are no label together.
+#[test]
+fn the_pods_of_a_long_stateful_set_have_valid_labels() -> anyhow::Result<()> {
+    let name = "elasticsearch-coordinating-only-data-warm-nodes-a1";
+    let set = workload("apps/v1", "StatefulSet", name, json!({}));
+    let fork = fork(&format!("statefulset/{name}"), vec![set])?.forks[0].name();
+    let revision = format!("{fork}-{}", "0".repeat(10));
+    assert!(revision.len() <= 63, "{revision}");
+    Ok(())
+}
+
 #[test]
 fn a_refusal_says_what_to_do() -> anyhow::Result<()> {
     let mut ports = workload("apps/v1", "Deployment", "web", json!({}));

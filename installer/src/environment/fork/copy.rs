@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{ANNOTATION, Tenant};
 use crate::environment::{
     invalid_fork::InvalidFork,
-    labels::{in_sandbox, short_hash},
+    labels::{in_sandbox, short_hash, stateful_set_in_sandbox},
     workload::{Workload, WorkloadKind},
 };
 
@@ -55,11 +55,18 @@ pub(super) fn copy(
         "apiVersion": api_version,
         "kind": kind_name,
         "metadata": {
-            "name": in_sandbox(&workload.name, tenant.sandbox),
+            "name": name(kind, &workload.name, tenant.sandbox),
             "namespace": tenant.namespace,
         },
         "spec": copied,
     }))
+}
+
+fn name(kind: WorkloadKind, base: &str, sandbox: &str) -> String {
+    match kind {
+        WorkloadKind::StatefulSet => stateful_set_in_sandbox(base, sandbox),
+        _ => in_sandbox(base, sandbox),
+    }
 }
 
 /// The workload that a Rollout takes its template from.
