@@ -81,12 +81,13 @@ impl Fork {
         change(&mut object, original, spec, &workload.name)?;
         let env = [("SKYCAP_SANDBOX", tenant.sandbox), ("SKYCAP_KEY", tenant.key)];
         template::set_env(&mut object["spec"]["template"]["spec"], env.into_iter());
-        let identities = Identities::new(baseline, tenant.sandbox, &labels, &pod_labels(&object));
+        let identities = Identities::new(baseline, tenant.sandbox, &labels, &pod_labels(&object)?);
         merge(&mut object, &identity(tenant, workload, &identities, &serving, original));
         let pod = &object["spec"]["template"]["spec"];
         template::check_node(pod)?;
-        identities.check(&pod_labels(&object))?;
-        let mut notes = identities.notes(&pod_labels(&object));
+        let labels = pod_labels(&object)?;
+        identities.check(&labels)?;
+        let mut notes = identities.notes(&labels);
         notes.extend(template::claims(&object).map(|claim| {
             format!(
                 "it mounts the claim `{claim}` of its baseline: both write to the same files, and a \
@@ -190,9 +191,11 @@ pub(crate) fn fork_label(workload: &Workload) -> String {
     shorten(&workload.to_string().replace('/', "."))
 }
 
-fn pod_labels(object: &Value) -> Labels {
-    let labels = &object["spec"]["template"]["metadata"]["labels"];
-    serde_json::from_value(labels.clone()).unwrap_or_default()
+fn pod_labels(object: &Value) -> Result<Labels, InvalidFork> {
+    let labels = object.pointer("/spec/template/metadata/labels").cloned();
+    let labels = labels.map(serde_json::from_value).transpose();
+    let malformed = |error| InvalidFork::Malformed(format!("labels of its Pods: {error}"));
+    labels.map(Option::unwrap_or_default).map_err(malformed)
 }
 
 /// The annotation of a baseline with what its owner changes in each fork.

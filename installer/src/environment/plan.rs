@@ -60,6 +60,11 @@ impl SandboxPlan {
             return Err(Taken(taken).into());
         }
         let unwanted: Vec<_> = own.keys().cloned().collect();
+        // What a ConfigMap before this one owns is about to be collected, however right it looks now:
+        // it is written again, with its new owner.
+        let owner = live.as_ref().and_then(|live| live.metadata.uid.as_ref());
+        let names: Vec<_> = wanted.iter().map(Object::reference).collect();
+        own.retain(|name, object| !names.contains(name) || has_owner(object, owner));
         Ok(Self {
             config_map: sandbox.config_map(true, end)?,
             disabled: sandbox.config_map(false, end)?,
@@ -84,6 +89,12 @@ impl SandboxPlan {
         plan.steps.extend(self.objects.steps.iter().cloned());
         plan
     }
+}
+
+/// Whether the ConfigMap with this uid owns an object, and nothing else does.
+fn has_owner(object: &DynamicObject, uid: Option<&String>) -> bool {
+    let owners = object.metadata.owner_references.iter().flatten();
+    uid.is_some() && owners.map(|owner| Some(&owner.uid)).eq([uid])
 }
 
 /// A name that something else has.

@@ -98,6 +98,12 @@ fn what_is_refused() {
         (web.clone(), "web: {}, deploy/web: {}", "listed twice"),
         (web.clone(), "web: {patch: {spec: {selector: {}}}}", "forks.web.patch.spec.selector"),
         (web.clone(), "web: {patch: {metadata: {name: x}}}", "forks.web.patch.metadata.name"),
+        // Such labels select nothing, and no API server takes them.
+        (
+            web.clone(),
+            "web: {patch: {spec: {template: {metadata: {labels: {app: 1}}}}}}",
+            "labels of its Pods",
+        ),
         (
             deployment("web", "app: web", "{hostNetwork: true, containers: [{name: app}]}"),
             "web: {}",

@@ -5,6 +5,7 @@ mod examples;
 mod namespaces;
 mod shapes;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::DynamicObject;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -137,18 +138,38 @@ proptest! {
         }
     }
 
+    /// Unless the ConfigMap is another one: what the one before owns, the garbage collector deletes.
     #[test]
     fn a_second_up_changes_nothing(objects in namespaces()) {
         let baseline = Baseline::new(objects.clone());
         for workload in baseline.workloads.keys() {
             let Ok(first) = fork("pr-1", workload, &baseline) else { continue };
-            let both = Baseline::new(objects.iter().cloned().chain(objects_of(&first)));
+            let both = Baseline::new(objects.iter().cloned().chain(owned(objects_of(&first), "1")));
             let second = fork("pr-1", workload, &both).map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
-            let plan = SandboxPlan::new(&second, End::Ttl, &both, None);
-            let plan = plan.map_err(|error| TestCaseError::fail(error.to_string()))?;
-            prop_assert!(plan.objects.is_empty(), "{}", plan.objects);
+            let all = second.objects().count();
+            for (uid, writes) in [(Some("1"), 0), (Some("2"), all), (None, all)] {
+                let plan = SandboxPlan::new(&second, End::Ttl, &both, uid.and_then(|uid| config_map(&second, uid)));
+                let plan = plan.map_err(|error| TestCaseError::fail(error.to_string()))?;
+                prop_assert_eq!(plan.objects.steps.len(), writes, "{:?}: {}", uid, plan.objects);
+            }
         }
     }
+}
+
+/// These objects, with the ConfigMap that has this uid as their owner.
+fn owned(mut objects: Vec<DynamicObject>, uid: &str) -> Vec<DynamicObject> {
+    let owner = OwnerReference { uid: uid.into(), ..OwnerReference::default() };
+    for object in &mut objects {
+        object.metadata.owner_references = Some(vec![owner.clone()]);
+    }
+    objects
+}
+
+fn config_map(sandbox: &Sandbox, uid: &str) -> Option<DynamicObject> {
+    let map = serde_json::to_value(sandbox.config_map(true, End::Ttl).ok()?).ok()?;
+    let mut map: DynamicObject = serde_json::from_value(map).ok()?;
+    map.metadata.uid = Some(uid.into());
+    Some(map)
 }
 
 pub(crate) fn fork(
