@@ -108,3 +108,22 @@ fn a_group_joins_the_sandboxes_that_its_labels_match() {
         assert!(compiled(&group, NOW).report.refuses(), "`{wrong}`");
     }
 }
+
+/// One label may select every sandbox of a namespace, at no cost to who writes it.
+#[test]
+fn a_group_joins_no_more_by_its_labels_than_by_its_members() {
+    let labels = "skycap.dev/kind: sandbox, release: '42'";
+    let sandboxes = |count: u32| -> String {
+        let one = |i| map(&format!("s{i:03}"), labels, &format!("routes: 'app-{i}: fork-{i}'"));
+        (0..count).map(one).collect()
+    };
+    let group = map("joint", "skycap.dev/kind: group", "match: release=42, members: s063");
+    for (count, expected) in [(64, false), (65, true)] {
+        let compilation = compiled(&(sandboxes(count) + &group), NOW);
+        let config = compilation.config.unwrap_or_default();
+        let joined = config.keys.iter().find(|(name, _)| *name == "joint");
+        assert_eq!(joined.map(|(_, numbers)| numbers.iter().count()), Some(64), "{count}");
+        let is_warned = compilation.report.problems.iter().any(|one| one.field == "data.match");
+        assert_eq!(is_warned, expected, "{count}: {:?}", compilation.report.problems);
+    }
+}

@@ -13,7 +13,7 @@ use super::{
     edge,
     fragments::{Content, Fragment},
     input::Input,
-    limits::TABLE_BYTES,
+    limits::{FRAGMENT_MEMBERS, TABLE_BYTES},
     matching,
     policies::service_of,
     report::{FragmentReport, FragmentState, Report},
@@ -48,8 +48,8 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
     let mut states: Vec<_> =
         parsed.iter().map(|fragment| state(fragment, &settings, &input.cluster, now)).collect();
     let matched = matching::resolve(&parsed, &states);
-    let fragments: Vec<_> =
-        parsed.iter().enumerate().map(|(index, own)| matched.get(&index).unwrap_or(own)).collect();
+    let resolved = |(index, own)| matched.groups.get(&index).unwrap_or(own);
+    let fragments: Vec<_> = parsed.iter().copied().enumerate().map(resolved).collect();
     let (config, mut claims) = loop {
         let mut claims = Claims::new(&settings, &input.cluster, &fragments, &states);
         if !settings.config.enabled {
@@ -66,6 +66,7 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         }
     };
     refuse_evicted(&states, &mut claims);
+    warn_of_cut(&matched.cut, &states, &mut claims);
     let mut problems = input.problems();
     problems.extend(claims.findings.into_problems());
     let reports = fragments.iter().zip(states).zip(claims.routes);
@@ -180,6 +181,19 @@ fn refuse_evicted(states: &[FragmentState], claims: &mut Claims<'_>) {
                  namespace `{}` uses the most of them; delete older sandboxes of this namespace, or \
                  name their Services by the routing key (`cart-{}`), which takes less room",
                 fragment.origin.namespace, fragment.key,
+            )
+        });
+    }
+}
+
+/// Warns about the groups that select more sandboxes than they join.
+fn warn_of_cut(cut: &[usize], states: &[FragmentState], claims: &mut Claims<'_>) {
+    let active = cut.iter().filter(|index| states.get(**index) == Some(&FragmentState::Active));
+    for fragment in active.filter_map(|index| claims.fragments.get(*index)) {
+        claims.findings.add(Severity::Warning, fragment, "data.match", || {
+            format!(
+                "selects more sandboxes than a group may join: only the oldest have an effect, with \
+                 the members at most {FRAGMENT_MEMBERS}; ask for more labels"
             )
         });
     }

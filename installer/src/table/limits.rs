@@ -9,7 +9,7 @@ pub const FRAGMENT_BYTES: usize = 64 << 10;
 /// Maximum routes of a fragment.
 pub const FRAGMENT_ROUTES: usize = 256;
 
-/// Maximum members of a group.
+/// Maximum members of a group, those that it matches among them.
 pub const FRAGMENT_MEMBERS: usize = 64;
 
 /// Maximum bytes of the table as JSON. Beyond it, the namespace that uses the most of it loses its
@@ -24,7 +24,7 @@ pub const TABLE_BYTES: usize = 1_184 << 10;
 pub const SEARCHED_KEYS: usize = 256;
 
 /// Maximum routes and keys that the searches of one namespace's groups and extended keys visit
-/// together. Beyond it, the youngest of them are left out, like beyond [`TABLE_BYTES`]. A thousand
+/// together, and maximum sandboxes that their `match` looks at. Beyond it, the youngest of them are left out, like beyond [`TABLE_BYTES`]. A thousand
 /// groups of 64 sandboxes with 10 routes each stay below.
 pub const NAMESPACE_VISITS: usize = 1 << 20;
 
