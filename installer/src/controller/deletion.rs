@@ -1,10 +1,13 @@
 //! Deletes fragments whose end is long past. What they own goes with them, by the garbage collector.
 
-use jiff::Timestamp;
+use anyhow::Context as _;
+use hyper::{Request, header::DATE};
+use jiff::{Timestamp, fmt::rfc2822};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Preconditions},
+    client::Body,
 };
 
 use crate::{objects::ObjectRef, observed::causes::causes, table::fragments::Fragment};
@@ -12,9 +15,19 @@ use crate::{objects::ObjectRef, observed::causes::causes, table::fragments::Frag
 /// Deletes these fragments, unless they have changed and do not end any more. Returns whether that is
 /// done; a failure is logged.
 pub(super) async fn delete_overdue(client: &Client, overdue: &[ObjectRef]) -> bool {
+    if overdue.is_empty() {
+        return true;
+    }
+    let now = match earlier_now(client).await {
+        Ok(now) => now,
+        Err(error) => {
+            tracing::warn!(error = causes(error.as_ref()), "cannot delete what has expired");
+            return false;
+        }
+    };
     let mut is_done = true;
     for reference in overdue {
-        match delete(client, reference).await {
+        match delete(client, reference, now).await {
             Ok(false) => {}
             Ok(true) => tracing::info!(object = %reference, "expired, deleted"),
             Err(error) => {
@@ -27,13 +40,31 @@ pub(super) async fn delete_overdue(client: &Client, overdue: &[ObjectRef]) -> bo
     is_done
 }
 
-async fn delete(client: &Client, reference: &ObjectRef) -> Result<bool, kube::Error> {
+/// The time by this clock, or by the API server's if that is earlier. A clock that jumps ahead stops
+/// sandboxes from routing until it is right again, but what it deleted would not come back.
+async fn earlier_now(client: &Client) -> anyhow::Result<Timestamp> {
+    let request = Request::get("/version").body(Body::empty())?;
+    // Any answer tells the time, a refusal too.
+    let answer = client.send(request).await?;
+    let date = answer.headers().get(DATE).context("the API server does not tell the time")?;
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(date.as_bytes())?;
+    Ok(date.min(Timestamp::now()))
+}
+
+async fn delete(
+    client: &Client,
+    reference: &ObjectRef,
+    now: Timestamp,
+) -> Result<bool, kube::Error> {
     let namespace = reference.namespace.as_deref().unwrap_or_default();
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     // The controller has the permission to list ConfigMaps, but not to get one.
     let by_name = ListParams::default().fields(&format!("metadata.name={}", reference.name));
     let Some(map) = maps.list(&by_name).await?.items.into_iter().next() else { return Ok(false) };
-    let now = Timestamp::now();
+    // A finalizer of somebody else keeps it.
+    if map.metadata.deletion_timestamp.is_some() {
+        return Ok(false);
+    }
     let parsed = Fragment::parse(&map, None, now).and_then(Result::ok);
     if parsed.and_then(|one| one.expires).is_none_or(|expires| expires > now) {
         return Ok(false);

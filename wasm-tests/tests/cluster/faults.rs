@@ -99,6 +99,12 @@ fn the_clock_jumps() -> anyhow::Result<()> {
         jump("+1200")?;
         fixture.has_key("pr-1", false, "a jump past its expiry").await?;
         status_finds_the_leader(fixture, true).await?;
+        // By this clock pr-1 ended a day ago. Whatever is deleted does not come back with the right time.
+        jump("+90000")?;
+        let over = Timestamp::now() - SignedDuration::from_hours(2);
+        let data = json!({"routes": "cart: cart-pr-3", "expires": over.to_string()});
+        fixture.apply(&sandbox("pr-3", data)).await?;
+        fixture.is_deleted("pr-3").await?;
         jump("-600")?;
         fixture.has_key("pr-1", true, "a jump back").await?;
         status_finds_the_leader(fixture, true).await?;
