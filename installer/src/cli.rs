@@ -31,6 +31,7 @@ use crate::{
         wait::WaitArgs,
     },
     observed::causes::is_forbidden,
+    problem::printable_lines,
     table::manifests::Unreadable,
 };
 
@@ -136,9 +137,14 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if is_usage { 2 } else { 1 })
 }
 
-/// The text of an error: its context and its causes, each said once.
+/// The text of an error: its context and its causes, each said once. It may quote anything, such as the
+/// log of a container, and is safe to print.
 #[must_use]
 pub fn message(error: &anyhow::Error) -> String {
+    printable_lines(&causes(error))
+}
+
+fn causes(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         // The cause of these is what the API server or the network says, without kube's own words.

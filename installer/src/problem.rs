@@ -115,6 +115,19 @@ pub(crate) fn printable(text: &str) -> String {
     printable
 }
 
+/// A text of several lines, of which each is safe to print as a whole.
+pub(crate) fn printable_lines(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => printable.push('\n'),
+            _ if is_unprintable(character) => printable.extend(character.escape_unicode()),
+            _ => printable.push(character),
+        }
+    }
+    printable
+}
+
 /// Control characters, line separators, and the characters that change the direction of a line
 /// (Unicode Standard Annex 9, "explicit directional formatting").
 fn is_unprintable(character: char) -> bool {

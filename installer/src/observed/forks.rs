@@ -137,7 +137,8 @@ fn failure_of(container: &ContainerStatus) -> Option<String> {
     Some(format!("container `{name}` ended with exit code {} ({reason})", ended.exit_code))
 }
 
-/// The last lines of the log of a container that has ended, each indented; `None` if it never ran.
+/// The last lines of the log of a container that has ended, `None` if it never ran. Each stands behind a
+/// bar: GitHub's runner takes a line that begins with `::`, indented or not, for a command to itself.
 async fn last_lines(pods: &Api<Pod>, pod: &Pod, container: &ContainerStatus) -> Option<String> {
     let has_ended = container.state.as_ref().is_some_and(|state| state.terminated.is_some());
     if !has_ended && container.restart_count == 0 {
@@ -150,7 +151,7 @@ async fn last_lines(pods: &Api<Pod>, pod: &Pod, container: &ContainerStatus) -> 
         ..LogParams::default()
     };
     let log = pods.logs(&pod.name_any(), &params).await.ok()?;
-    let lines: Vec<_> = log.lines().map(|line| format!("\n    {line}")).collect();
+    let lines: Vec<_> = log.lines().map(|line| format!("\n    | {line}")).collect();
     (!lines.is_empty()).then(|| lines.concat())
 }
 

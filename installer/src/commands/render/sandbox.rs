@@ -11,6 +11,7 @@ use crate::{
         sandbox::{End, Sandbox},
     },
     objects::Object,
+    problem::printable_lines,
     table::{cluster::DEFAULT_NAMESPACE, manifests},
 };
 
@@ -49,7 +50,7 @@ impl SandboxArgs {
         let sandbox =
             Sandbox::new(&spec, &namespace, &Baseline::new(objects)).map_err(rejection)?;
         for note in sandbox.all_notes() {
-            anstream::eprintln!("note: {note}");
+            anstream::eprintln!("note: {}", printable_lines(&note));
         }
         let config_map = sandbox.config_map(true, End::Ttl)?;
         let all: Result<Vec<_>, _> =

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use crate::{commands::progress::Progress, observed::forks::ForkState};
+use crate::{commands::progress::Progress, observed::forks::ForkState, problem::printable_lines};
 
 /// The talk of one run, on stderr.
 pub(super) struct Report {
@@ -17,7 +17,7 @@ impl Report {
 
     /// What is being done now.
     pub(super) fn now(&self, what: &str) {
-        self.progress.say(what);
+        self.progress.say(&printable_lines(what));
     }
 
     /// How far a fork is.
@@ -31,6 +31,6 @@ impl Report {
             ForkState::Progressing(what) | ForkState::Failing(what) => what,
         };
         // Without a terminal there is no progress line, and a log should show what happens.
-        self.progress.log(&format!("{fork}: {text}"));
+        self.progress.log(&printable_lines(&format!("{fork}: {text}")));
     }
 }

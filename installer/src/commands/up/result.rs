@@ -14,6 +14,7 @@ use crate::{
     },
     objects::Object,
     observed::{forks::ForkState, served::Served, snapshot::read_settings},
+    problem::printable_lines,
 };
 
 /// What the sandbox shall be: a line for each fork, Service and note.
@@ -28,7 +29,7 @@ pub(super) fn plan(sandbox: &Sandbox) -> String {
         lines.push(format!("serve  service/{service} -> {}", fork.reference().name));
     }
     lines.extend(sandbox.all_notes().map(|note| format!("note   {note}")));
-    lines.join("\n")
+    printable_lines(&lines.join("\n"))
 }
 
 /// How a request reaches the sandbox.
