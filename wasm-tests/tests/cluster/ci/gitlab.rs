@@ -43,6 +43,12 @@ fn a_merge_request_whose_fork_is_not_ready_fails_and_says_why() -> anyhow::Resul
         anyhow::ensure!(fork_of(fixture, "mr-9").await?.is_none(), "it is left: {down:?}");
         let [comment] = &host.comments()[..] else { anyhow::bail!("another comment") };
         anyhow::ensure!(comment.body.contains("### Sandbox `mr-9`: closed"), "{}", comment.body);
+
+        let greedy = SPEC.replace("${IMAGE}", "cart:${GITLAB_TOKEN}");
+        fs::write(jobs.folder.path().join("skycap.yaml"), greedy)?;
+        let up = jobs.run("skycap up").await?;
+        let said = String::from_utf8(up.stderr)?;
+        anyhow::ensure!(said.contains("variable `GITLAB_TOKEN` is not set"), "{said}");
         Ok(())
     })
 }
