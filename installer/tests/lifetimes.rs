@@ -68,6 +68,16 @@ fn what_ended_is_deleted_after_a_time() {
 }
 
 #[test]
+fn what_is_deleted_already_is_not_deleted_again() {
+    let over = map("over", "skycap.dev/kind: sandbox", "ttl: 1h, routes: 'cart: a'");
+    let kept = over
+        .replace("namespace: shop", "namespace: shop, deletionTimestamp: '2026-11-02T00:00:00Z'");
+    for (maps, expected) in [(over, 1), (kept, 0)] {
+        assert_eq!(compiled(&(maps + &settings("")), NOW).overdue.len(), expected);
+    }
+}
+
+#[test]
 fn a_group_joins_the_sandboxes_that_its_labels_match() {
     let sandboxes = [
         map("web", "skycap.dev/kind: sandbox, release: '42', team: a", "routes: 'web: web-42'"),

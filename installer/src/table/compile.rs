@@ -105,8 +105,9 @@ fn overdue(
     };
     let (mut overdue, mut next) = (Vec::new(), None);
     for Fragment { origin, expires, .. } in fragments.iter().copied() {
-        // What does not take part is none of skycap's business.
-        if !input.cluster.selects(&settings.namespaces, &origin.namespace) {
+        // What does not take part is none of skycap's business, and nothing is deleted twice.
+        if origin.is_terminating || !input.cluster.selects(&settings.namespaces, &origin.namespace)
+        {
             continue;
         }
         match expires.and_then(|expires| expires.checked_add(grace).ok()) {

@@ -16,6 +16,8 @@ use crate::{
 pub struct Origin {
     /// When the API server created it; `None` for a file that was never applied.
     pub created: Option<Timestamp>,
+    /// Whether it is deleted already, and a finalizer of somebody keeps it.
+    pub is_terminating: bool,
     /// Its namespace; `default` if a file names none.
     pub namespace: String,
     /// Its name.
@@ -31,7 +33,8 @@ impl Origin {
     pub fn of(map: &ConfigMap, source: Option<&str>) -> Self {
         let (namespace, name) = name_of(&map.metadata);
         let created = map.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        Self { created, namespace, name, source: source.map(str::to_owned) }
+        let is_terminating = map.metadata.deletion_timestamp.is_some();
+        Self { created, is_terminating, namespace, name, source: source.map(str::to_owned) }
     }
 
     /// `shop/pr-1`.
