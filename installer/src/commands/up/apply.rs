@@ -189,10 +189,14 @@ impl Application<'_> {
     }
 }
 
-/// Whether the API server did not answer at all.
+/// Whether the API server did not answer at all, or with an error that is its own and passes.
 fn is_unreachable(error: &anyhow::Error) -> bool {
     let kube = error.chain().find_map(|cause| cause.downcast_ref());
-    matches!(kube, Some(kube::Error::Service(_) | kube::Error::HyperError(_)))
+    match kube {
+        Some(kube::Error::Service(_) | kube::Error::HyperError(_)) => true,
+        Some(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
+        _ => false,
+    }
 }
 
 /// A ConfigMap that belongs to this run.
