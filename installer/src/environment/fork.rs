@@ -85,9 +85,16 @@ impl Fork {
         merge(&mut object, &identity(tenant, workload, &identities, &serving, original));
         let pod = &object["spec"]["template"]["spec"];
         template::check_node(pod)?;
-        let labels = pod_labels(&object)?;
-        identities.check(&labels)?;
-        let mut notes = identities.notes(&labels);
+        let own = pod_labels(&object)?;
+        identities.check(&own)?;
+        let mut notes = identities.notes(&own);
+        if template::repels(&object["spec"]["template"]["spec"], &labels) {
+            notes.push(
+                "its podAntiAffinity keeps it off the nodes of its baseline's Pods, and those off its \
+                 node: they may find none; remove it with a patch"
+                    .into(),
+            );
+        }
         notes.extend(template::claims(&object).map(|claim| {
             format!(
                 "it mounts the claim `{claim}` of its baseline: both write to the same files, and a \

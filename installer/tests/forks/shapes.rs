@@ -55,6 +55,19 @@ fn only_shared_claims_are_noted() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The scheduler keeps the baseline's next Pod off the fork's node.
+#[test]
+fn a_fork_that_repels_its_baseline_is_noted() -> anyhow::Result<()> {
+    let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}});
+    let affinity =
+        json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    let mut set = workload("apps/v1", "StatefulSet", "db", json!({}));
+    set["spec"]["template"]["spec"]["affinity"] = affinity;
+    let notes = fork("statefulset/db", vec![set])?.forks.remove(0).notes;
+    assert!(notes.iter().any(|note| note.contains("podAntiAffinity")), "{notes:?}");
+    Ok(())
+}
+
 #[test]
 fn the_name_of_a_workload_may_have_dots() -> anyhow::Result<()> {
     let daemon = workload("apps/v1", "DaemonSet", "fluentd-v2.2.0", json!({}));
