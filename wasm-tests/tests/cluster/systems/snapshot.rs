@@ -51,6 +51,17 @@ pub(super) async fn list(
     Ok(api.list(params).await?.items)
 }
 
+/// What sandboxes have left in the namespace.
+pub(super) async fn left(client: &Client, namespace: &str) -> anyhow::Result<Vec<String>> {
+    let mut left = Vec::new();
+    for (api_version, kind, label) in LEFT {
+        let params = ListParams::default().labels(label);
+        let objects = list(client, namespace, api_version, kind, &params).await?;
+        left.extend(objects.into_iter().filter_map(|object| object.metadata.name));
+    }
+    Ok(left)
+}
+
 /// When a condition was looked at last says nothing about what it is, and the text of one lists several
 /// autoscalers in any order.
 fn keep_lasting(value: &mut Value) {
@@ -74,4 +85,15 @@ const PARTS: [(&str, &str, &str); 8] = [
     ("apps/v1", "DaemonSet", "/status"),
     ("apps/v1", "ReplicaSet", "/status"),
     ("v1", "Service", "/spec"),
+];
+/// What a sandbox is made of, with the label that tells it from the baseline.
+const LEFT: [(&str, &str, &str); 8] = [
+    ("v1", "ConfigMap", "skycap.dev/kind"),
+    ("v1", "Service", SANDBOX_LABEL),
+    ("v1", "Pod", SANDBOX_LABEL),
+    ("v1", "PersistentVolumeClaim", SANDBOX_LABEL),
+    ("apps/v1", "Deployment", SANDBOX_LABEL),
+    ("apps/v1", "StatefulSet", SANDBOX_LABEL),
+    ("apps/v1", "ReplicaSet", SANDBOX_LABEL),
+    ("discovery.k8s.io/v1", "EndpointSlice", SANDBOX_LABEL),
 ];

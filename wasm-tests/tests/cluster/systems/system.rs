@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use skycap::environment::labels::SANDBOX_LABEL;
 use skycap_tests::fixture::Fixture;
 
-use super::snapshot::{Snapshot, list};
+use super::snapshot::{Snapshot, left, list};
 
 /// A system.
 pub(super) struct System {
@@ -62,6 +62,7 @@ impl System {
             }
         }
         self.wait_for_forks(fixture, &forked).await?;
+        self.a_fork_is_not_forked(fixture).await?;
         let during = Snapshot::read(&fixture.cluster.client, &self.name).await?;
         ensure!(during == before, "beside forks: {:?}", before.difference(&during));
         let down = stream::iter(&forked)
@@ -71,7 +72,7 @@ impl System {
         }
         fixture
             .until("nothing is left", async |fixture| {
-                let left = self.left(fixture).await?;
+                let left = left(&fixture.cluster.client, &self.name).await?;
                 ensure!(left.is_empty(), "{left:?}");
                 Ok(true)
             })
@@ -197,16 +198,18 @@ impl System {
         fixture.delete_object(&budget).await
     }
 
-    /// What sandboxes have left in the namespace.
-    async fn left(&self, fixture: &Fixture) -> anyhow::Result<Vec<String>> {
-        let mut left = Vec::new();
-        for (api_version, kind, label) in LEFT {
-            let params = ListParams::default().labels(label);
-            let objects =
-                list(&fixture.cluster.client, &self.name, api_version, kind, &params).await?;
-            left.extend(objects.into_iter().filter_map(|object| object.metadata.name));
-        }
-        Ok(left)
+    /// Of another sandbox, whose objects `up` does not list.
+    async fn a_fork_is_not_forked(&self, fixture: &Fixture) -> anyhow::Result<()> {
+        let forks = ListParams::default().labels(SANDBOX_LABEL);
+        let client = &fixture.cluster.client;
+        let forks = list(client, &self.name, "apps/v1", "Deployment", &forks).await?;
+        let Some(name) = forks.into_iter().find_map(|fork| fork.metadata.name) else {
+            return Ok(());
+        };
+        let args = ["up", "other", "-n", &self.name, "--fork", &name, "--no-wait"];
+        let said = fixture.skycap_fails(&args, 1).await?;
+        ensure!(said.contains("it is a fork of sandbox"), "{said}");
+        Ok(())
     }
 
     /// The names of the workloads, as `--fork` takes them.
@@ -227,14 +230,3 @@ impl System {
 }
 
 const KINDS: [&str; 4] = ["Deployment", "StatefulSet", "DaemonSet", "Rollout"];
-/// What a sandbox is made of, with the label that tells it from the baseline.
-const LEFT: [(&str, &str, &str); 8] = [
-    ("v1", "ConfigMap", "skycap.dev/kind"),
-    ("v1", "Service", SANDBOX_LABEL),
-    ("v1", "Pod", SANDBOX_LABEL),
-    ("v1", "PersistentVolumeClaim", SANDBOX_LABEL),
-    ("apps/v1", "Deployment", SANDBOX_LABEL),
-    ("apps/v1", "StatefulSet", SANDBOX_LABEL),
-    ("apps/v1", "ReplicaSet", SANDBOX_LABEL),
-    ("discovery.k8s.io/v1", "EndpointSlice", SANDBOX_LABEL),
-];
