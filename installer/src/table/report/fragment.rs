@@ -9,7 +9,7 @@ use skycap_core::key::RoutingKey;
 use crate::{
     names::{OWNER_LABEL, PULL_REQUEST_LABEL},
     objects::ObjectRef,
-    problem::Problem,
+    problem::{Problem, printable},
     table::{
         availability::OnUnavailable,
         fragments::{Content, Fragment},
@@ -71,7 +71,7 @@ impl FragmentReport {
             Content::Sandbox { extends, .. } => extends.iter().copied().collect(),
         };
         let label = |name: &str| match &fragment.content {
-            Content::Sandbox { labels, .. } => labels.get(name).cloned(),
+            Content::Sandbox { labels, .. } => labels.get(name).map(|text| printable(text)),
             Content::Group { .. } => None,
         };
         routes.sort();
