@@ -19,9 +19,10 @@ use super::{
     print,
     progress::Progress,
     sandbox_file::{FileArgs, namespace},
+    up::repository,
 };
 use crate::{
-    environment::{labels::SANDBOX_LABEL, workload::WorkloadKind},
+    environment::{labels::SANDBOX_LABEL, plan::check_repository, workload::WorkloadKind},
     names::KIND_LABEL,
     objects::{ObjectRef, resource},
     observed::api::api,
@@ -60,6 +61,7 @@ impl DownArgs {
         let live = maps.get_opt(&name).await.with_context(|| format!("cannot read {reference}"))?;
         match &live {
             Some(live) if is_sandbox(live) => {
+                check_repository(Some(live), repository().as_deref())?;
                 // Not another one that has the name by now.
                 let uid = live.metadata.uid.clone();
                 let preconditions = Some(Preconditions { uid, resource_version: None });
@@ -71,7 +73,7 @@ impl DownArgs {
                     }
                 }
             }
-            Some(_) => return Err(Usage::UnknownSandbox { namespace, name }.into()),
+            Some(_) => return Err(Usage::NotSandbox { namespace, name }.into()),
             None => {}
         }
         let left = wait_until_gone(&client, &namespace, &name, timeout).await?;

@@ -15,9 +15,9 @@ use crate::environment::{
 /// The sandbox file and its variables.
 #[derive(Debug, Args)]
 pub(crate) struct FileArgs {
-    /// Sandbox file
-    #[arg(id = "paths", short = 'f', long = "filename", value_name = "FILE", default_value = FILE)]
-    file: PathBuf,
+    /// Sandbox file [default: skycap.yaml]
+    #[arg(id = "paths", short = 'f', long = "filename", value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Value of a variable in the file; other variables come from the environment
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
     set: Vec<(String, String)>,
@@ -36,13 +36,18 @@ pub(crate) struct LabelArgs {
 }
 
 impl FileArgs {
-    /// Reads the file. `name` stands in for the sandbox that it names.
+    /// Reads the file. `name` stands in for the sandbox that it names. `instead` is what an error says can
+    /// be passed in the place of a file.
     ///
     /// # Errors
     /// The file cannot be read, or is rejected.
-    pub(crate) fn read(&self, name: Option<&str>) -> anyhow::Result<SandboxSpec> {
-        SandboxSpec::parse(&self.text()?, name, &self.lookup())
-            .with_context(|| format!("{}", self.file.display()))
+    pub(crate) fn read(
+        &self,
+        name: Option<&str>,
+        instead: &'static str,
+    ) -> anyhow::Result<SandboxSpec> {
+        SandboxSpec::parse(&self.text(instead)?, name, &self.lookup())
+            .with_context(|| format!("{}", self.path().display()))
     }
 
     /// The names of the sandbox and, if the file has one, of the namespace.
@@ -52,8 +57,8 @@ impl FileArgs {
     /// # Errors
     /// The file cannot be read, or is rejected.
     pub(crate) fn read_name(&self) -> anyhow::Result<(String, Option<String>)> {
-        SandboxSpec::parse_name(&self.text()?, &self.lookup())
-            .with_context(|| format!("{}", self.file.display()))
+        SandboxSpec::parse_name(&self.text(", or NAME instead")?, &self.lookup())
+            .with_context(|| format!("{}", self.path().display()))
     }
 
     /// The namespace that the file names, if there is a file. Its variables need no values.
@@ -61,23 +66,31 @@ impl FileArgs {
     /// # Errors
     /// The file is rejected, or one that was asked for cannot be read.
     pub(crate) fn read_namespace(&self) -> anyhow::Result<Option<String>> {
-        if self.is_default() && !self.file.exists() {
+        if self.is_default() && !self.path().exists() {
             return Ok(None);
         }
-        SandboxSpec::parse_namespace(&self.text()?, &self.lookup())
-            .with_context(|| format!("{}", self.file.display()))
+        SandboxSpec::parse_namespace(&self.text("")?, &self.lookup())
+            .with_context(|| format!("{}", self.path().display()))
     }
 
     /// Whether the file is the default one.
     pub(crate) fn is_default(&self) -> bool {
-        self.file == Path::new(FILE)
+        self.file.is_none()
     }
 }
 
 impl FileArgs {
-    fn text(&self) -> Result<String, Usage> {
-        std::fs::read_to_string(&self.file)
-            .map_err(|source| Usage::UnreadableSandboxFile { path: self.file.clone(), source })
+    fn text(&self, instead: &'static str) -> Result<String, Usage> {
+        let path = self.path().to_owned();
+        std::fs::read_to_string(&path).map_err(|source| Usage::UnreadableSandboxFile {
+            path,
+            instead,
+            source,
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or_else(|| Path::new(FILE))
     }
 
     fn lookup(&self) -> impl Fn(&str) -> Option<String> {

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     environment::{
         baseline::Baseline,
-        plan::SandboxPlan,
+        plan::{SandboxPlan, check_repository},
         sandbox::{End, InvalidSandbox, Sandbox},
         spec::SandboxSpec,
     },
@@ -30,7 +30,7 @@ use crate::{
     observed::{
         api::api,
         causes::is_forbidden,
-        namespace::{add_existing, read_baseline},
+        namespace::{add_existing, plural, read_baseline},
         preflight::rights,
         published::read_published,
     },
@@ -86,6 +86,9 @@ impl UpArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let (dry_run, output) = (self.dry_run, self.output);
         let (wait, timeout, mesh) = (!self.no_wait, self.timeout, self.mesh.clone());
+        if dry_run && output == Output::Json {
+            return Err(Usage::DryRunAsJson.into());
+        }
         let spec = self.spec()?;
         let client = globals.connect().await?;
         check_installed(&client).await?;
@@ -93,14 +96,15 @@ impl UpArgs {
         let (mut baseline, unread) = read_baseline(&client, &namespace, &spec).await?;
         let mut sandbox = Sandbox::new(&spec, &namespace, &baseline).map_err(rejection)?;
         sandbox.notes.extend(unread.into_iter().map(|kind| {
-            format!("you may not list {kind}s, so nobody knows which of them select the forks")
+            let kinds = plural(kind);
+            format!("you may not list {kinds}, so nobody knows which of them select the forks")
         }));
         // Another sandbox may have one of the names.
         let names = sandbox.objects().map(Object::reference).collect();
         add_existing(&client, &mut baseline, names).await?;
         let plan = plan(&client, &sandbox, &baseline).await?;
         if output == Output::Table {
-            print(&result::plan(&sandbox))?;
+            print(&result::plan(&sandbox, &plan))?;
         }
         rights::check(&client, &plan.whole()).await?;
         if dry_run {
@@ -121,7 +125,7 @@ impl UpArgs {
     fn spec(self) -> anyhow::Result<SandboxSpec> {
         let Self { name, file, forks, labels, ttl, .. } = self;
         let mut spec = match (&name, forks.is_empty() || !file.is_default()) {
-            (name, true) => file.read(name.as_deref())?,
+            (name, true) => file.read(name.as_deref(), ", or `NAME --fork WORKLOAD` instead")?,
             (Some(name), false) => SandboxSpec::new(name)?,
             (None, false) => return Err(Usage::MissingSandboxName.into()),
         };
@@ -160,7 +164,14 @@ async fn plan(
     // The time counts anew from each `up`: a pull request that is worked on does not expire.
     let now = Timestamp::from_second(Timestamp::now().as_second())?;
     let expires = sandbox.spec.ttl.as_ref().map(|ttl| expiry::after(ttl, None, now)).transpose()?;
+    check_repository(live.as_ref(), repository().as_deref())?;
     SandboxPlan::new(sandbox, End::At(expires), baseline, live)
+}
+
+/// The repository whose CI runs this command; `None` outside of CI.
+pub(super) fn repository() -> Option<String> {
+    let known = ["GITHUB_REPOSITORY", "CI_PROJECT_PATH"].into_iter();
+    known.filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty())
 }
 
 /// All reasons why the sandbox cannot be made, one a line.

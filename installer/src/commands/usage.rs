@@ -27,6 +27,9 @@ pub enum Usage {
     /// `up` with `--fork` and without a name.
     #[error("missing name of the sandbox: expected `skycap up NAME --fork WORKLOAD`")]
     MissingSandboxName,
+    /// `up` that would print a plan as JSON.
+    #[error("`--dry-run` prints text only; remove `-o json`")]
+    DryRunAsJson,
     /// A sandbox file with another namespace than the flag.
     #[error(
         "`--namespace {given}`, but the sandbox file has `namespace: {in_file}`; remove one of the two"
@@ -39,13 +42,14 @@ pub enum Usage {
     },
     /// A sandbox file that cannot be read.
     #[error(
-        "cannot read `{}`: expected a sandbox file; pass another one with `-f`, or \
-         `NAME --fork WORKLOAD` instead",
+        "cannot read `{}`: expected a sandbox file; pass another one with `-f`{instead}",
         path.display()
     )]
     UnreadableSandboxFile {
         /// The file.
         path: PathBuf,
+        /// What else can be passed, such as `, or NAME instead`.
+        instead: &'static str,
         /// Why it cannot be read.
         source: std::io::Error,
     },
@@ -75,6 +79,17 @@ pub enum Usage {
     /// `test` with two forwards whose URLs would have one name.
     #[error(transparent)]
     ForwardClash(#[from] Clash),
+    /// `down` of a ConfigMap that is no sandbox, such as a group.
+    #[error(
+        "ConfigMap {namespace}/{name} is not a sandbox; if it shall go, `kubectl -n {namespace} delete \
+         configmap {name}`"
+    )]
+    NotSandbox {
+        /// The namespace of the ConfigMap.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// `enable` or `disable` of what is not there.
     #[error(
         "no sandbox or group `{namespace}/{name}`: expected the name of its ConfigMap; \

@@ -21,6 +21,9 @@ pub enum InvalidFork {
     /// A Rollout with `workloadRef`, or a workload without a template.
     #[error("it has no Pod template of its own; fork {0}")]
     NoTemplate(String),
+    /// An image without a name.
+    #[error("the image of container `{0}` is empty; check that its variable has a value")]
+    EmptyImage(String),
     /// A container that is not there.
     #[error("container `{name}` not found; {}", nearest("it has", .known, name))]
     NoContainer {

@@ -97,6 +97,25 @@ fn has_owner(object: &DynamicObject, uid: Option<&String>) -> bool {
     uid.is_some() && owners.map(|owner| Some(&owner.uid)).eq([uid])
 }
 
+/// # Errors
+/// The CI of another repository made the sandbox: two pull requests with one number must not change or
+/// end each other's.
+pub fn check_repository(live: Option<&DynamicObject>, own: Option<&str>) -> anyhow::Result<()> {
+    let live = live.and_then(|live| live.metadata.annotations.as_ref());
+    let (Some(found), Some(own)) = (live.and_then(|all| all.get(REPOSITORY)), own) else {
+        return Ok(());
+    };
+    anyhow::ensure!(
+        found == own,
+        "the sandbox belongs to repository `{found}`, and this is a job of `{own}`; nothing was \
+         changed; give sandboxes names that differ between repositories, such as `cart-pr-9`"
+    );
+    Ok(())
+}
+
+/// The annotation of a sandbox's ConfigMap with the repository whose CI made it.
+pub const REPOSITORY: &str = "skycap.dev/repository";
+
 /// A name that something else has.
 #[derive(Debug, thiserror::Error)]
 pub struct Taken(ObjectRef);

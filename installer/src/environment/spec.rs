@@ -217,7 +217,7 @@ pub enum InvalidFile {
     #[error("{}", lines(.0))]
     Variables(Vec<InvalidVariable>),
     /// A field with a wrong value, or one that nothing knows.
-    #[error("{field}: {text}")]
+    #[error("{field}{}{text}", if field.is_empty() { "" } else { ": " })]
     Field {
         /// The field, as `forks.cart.image`.
         field: String,

@@ -91,6 +91,9 @@ pub(super) fn repels(pod: &Value, labels: &Labels) -> bool {
 
 fn set_image(pod: &mut Value, name: &str, image: &str) -> Result<(), InvalidFork> {
     let mut all = containers(pod, &["containers", "initContainers"]);
+    if image.is_empty() {
+        return Err(InvalidFork::EmptyImage(name.into()));
+    }
     match all.find(|container| container.get("name").is_some_and(|found| found == name)) {
         Some(container) => container["image"] = image.into(),
         None => {

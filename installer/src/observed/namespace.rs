@@ -46,7 +46,7 @@ pub async fn read_baseline(
     for (list, kind, is_required) in lists.await? {
         match list {
             Listed::Objects(objects) => objects.into_iter().for_each(|object| baseline.add(object)),
-            Listed::Forbidden if is_required => drop(needed.insert(format!("{kind}s"))),
+            Listed::Forbidden if is_required => drop(needed.insert(plural(kind))),
             Listed::Forbidden => unread.push(kind),
         }
     }
@@ -93,6 +93,11 @@ enum Listed {
     Forbidden,
 }
 
+/// As Kubernetes calls several of a kind: `NetworkPolicies`.
+pub fn plural(kind: &str) -> String {
+    kind.strip_suffix('y').map_or_else(|| format!("{kind}s"), |stem| format!("{stem}ies"))
+}
+
 async fn list(
     client: &Client,
     namespace: &str,
@@ -107,7 +112,7 @@ async fn list(
         Err(kube::Error::Api(status)) if status.is_forbidden() => return Ok(Listed::Forbidden),
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
         Err(error) => {
-            let context = || format!("cannot list {kind}s in namespace {namespace}");
+            let context = || format!("cannot list {} in namespace {namespace}", plural(kind));
             return Err(error).with_context(context);
         }
     };

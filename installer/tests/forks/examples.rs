@@ -3,6 +3,7 @@
 use skycap::{
     environment::{
         baseline::Baseline,
+        plan::check_repository,
         sandbox::{InvalidSandbox, Sandbox},
         spec::SandboxSpec,
     },
@@ -128,5 +129,26 @@ fn what_is_refused() {
     ] {
         let error = sandbox(&manifests, forks).err().unwrap_or_default();
         assert!(error.contains(expected), "{forks}: {error:?} does not say `{expected}`");
+    }
+}
+
+/// Two pull requests with one number, in two repositories.
+#[test]
+fn a_sandbox_of_another_repository_is_left_alone() {
+    let live = |annotations: &str| {
+        let text =
+            format!("{{\"metadata\": {{\"name\": \"pr-9\", \"annotations\": {annotations}}}}}");
+        serde_json::from_str(&text).ok()
+    };
+    let of_cart = live(r#"{"skycap.dev/repository": "shop/cart"}"#);
+    for (live, own, is_permitted) in [
+        (of_cart.as_ref(), Some("shop/cart"), true),
+        (of_cart.as_ref(), Some("shop/pricing"), false),
+        // A person may change what CI made, and CI what a person made.
+        (of_cart.as_ref(), None, true),
+        (live("{}").as_ref(), Some("shop/cart"), true),
+        (None, Some("shop/cart"), true),
+    ] {
+        assert_eq!(check_repository(live, own).is_ok(), is_permitted, "{own:?}");
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct SandboxArgs {
 impl SandboxArgs {
     pub(super) fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { name, file, from } = self;
-        let spec = file.read(name.as_deref())?;
+        let spec = file.read(name.as_deref(), "")?;
         let namespace = spec.namespace.as_deref().or(globals.namespace.as_deref());
         let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned();
         let mut objects = manifests::objects(&from)?;

@@ -15,12 +15,15 @@ use kube::{
     core::DynamicObject,
 };
 
-use super::progress::Report;
+use super::{progress::Report, repository};
 use crate::{
     cli::message,
     commands::mesh::MeshArgs,
     desired::plan::Step,
-    environment::{plan::SandboxPlan, sandbox::Sandbox},
+    environment::{
+        plan::{REPOSITORY, SandboxPlan},
+        sandbox::Sandbox,
+    },
     names::MANAGER,
     objects::Object,
     observed::{
@@ -66,7 +69,8 @@ impl Application<'_> {
             let live = self.check(&claim).await?;
             self.put(&self.plan.config_map, &claim.token, Some(&live)).await?;
         }
-        if !wait {
+        // Without a Service, there is nothing to route.
+        if !wait || self.sandbox.services.is_empty() {
             return Ok(None);
         }
         let (meshes, istio) = mesh.find(self.client).await?;
@@ -104,7 +108,9 @@ impl Application<'_> {
     ) -> anyhow::Result<DynamicObject> {
         let reference = self.sandbox.reference();
         let mut object = config_map.0.clone();
-        object.metadata.annotations = Some([(TOKEN.to_owned(), token.to_owned())].into());
+        let repository = repository().map(|name| (REPOSITORY.to_owned(), name));
+        let token = (TOKEN.to_owned(), token.to_owned());
+        object.metadata.annotations = Some([token].into_iter().chain(repository).collect());
         object.metadata.resource_version =
             live.and_then(|live| live.metadata.resource_version.clone());
         let params = PatchParams::apply(MANAGER).force();
@@ -160,7 +166,7 @@ impl Application<'_> {
             report.now(&missing.join("; "));
             anyhow::ensure!(
                 Instant::now() < deadline,
-                "timed out waiting for the forks, and nothing is routed to them: {}; correct it and \
+                "timed out waiting for the forks, and they get no requests: {}; correct it and \
                  run this command again, or `skycap down {} -n {}`",
                 missing.join("; "),
                 self.sandbox.spec.name,

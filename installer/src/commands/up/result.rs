@@ -7,6 +7,7 @@ use skycap_core::carrier::{Carrier, Source};
 
 use crate::{
     cli::message,
+    desired::plan::Step,
     environment::{
         plan::SandboxPlan,
         sandbox::Sandbox,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// What the sandbox shall be: a line for each fork, Service and note.
-pub(super) fn plan(sandbox: &Sandbox) -> String {
+pub(super) fn plan(sandbox: &Sandbox, plan: &SandboxPlan) -> String {
     let mut lines = Vec::new();
     for fork in &sandbox.forks {
         let images: Vec<_> =
@@ -28,6 +29,13 @@ pub(super) fn plan(sandbox: &Sandbox) -> String {
     for (service, fork) in &sandbox.services {
         lines.push(format!("serve  service/{service} -> {}", fork.reference().name));
     }
+    let deleted = plan.objects.steps.iter().filter_map(|step| match step {
+        Step::Delete(object) => {
+            Some(format!("delete {}/{}", object.kind.to_lowercase(), object.name))
+        }
+        Step::Create(_) | Step::Update(..) => None,
+    });
+    lines.extend(deleted);
     lines.extend(sandbox.all_notes().map(|note| format!("note   {note}")));
     printable_lines(&lines.join("\n"))
 }
@@ -36,11 +44,13 @@ pub(super) fn plan(sandbox: &Sandbox) -> String {
 pub(super) fn text(summary: &Summary) -> String {
     let Summary { sandbox, namespace, key, expires, served, curl, .. } = summary;
     let routed = match served {
+        _ if summary.services.is_empty() => "no Service: it gets no requests".into(),
         Some(served) => format!("{} of {} sidecars serve it", served.up_to_date, served.sidecars),
-        None => format!("`skycap wait {sandbox} -n {namespace}` waits until it is served"),
+        None => format!("not yet: `skycap wait {sandbox} -n {namespace}` waits for it"),
     };
     let end = expires.map(|time| format!(", until {time}")).unwrap_or_default();
-    format!("routed {routed}\nkey    {key}{end}\n\n{curl}")
+    let text = format!("routed {routed}\nkey    {key}{end}");
+    if summary.services.is_empty() { text } else { format!("{text}\n\n{curl}") }
 }
 
 /// What programs are told, whether the run succeeded or not.

@@ -54,7 +54,7 @@ fn read_path(
 
 /// A path that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read `{path}`: check the path after `-f`")]
+#[error("cannot read `{path}`: check the path")]
 pub struct Unreadable {
     path: PathBuf,
     source: std::io::Error,
