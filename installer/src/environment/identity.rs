@@ -55,18 +55,41 @@ impl<'a> Identities<'a> {
         let selecting = self.members.iter().filter(|selector| {
             selector.terms.select(self.original) || selector.terms.select(&self.changed)
         });
-        let mut identities: Vec<_> =
-            selecting.flat_map(|selector| selector.terms.identity()).collect();
-        // A presence comes last: no value of the label helps then.
-        identities.sort_unstable_by_key(|(_, identity)| *identity);
-        for (label, identity) in identities {
-            let Some(value) = self.changed.get(label) else { continue };
-            changes[label] = match identity {
-                Identity::Value => in_sandbox(value, self.sandbox).into(),
-                Identity::Presence => Value::Null,
-            };
+        let mut selecting: Vec<_> = selecting.collect();
+        // A Pod that loses a label for one selector may meet another one's `DoesNotExist` by that. Each
+        // round changes a label that no round before has changed, so there are few.
+        loop {
+            let before = changes.clone();
+            let identities = selecting.iter().flat_map(|selector| selector.terms.identity());
+            let mut identities: Vec<_> = identities.collect();
+            // A presence comes last: no value of the label helps then.
+            identities.sort_unstable_by_key(|(_, identity)| *identity);
+            for (label, identity) in identities {
+                let Some(value) = self.changed.get(label) else { continue };
+                if changes.get(label).is_some_and(Value::is_null) {
+                    continue;
+                }
+                changes[label] = match identity {
+                    Identity::Value => in_sandbox(value, self.sandbox).into(),
+                    Identity::Presence => Value::Null,
+                };
+            }
+            if changes == before {
+                return changes;
+            }
+            let labels = self.with(&changes);
+            let selects = |selector: &&&Selector| selector.terms.select(&labels);
+            selecting = self.members.iter().filter(selects).collect();
         }
-        changes
+    }
+
+    /// The labels of the fork with these changes.
+    fn with(&self, changes: &Value) -> Labels {
+        let kept = self.changed.iter().filter_map(|(label, value)| match changes.get(label) {
+            None => Some((label.clone(), value.clone())),
+            Some(changed) => Some((label.clone(), changed.as_str()?.to_owned())),
+        });
+        kept.collect()
     }
 
     /// # Errors
