@@ -50,6 +50,8 @@ impl DownArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { name, file, timeout } = self;
         let (name, in_file) = match name {
+            // The name and the namespace say everything: a file that lies here is another one's.
+            Some(name) if globals.namespace.is_some() && file.is_default() => (name, None),
             Some(name) => (name, file.read_namespace()?),
             None => file.read_name()?,
         };

@@ -187,12 +187,23 @@ pub(crate) fn namespace(
     globals: &Globals,
     client: &Client,
 ) -> Result<String, Usage> {
-    match (in_file, &globals.namespace) {
+    let agreed = agreed(in_file, globals.namespace.as_ref())?;
+    Ok(agreed.unwrap_or_else(|| globals.namespace(client).to_owned()))
+}
+
+/// The namespace that the file or the flag names.
+///
+/// # Errors
+/// They name two.
+pub(crate) fn agreed(
+    in_file: Option<String>,
+    given: Option<&String>,
+) -> Result<Option<String>, Usage> {
+    match (in_file, given) {
         (Some(in_file), Some(given)) if in_file != *given => {
             Err(Usage::OtherNamespace { in_file, given: given.clone() })
         }
-        (Some(in_file), _) => Ok(in_file),
-        (None, _) => Ok(globals.namespace(client).to_owned()),
+        (in_file, given) => Ok(in_file.or_else(|| given.cloned())),
     }
 }
 

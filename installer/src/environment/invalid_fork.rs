@@ -73,7 +73,7 @@ fn nearest(what: &str, known: &[String], name: &str) -> String {
         return format!("did you mean `{nearest}`?");
     }
     match known.len() {
-        0 => format!("{what} none"),
+        0 => format!("{what} none; check the name of the namespace"),
         1..=NAMES => format!("{what} {}", known.join(", ")),
         more => format!("{what} {} and {} more", names[..NAMES].join(", "), more - NAMES),
     }

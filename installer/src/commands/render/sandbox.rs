@@ -5,7 +5,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use crate::{
-    commands::{Globals, print, sandbox_file::FileArgs, up::rejection},
+    commands::{
+        Globals, print,
+        sandbox_file::{FileArgs, agreed},
+        up::rejection,
+    },
     environment::{
         baseline::Baseline,
         sandbox::{End, Sandbox},
@@ -37,8 +41,8 @@ impl SandboxArgs {
     pub(super) fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { name, file, from } = self;
         let spec = file.read(name.as_deref(), "")?;
-        let namespace = spec.namespace.as_deref().or(globals.namespace.as_deref());
-        let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned();
+        let namespace = agreed(spec.namespace.clone(), globals.namespace.as_ref())?;
+        let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         let mut objects = manifests::objects(&from)?;
         // A manifest without a namespace is applied to the one of the command.
         objects.retain(|object| {

@@ -115,7 +115,10 @@ fn why_off(fragment: &Fragment, summary: &Summary, report: &Report) -> Option<St
     let (namespace, name) = (&fragment.origin.namespace, &fragment.origin.name);
     if !fragment.enabled {
         let enable = format!("skycap enable {name} -n {namespace}");
-        return Some(format!("it is disabled; enable it with `{enable}`"));
+        return Some(format!(
+            "it is disabled: a `skycap up` that failed leaves it so, and one that runs enables it at its \
+             end; run `skycap up` again, or `{enable}` if somebody disabled it"
+        ));
     }
     if !report.compiled || summary.generation.is_empty() {
         let of_table = |problem: &&Problem| problem.severity == Severity::Refused;
