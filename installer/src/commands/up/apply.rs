@@ -108,7 +108,10 @@ impl Application<'_> {
     ) -> anyhow::Result<DynamicObject> {
         let reference = self.sandbox.reference();
         let mut object = config_map.0.clone();
-        let repository = repository().map(|name| (REPOSITORY.to_owned(), name));
+        // Who updates it by hand does not take it from its repository.
+        let kept =
+            live.and_then(|live| live.metadata.annotations.as_ref()?.get(REPOSITORY).cloned());
+        let repository = repository().or(kept).map(|name| (REPOSITORY.to_owned(), name));
         let token = (TOKEN.to_owned(), token.to_owned());
         object.metadata.annotations = Some([token].into_iter().chain(repository).collect());
         object.metadata.resource_version =
