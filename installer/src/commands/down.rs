@@ -22,8 +22,11 @@ use super::{
     up::repository,
 };
 use crate::{
-    environment::{labels::SANDBOX_LABEL, plan::check_repository, workload::WorkloadKind},
-    names::KIND_LABEL,
+    environment::{
+        labels::SANDBOX_LABEL,
+        plan::{check_repository, is_sandbox},
+        workload::WorkloadKind,
+    },
     objects::{ObjectRef, resource},
     observed::api::api,
 };
@@ -92,11 +95,6 @@ impl DownArgs {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn is_sandbox(live: &DynamicObject) -> bool {
-    let labels = live.metadata.labels.as_ref();
-    labels.and_then(|labels| labels.get(KIND_LABEL)).is_some_and(|kind| kind == "sandbox")
 }
 
 /// What is left of the sandbox's objects at the end.

@@ -38,11 +38,8 @@ impl SandboxPlan {
         baseline: &Baseline,
         live: Option<DynamicObject>,
     ) -> anyhow::Result<Self> {
-        if let Some(live) = &live {
-            let kind = live.metadata.labels.as_ref().and_then(|labels| labels.get(KIND_LABEL));
-            if kind.is_none_or(|kind| kind != "sandbox") || !is_owned(live) {
-                return Err(Taken(sandbox.reference()).into());
-            }
+        if live.as_ref().is_some_and(|live| !is_sandbox(live) || !is_owned(live)) {
+            return Err(Taken(sandbox.reference()).into());
         }
         let existing = baseline.services.iter().chain(baseline.workloads.values());
         let (mut own, mut others) = (Live::new(), Vec::new());
@@ -95,6 +92,13 @@ impl SandboxPlan {
 fn has_owner(object: &DynamicObject, uid: Option<&String>) -> bool {
     let owners = object.metadata.owner_references.iter().flatten();
     uid.is_some() && owners.map(|owner| Some(&owner.uid)).eq([uid])
+}
+
+/// Whether a ConfigMap is a sandbox, by its label.
+#[must_use]
+pub fn is_sandbox(map: &DynamicObject) -> bool {
+    let labels = map.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(KIND_LABEL)).is_some_and(|kind| kind == "sandbox")
 }
 
 /// # Errors

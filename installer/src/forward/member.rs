@@ -24,11 +24,16 @@ impl Member {
     /// # Errors
     /// [`NoBaggage`]: none of them is.
     pub fn new(carriers: &[Carrier], key: RoutingKey) -> Result<Self, NoBaggage> {
-        let name = carriers.iter().find_map(|carrier| match &carrier.source {
-            Source::Baggage(name) => Some(name.clone()),
+        Ok(Self { name: Self::name(carriers).ok_or(NoBaggage)?.to_owned(), key })
+    }
+
+    /// The name of the member by the carriers of the settings; `None` if none of them is baggage.
+    #[must_use]
+    pub fn name(carriers: &[Carrier]) -> Option<&str> {
+        carriers.iter().find_map(|carrier| match &carrier.source {
+            Source::Baggage(name) => Some(name.as_str()),
             _ => None,
-        });
-        Ok(Self { name: name.ok_or(NoBaggage)?, key })
+        })
     }
 
     /// The key.

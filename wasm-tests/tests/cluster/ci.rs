@@ -29,12 +29,7 @@ use super::rights::shop::workload;
 #[test]
 fn a_pull_request_has_a_sandbox_and_one_comment_until_it_is_closed() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
-        fixture.cluster.start_controllers("garbage-collector-controller")?;
-        for object in cart() {
-            fixture.apply(&object).await?;
-        }
-        let host = CodeHost::start().await?;
+        let (_controller, host) = open_shop(fixture).await?;
         host.add("looks good", false);
         let runner = Runner::new(fixture, &host).await?;
         let mut comments = Vec::new();
@@ -148,6 +143,16 @@ impl Runner {
         );
         Ok(output)
     }
+}
+
+/// A shop with a cart, skycap's controller, the garbage collector, and a host of pull requests.
+async fn open_shop(fixture: &mut Fixture) -> anyhow::Result<(Controller, CodeHost)> {
+    let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+    fixture.cluster.start_controllers("garbage-collector-controller")?;
+    for object in cart() {
+        fixture.apply(&object).await?;
+    }
+    Ok((controller, CodeHost::start().await?))
 }
 
 /// A Deployment with its Service.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::Value;
-use skycap_core::carrier::{Carrier, Source};
+use skycap_core::carrier::Carrier;
 
 use crate::{
     cli::message,
@@ -13,6 +13,7 @@ use crate::{
         sandbox::Sandbox,
         summary::{self, Replacement, Summary},
     },
+    forward::member::Member,
     objects::Object,
     observed::{forks::ForkState, served::Served, snapshot::read_settings},
     problem::printable_lines,
@@ -110,12 +111,9 @@ fn expires(config_map: &Object) -> Option<Timestamp> {
 async fn baggage_member(client: &Client) -> String {
     let settings = read_settings(client).await.ok().flatten();
     let carriers = settings.map(|settings| settings.config.carriers).unwrap_or_default();
-    let member = |carrier: Carrier| match carrier.source {
-        Source::Baggage(member) => Some(member),
-        _ => None,
-    };
-    let default = || member(Carrier::default()).unwrap_or_default();
-    carriers.into_iter().find_map(member).unwrap_or_else(default)
+    let default = [Carrier::default()];
+    let member = Member::name(&carriers).or_else(|| Member::name(&default));
+    member.unwrap_or_default().to_owned()
 }
 
 /// The address of a Service that the sandbox replaces, inside the cluster.

@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use kube::{
-    Api, Client,
-    api::ListParams,
-    core::{DynamicObject, TypeMeta},
-};
+use kube::{Api, Client, api::ListParams, core::DynamicObject};
 use serde::Serialize;
 
 use super::is_available;
@@ -54,10 +50,7 @@ pub async fn list(client: &Client, namespace: Option<&str>) -> anyhow::Result<Ve
             Err(kube::Error::Api(status)) if status.code == 404 => continue,
             objects => objects.with_context(|| format!("cannot list {name}s"))?,
         };
-        workloads.extend(objects.into_iter().map(|mut object| {
-            object.types = Some(TypeMeta { api_version: api_version.into(), kind: name.into() });
-            (kind, object)
-        }));
+        workloads.extend(objects.into_iter().map(|object| (kind, object)));
     }
     Ok(listed(&workloads))
 }

@@ -6,24 +6,18 @@ use std::{fs, process::Output};
 use serde_json::Value;
 use skycap::desired::istio::PluginKind;
 use skycap_tests::{
-    cluster::Controller,
     code_host::{CodeHost, TOKEN},
     fixture::{Fixture, run},
     workspace,
 };
 use tokio::process::Command;
 
-use super::{SPEC, account, cart, fork_of, path_with_skycap};
+use super::{SPEC, account, fork_of, open_shop, path_with_skycap};
 
 #[test]
 fn a_merge_request_whose_fork_is_not_ready_fails_and_says_why() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
-        fixture.cluster.start_controllers("garbage-collector-controller")?;
-        for object in cart() {
-            fixture.apply(&object).await?;
-        }
-        let host = CodeHost::start().await?;
+        let (_controller, host) = open_shop(fixture).await?;
         let jobs = Jobs::new(fixture, &host).await?;
 
         let up = jobs.run("skycap up").await?;
