@@ -26,7 +26,7 @@ pub enum CommentError {
     /// No client for HTTPS can be made.
     #[error("cannot make a client for HTTPS; install the certificate authorities of the system")]
     NoClient(#[source] reqwest::Error),
-    /// There is no answer, or none that can be read.
+    /// The host did not answer, or its answer cannot be read.
     #[error("no answer from `{url}`; check the network between the runner and the API")]
     NoAnswer {
         /// What was asked.
@@ -169,7 +169,7 @@ fn has_next(headers: &HeaderMap) -> bool {
     links.flat_map(|links| links.split(',')).any(|link| link.contains(r#"rel="next""#))
 }
 
-/// Neither host says more than that the token may not do it; a missing right can be a 404.
+/// The hosts say only that the token may not do it. For a missing permission, they may answer with 404.
 const ADVICE: &str = "on GitHub, give the job `permissions: {pull-requests: write}` (a pull request from a \
                       fork never has it); on GitLab, give the token the scope `api` and the role Developer";
 /// How long a request may take.

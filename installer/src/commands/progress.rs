@@ -27,7 +27,7 @@ impl Progress {
 }
 
 impl Progress {
-    /// Prints a line that stays, also where there is no terminal.
+    /// Prints a line that stays. It is also printed without a terminal.
     pub(crate) fn log(&self, line: &str) {
         self.0.suspend(|| anstream::eprintln!("{line}"));
     }

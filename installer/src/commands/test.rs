@@ -123,7 +123,7 @@ fn own_variables(served: &Served, member: &Member) -> anyhow::Result<Vec<(String
 }
 
 /// What may replace a Service: by the table of the mesh, or where no plugin has it, by the sandbox's own
-/// routes. There is no other table that its user may read.
+/// routes: its user may read no other table.
 async fn replacements(
     client: &Client,
     meshes: &Meshes,

@@ -40,7 +40,8 @@ use crate::{
 /// Create or update a sandbox: fork workloads, and route its requests to them
 ///
 /// Reads what to fork from a sandbox file, or from --fork. A second `up` updates the sandbox, and
-/// removes what is no longer asked for. Everything belongs to one ConfigMap: `skycap down` deletes it.
+/// removes the forks that you no longer ask for. Everything belongs to one ConfigMap, which `skycap down`
+/// deletes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     skycap up --set PR=9 --set IMAGE=registry.example.com/cart:abc123\n  \
@@ -145,7 +146,7 @@ impl UpArgs {
 }
 
 /// # Errors
-/// There is no skycap in the cluster. Who may not read that gets the benefit of the doubt.
+/// skycap is not installed in the cluster. If the user may not read that, it counts as installed.
 async fn check_installed(client: &Client) -> anyhow::Result<()> {
     match read_published(client).await {
         Err(error) if !is_forbidden(&error) => Err(error),
