@@ -207,9 +207,11 @@ impl fmt::Display for InvalidValue {
 /// What is wrong with one field of an object. The caller knows the object and makes a [`Problem`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {text}")]
-pub(crate) struct InvalidField {
-    pub(crate) field: String,
-    pub(crate) text: String,
+pub struct InvalidField {
+    /// The field, as `data.routes`.
+    pub field: String,
+    /// What is wrong, what was expected and what to do.
+    pub text: String,
 }
 
 impl InvalidField {

@@ -3,8 +3,8 @@
 //! One ConfigMap passes through these files:
 //! 1. [`manifests`] reads it from a file. [`role`] decides what it is for, and [`origin`] says which
 //!    ConfigMap it is and how old.
-//! 2. [`fragments`] parses a sandbox or a group, [`settings`] the settings and [`rollout`] the
-//!    record of a rollout. All three take their values out of `data`.
+//! 2. [`fragments`] parses a sandbox or a group, [`queue`] a queue, [`settings`] the settings and
+//!    [`rollout`] the record of a rollout. All of them take their values out of `data`.
 //! 3. [`input`] keeps the parsed values, beside the [`cluster`]'s Services and the [`policies`] of
 //!    other owners.
 //! 4. [`compile`] turns the input into a [`PluginConfig`](skycap_core::config::PluginConfig), the
@@ -31,6 +31,7 @@ pub mod matching;
 pub mod meshes;
 pub mod origin;
 pub mod policies;
+pub mod queue;
 pub mod report;
 pub mod role;
 pub mod rollout;

@@ -12,7 +12,11 @@ pub(crate) struct Data(BTreeMap<String, String>);
 
 impl Data {
     pub(crate) fn of(map: &ConfigMap) -> Self {
-        Self(map.data.clone().unwrap_or_default())
+        Self::new(map.data.clone().unwrap_or_default())
+    }
+
+    pub(crate) const fn new(data: BTreeMap<String, String>) -> Self {
+        Self(data)
     }
 
     /// Checks that names and values have at most [`FRAGMENT_BYTES`] together.
