@@ -1,6 +1,8 @@
 //! What the active fragments say to their keys, the oldest first: who replaces which destination, and
 //! which keys join which.
 
+mod warnings;
+
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
     num::NonZeroU16,
@@ -8,12 +10,13 @@ use std::{
 
 use skycap_core::key::RoutingKey;
 
+use self::warnings::joining_field;
 use super::{
     cluster::Cluster,
     findings::Findings,
-    flatten::KeyEntry,
+    flatten::{KeyEntry, QueueClaim},
     fragments::{Content, Fragment},
-    matching::Matching,
+    queue::usable::{Found, UsableQueues},
     report::{FragmentState, RouteReport},
     routes::SandboxRoute,
     settings::Settings,
@@ -25,6 +28,7 @@ use crate::problem::Severity;
 pub(crate) struct Claims<'a> {
     settings: &'a Settings,
     cluster: &'a Cluster,
+    queues: &'a UsableQueues<'a>,
     /// The oldest first.
     pub(crate) fragments: &'a [&'a Fragment],
     pub(crate) keys: BTreeMap<RoutingKey, KeyEntry>,
@@ -42,6 +46,7 @@ impl<'a> Claims<'a> {
     pub(crate) fn new(
         settings: &'a Settings,
         cluster: &'a Cluster,
+        queues: &'a UsableQueues<'a>,
         fragments: &'a [&'a Fragment],
         states: &[FragmentState],
     ) -> Self {
@@ -53,6 +58,7 @@ impl<'a> Claims<'a> {
         let mut claims = Self {
             settings,
             cluster,
+            queues,
             fragments,
             keys: BTreeMap::new(),
             routes: vec![Vec::new(); fragments.len()],
@@ -90,45 +96,51 @@ impl<'a> Claims<'a> {
             }
         };
         self.warn_of_older(set, fragment, field);
-        if let Content::Sandbox { routes, .. } = &fragment.content {
+        if let Content::Sandbox { routes, queues, .. } = &fragment.content {
             for route in routes {
                 self.add_route((index, fragment), route);
+            }
+            for queue in queues {
+                self.add_queue((index, fragment), queue);
             }
         }
     }
 
-    /// Warns about a fragment that routes nothing, whatever the others say.
-    fn warn_of_empty(&mut self, fragment: &'a Fragment) {
-        let (field, what) = match &fragment.content {
-            content if content.is_empty() => match content {
-                Content::Group { .. } => {
-                    ("data.members", "add a line such as `members: pr-1, pr-2`")
-                }
-                Content::Sandbox { .. } => ("data.routes", "add a line such as `cart: cart-pr-1`"),
-            },
-            Content::Group { members, .. } if members.is_empty() => {
-                ("data.match", "no active sandbox of its namespace has these labels")
-            }
-            _ => return,
+    /// Adds one queue to its fragment's key, unless an older fragment has it already.
+    fn add_queue(&mut self, (index, fragment): (usize, &'a Fragment), queue: &'a str) {
+        let found = match self.queues.find(&fragment.origin, queue) {
+            Found::Usable(found) => found,
+            Found::Unknown => return,
+            Found::Taken => return self.warn_of_no_queue(fragment, queue, TAKEN),
+            Found::Rejected => return self.warn_of_no_queue(fragment, queue, "is rejected"),
+            Found::Missing => return self.warn_of_no_queue(fragment, queue, "does not exist"),
         };
-        self.findings.add(Severity::Warning, fragment, field, || {
-            format!("empty: this ConfigMap routes nothing; {what}")
-        });
+        if let Some(older) = self.claim((index, fragment), What::Queue(queue)) {
+            return self.warn_of_queue(older, fragment, queue);
+        }
+        if let Some(entry) = self.keys.get_mut(&fragment.key) {
+            entry.queues.push(QueueClaim { queue: found, fragment: index });
+        }
+    }
+
+    /// Claims a destination for a fragment, or returns the older fragment that has claimed it.
+    fn claim(&mut self, (index, fragment): (usize, &'a Fragment), what: What<'a>) -> Option<usize> {
+        let namespace = fragment.origin.namespace.as_str();
+        match self.destinations.entry(Destination { key: fragment.key, namespace, what }) {
+            Entry::Vacant(free) => {
+                free.insert(index);
+                None
+            }
+            Entry::Occupied(taken) => Some(*taken.get()),
+        }
     }
 
     /// Adds one route to its fragment's key, unless an older fragment has replaced the destination.
     fn add_route(&mut self, (index, fragment): (usize, &'a Fragment), route: &'a SandboxRoute) {
         let namespace = fragment.origin.namespace.as_str();
-        let destination =
-            Destination { key: fragment.key, namespace, service: &route.service, port: route.port };
-        match self.destinations.entry(destination) {
-            Entry::Vacant(free) => {
-                free.insert(index);
-            }
-            Entry::Occupied(taken) => {
-                let older = *taken.get();
-                return self.warn_of_route(older, fragment, route);
-            }
+        let what = What::Service(&route.service, route.port);
+        if let Some(older) = self.claim((index, fragment), what) {
+            return self.warn_of_route(older, fragment, route);
         }
         let own = match &fragment.content {
             Content::Sandbox { on_unavailable, .. } => *on_unavailable,
@@ -158,69 +170,6 @@ impl<'a> Claims<'a> {
             });
         }
     }
-
-    /// Warns about each unavailable target. What its requests get depends on all claims of the key.
-    fn warn_unavailable(&mut self) {
-        for entry in self.keys.values() {
-            let has_next = entry.joined_by().is_some();
-            for target in entry.routes.iter().filter(|target| target.is_unavailable()) {
-                if let Some(fragment) = self.fragments.get(target.fragment) {
-                    let text = || target.warning(has_next);
-                    self.findings.add(Severity::Warning, fragment, "data.routes", text);
-                }
-            }
-        }
-    }
-
-    /// Warns about a route whose destination an older fragment of the same key replaces.
-    fn warn_of_route(&mut self, older: usize, fragment: &'a Fragment, route: &SandboxRoute) {
-        let Some(older) = self.fragments.get(older) else { return };
-        self.findings.add(Severity::Warning, fragment, "data.routes", || {
-            format!(
-                "route `{}: {}` has no effect: the older ConfigMap {} replaces `{}` for key `{}`; \
-                 remove one of the two routes",
-                route.service,
-                route.to,
-                older.origin.id(),
-                route.service,
-                fragment.key,
-            )
-        });
-    }
-
-    /// Warns about a field of the key for which an older fragment sets another value.
-    fn warn_of_older(&mut self, set: Result<(), usize>, fragment: &'a Fragment, field: &str) {
-        let Some(older) = set.err().and_then(|index| self.fragments.get(index)) else { return };
-        self.findings.add(Severity::Warning, fragment, field, || {
-            format!(
-                "this value has no effect: the older ConfigMap {} sets another one for key `{}`; \
-                 set the same value in both",
-                older.origin.id(),
-                fragment.key,
-            )
-        });
-    }
-
-    /// Refuses a field that only the owner of the key may set.
-    fn refuse(&mut self, fragment: &'a Fragment, field: &str, owner: Option<&str>) {
-        let key = fragment.key;
-        let why = match self.settings.key_owners.owner(&key) {
-            Some(_) => "`keyOwners` in the settings says so",
-            None => "it has the oldest sandbox or group with this key",
-        };
-        let owner = owner.unwrap_or_default();
-        self.findings.add(Severity::Refused, fragment, field, || {
-            format!(
-                "this value has no effect: only namespace `{owner}` may set it for key `{key}`, \
-                 because {why}; use another key, or ask the owner of that namespace"
-            )
-        });
-    }
-}
-
-/// The field by which a group joins keys.
-fn joining_field(matching: &Matching) -> &'static str {
-    if matching.is_empty() { "data.members" } else { "data.match" }
 }
 
 /// The owner of each key: the namespace that the settings name, or that of the oldest fragment that
@@ -238,11 +187,19 @@ fn owners<'a>(
     owners
 }
 
+const TAKEN: &str = "gives this sandbox a topic that is one of another queue";
+
 /// A destination under a key, which the oldest fragment replaces.
 #[derive(PartialEq, Eq, Hash)]
 struct Destination<'a> {
     key: RoutingKey,
     namespace: &'a str,
-    service: &'a str,
-    port: Option<NonZeroU16>,
+    what: What<'a>,
+}
+
+/// A Service and port, or a queue.
+#[derive(PartialEq, Eq, Hash)]
+enum What<'a> {
+    Service(&'a str, Option<NonZeroU16>),
+    Queue(&'a str),
 }

@@ -2,20 +2,21 @@
 //!
 //! The table is a function of its input and the time alone, whatever the order of the input.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use skycap_core::config::{PluginConfig, ServiceName};
 
 use super::{
     claims::Claims,
-    cluster::Cluster,
+    cluster::{Cluster, Name},
     edge,
     fragments::{Content, Fragment},
     input::Input,
     limits::{FRAGMENT_MEMBERS, TABLE_BYTES},
     matching,
     policies::service_of,
+    queue::{rules::Rules, usable::UsableQueues},
     report::{FragmentReport, FragmentState, Report},
     rollout::Rollout,
     rows::Rows,
@@ -28,6 +29,8 @@ use crate::{objects::ObjectRef, problem::Severity};
 pub struct Compilation {
     /// The table; `None` if the settings are rejected, and then the current table must stay.
     pub config: Option<PluginConfig>,
+    /// The rules of each queue, by namespace and name; `None` as for the table.
+    pub queues: Option<BTreeMap<Name, Rules>>,
     /// The report on every fragment.
     pub report: Report,
     /// Which module serves which workloads now; `None` if the record is rejected, and then what serves
@@ -50,16 +53,19 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
     let matched = matching::resolve(&parsed, &states);
     let resolved = |(index, own)| matched.groups.get(&index).unwrap_or(own);
     let fragments: Vec<_> = parsed.iter().copied().enumerate().map(resolved).collect();
-    let (config, mut claims) = loop {
-        let mut claims = Claims::new(&settings, &input.cluster, &fragments, &states);
+    let queues = UsableQueues::of(input);
+    let (config, rules, mut claims) = loop {
+        let mut claims = Claims::new(&settings, &input.cluster, &queues, &fragments, &states);
         if !settings.config.enabled {
             // The kill switch takes effect whatever the fragments contain.
-            break (settings.config.clone().stamped(), claims);
+            let rules = queues.rules(&settings, &fragments, &states, None);
+            break (settings.config.clone().stamped(), rules, claims);
         }
         let rows = Rows::new(&mut claims);
         let evictions = rows.evictions(&fragments, &settings.config);
         if evictions.is_empty() {
-            break (rows.into_config(&settings.config), claims);
+            let rules = queues.rules(&settings, &fragments, &states, Some(&rows));
+            break (rows.into_config(&settings.config), rules, claims);
         }
         for index in evictions {
             states[index] = FragmentState::Evicted;
@@ -69,6 +75,7 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
     warn_of_cut(&matched.cut, &states, &mut claims);
     let mut problems = input.problems();
     problems.extend(claims.findings.into_problems());
+    problems.extend(queues.problems.iter().cloned());
     let reports = fragments.iter().zip(states).zip(claims.routes);
     let report = Report::new(
         reports.map(|((fragment, state), routes)| FragmentReport::new(fragment, state, routes)),
@@ -76,21 +83,27 @@ pub fn compile(input: &Input, now: Timestamp) -> Compilation {
         has_settings,
         has_settings && !settings.config.enabled,
     );
-    let rollout = input.rollout().map(|mut rollout| {
-        rollout.canary = rollout.canary_at(now).cloned();
-        rollout
-    });
+    let rollout = rollout(input, now);
     let canary = rollout.as_ref().and_then(|rollout| Some(rollout.canary.as_ref()?.until));
     let (overdue, deletions) = overdue(&fragments, &settings, input, now);
     let expiries = fragments.iter().filter_map(|fragment| fragment.expires);
     let expiries = expiries.chain(canary).chain(deletions);
     Compilation {
         config: has_settings.then_some(config),
+        queues: has_settings.then_some(rules),
         report,
         rollout,
         valid_until: expiries.filter(|expires| *expires > now).min(),
         overdue,
     }
+}
+
+/// Which module serves which workloads at this time.
+fn rollout(input: &Input, now: Timestamp) -> Option<Rollout> {
+    input.rollout().map(|mut rollout| {
+        rollout.canary = rollout.canary_at(now).cloned();
+        rollout
+    })
 }
 
 /// The fragments that are to be deleted now, and when the next one is.

@@ -1,10 +1,11 @@
 //! From what fragments add to each key to one list of routes per key, so that the filter does not
 //! have to search.
 
+mod entry;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     num::NonZeroU16,
-    sync::Arc,
 };
 
 use skycap_core::{
@@ -12,66 +13,8 @@ use skycap_core::{
     key::RoutingKey,
 };
 
-use super::{limits::SEARCHED_KEYS, target::Target};
-
-/// What the fragments of one key add to it.
-#[derive(Debug)]
-pub(crate) struct KeyEntry {
-    /// The index of the oldest fragment with this key.
-    pub(crate) oldest: usize,
-    /// The key's own routes.
-    pub(crate) routes: Vec<Target>,
-    /// The key that it extends, and the index of the fragment that sets it.
-    extends: Option<(RoutingKey, usize)>,
-    /// The keys that it joins, and the index of the fragment that sets them.
-    members: Option<(Arc<[RoutingKey]>, usize)>,
-}
-
-impl KeyEntry {
-    /// The entry of a key whose oldest fragment has this index.
-    pub(crate) const fn new(oldest: usize) -> Self {
-        Self { oldest, routes: Vec::new(), extends: None, members: None }
-    }
-
-    /// Sets the members, unless an older fragment has set them.
-    ///
-    /// # Errors
-    /// The index of the older fragment, if its members differ.
-    pub(crate) fn set_members(
-        &mut self,
-        members: &Arc<[RoutingKey]>,
-        fragment: usize,
-    ) -> Result<(), usize> {
-        let (first, owner) = self.members.get_or_insert_with(|| (Arc::clone(members), fragment));
-        if first == members { Ok(()) } else { Err(*owner) }
-    }
-
-    /// Sets the key that it extends, unless an older fragment has set it.
-    ///
-    /// # Errors
-    /// The index of the older fragment, if it extends another key.
-    pub(crate) fn set_extends(
-        &mut self,
-        extends: RoutingKey,
-        fragment: usize,
-    ) -> Result<(), usize> {
-        let (first, owner) = *self.extends.get_or_insert((extends, fragment));
-        if first == extends { Ok(()) } else { Err(owner) }
-    }
-
-    /// The index of the fragment by which this key joins or extends others; `None` if it does not.
-    pub(crate) fn joined_by(&self) -> Option<usize> {
-        self.next().next().map(|(_, fragment, _)| fragment)
-    }
-
-    /// The keys of the next level, each with the index and the field of the fragment that names it.
-    fn next(&self) -> impl Iterator<Item = (RoutingKey, usize, &'static str)> + '_ {
-        let members = self.members.iter().flat_map(|(members, fragment)| {
-            members.iter().map(|member| (*member, *fragment, "data.members"))
-        });
-        members.chain(self.extends.map(|(key, fragment)| (key, fragment, "data.extends")))
-    }
-}
+pub(crate) use self::entry::{KeyEntry, QueueClaim};
+use super::limits::SEARCHED_KEYS;
 
 /// The routes of one key, and the warnings about its references.
 #[derive(Debug, Default)]
@@ -79,6 +22,9 @@ pub(crate) struct Flattened {
     /// The routes, the nearest level first, each with the index of the fragment that adds it to this
     /// key: the route's own, or the one that joins the route's key.
     pub(crate) routes: Vec<(Route, usize)>,
+    /// The queues, of the nearest level that has them, each with the index of the fragment that adds it
+    /// to this key.
+    pub(crate) queues: Vec<(QueueClaim, usize)>,
     pub(crate) warnings: Vec<ReferenceWarning>,
 }
 
@@ -107,7 +53,7 @@ pub(crate) fn flatten(
     let mut level = vec![key];
     while !level.is_empty() {
         let entries: Vec<_> = level.iter().filter_map(|member| keys.get(member)).collect();
-        let cost: usize = entries.iter().map(|entry| 1 + entry.routes.len()).sum();
+        let cost: usize = entries.iter().map(|entry| 1 + entry.claims()).sum();
         *visits = visits.checked_sub(cost)?;
         found.add_level(key, &entries, references.joined_by);
         level = references.next_level(&entries, keys);
@@ -117,7 +63,7 @@ pub(crate) fn flatten(
     if let Some((_, fragment, field)) = entry.and_then(|entry| entry.next().next()) {
         references.warn(fragment, field, &mut warnings);
     }
-    Some(Flattened { routes: found.routes, warnings })
+    Some(Flattened { routes: found.routes, queues: found.queues, warnings })
 }
 
 /// The references from one key, followed level by level.
@@ -216,6 +162,8 @@ struct Found<'a> {
     routes: Vec<(Route, usize)>,
     /// For each Service the ports that have a route, and whether every port has one.
     ports: BTreeMap<&'a ServiceName, (BTreeSet<NonZeroU16>, bool)>,
+    queues: Vec<(QueueClaim, usize)>,
+    queue_indexes: HashSet<usize>,
 }
 
 impl<'a> Found<'a> {
@@ -233,5 +181,8 @@ impl<'a> Found<'a> {
             let route = is_new.then(|| target.route(&key)).flatten();
             self.routes.extend(route.map(|route| (route, joined_by.unwrap_or(target.fragment))));
         }
+        let queues = entries.iter().flat_map(|entry| &entry.queues);
+        let new = queues.filter(|claim| self.queue_indexes.insert(claim.queue));
+        self.queues.extend(new.map(|claim| (*claim, joined_by.unwrap_or(claim.fragment))));
     }
 }

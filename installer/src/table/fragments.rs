@@ -13,6 +13,7 @@ use super::{
     limits::FRAGMENT_MEMBERS,
     matching::Matching,
     origin::Origin,
+    queue::{Unread, names},
     role::Role,
     routes,
     routes::SandboxRoute,
@@ -57,6 +58,10 @@ pub enum Content {
         on_unavailable: Option<OnUnavailable>,
         /// The routes, in the order of the Services' names.
         routes: Vec<SandboxRoute>,
+        /// The queues of its namespace whose messages with its key are its own.
+        queues: Vec<String>,
+        /// What becomes of unread messages when it ends; `None` for what the queue says.
+        unread: Option<Unread>,
     },
 }
 
@@ -65,7 +70,9 @@ impl Content {
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Group { members, matching } => members.is_empty() && matching.is_empty(),
-            Self::Sandbox { extends, routes, .. } => extends.is_none() && routes.is_empty(),
+            Self::Sandbox { extends, routes, queues, .. } => {
+                extends.is_none() && routes.is_empty() && queues.is_empty()
+            }
         }
     }
 }
@@ -88,7 +95,7 @@ impl Fragment {
             "group" => group(Data::of(map), &origin, now),
             other => Err(InvalidField::new(
                 &format!("metadata.labels.{KIND_LABEL}"),
-                InvalidValue::new("kind", other, "`sandbox`, `group` or `settings`"),
+                InvalidValue::new("kind", other, "`sandbox`, `group`, `queue` or `settings`"),
             )),
         };
         Some(parsed.map_err(|field| origin.refusal(field)))
@@ -106,8 +113,10 @@ fn sandbox(map: &ConfigMap, origin: &Origin, now: Timestamp) -> Result<Fragment,
         extends: data.take("extends", parse_key)?,
         on_unavailable: data.take("onUnavailable", str::parse::<OnUnavailable>)?,
         routes: data.take("routes", routes::parse)?.unwrap_or_default(),
+        queues: data.take("queues", |text| names::parse(text, &origin.name))?.unwrap_or_default(),
+        unread: data.take("unread", str::parse::<Unread>)?,
     };
-    fragment(data, origin, now, content, "`routes`, `extends`, `onUnavailable`")
+    fragment(data, origin, now, content, "`routes`, `queues`, `unread`, `extends`, `onUnavailable`")
 }
 
 fn group(mut data: Data, origin: &Origin, now: Timestamp) -> Result<Fragment, InvalidField> {

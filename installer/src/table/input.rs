@@ -15,6 +15,7 @@ use super::{
     meshes::Meshes,
     origin::Origin,
     policies::Policies,
+    queue::Queue,
     role::Role,
     rollout::Rollout,
     settings::{RejectedSettings, Settings},
@@ -36,6 +37,8 @@ pub struct Input {
     pub policies: Policies,
     /// The fragments, parsed or rejected.
     fragments: BTreeMap<Name, Result<Arc<Fragment>, Problem>>,
+    /// The queues, parsed or rejected.
+    queues: BTreeMap<Name, Result<Arc<Queue>, Problem>>,
     /// The settings, or why they are rejected.
     settings: Result<Settings, RejectedSettings>,
     /// Which module serves which workloads, or why the record is rejected.
@@ -75,6 +78,7 @@ impl Input {
             cluster,
             policies: Policies::default(),
             fragments: BTreeMap::new(),
+            queues: BTreeMap::new(),
             settings: Ok(Settings::default()),
             rollout: Ok(Rollout::default()),
             problems: Vec::new(),
@@ -86,13 +90,22 @@ impl Input {
         match Role::of(map) {
             Some(Role::Settings) => self.replace_settings(Settings::parse(map, source)),
             Some(Role::Rollout) => self.replace_rollout(Rollout::parse(map, source)),
+            Some(Role::Queue) => {
+                let (name, new) = (name_of(&map.metadata), Queue::parse(map, source).map(Arc::new));
+                let was_fragment = self.fragments.remove(&name).is_some();
+                self.queues.insert(name, new.clone()).as_ref() != Some(&new) || was_fragment
+            }
             Some(Role::Fragment(_)) | None => {
                 let name = name_of(&map.metadata);
-                match Fragment::parse(map, source, now).map(|parsed| parsed.map(Arc::new)) {
+                let was_queue = self.queues.remove(&name).is_some();
+                let changes = match Fragment::parse(map, source, now)
+                    .map(|parsed| parsed.map(Arc::new))
+                {
                     Some(new) => self.fragments.insert(name, new.clone()).as_ref() != Some(&new),
                     // The label was removed.
                     None => self.fragments.remove(&name).is_some(),
-                }
+                };
+                changes || was_queue
             }
         }
     }
@@ -102,8 +115,9 @@ impl Input {
         match Role::of(map) {
             Some(Role::Settings) => self.remove_settings(),
             Some(Role::Rollout) => self.replace_rollout(Ok(Rollout::default())),
-            Some(Role::Fragment(_)) | None => {
-                self.fragments.remove(&name_of(&map.metadata)).is_some()
+            Some(Role::Fragment(_) | Role::Queue) | None => {
+                let name = name_of(&map.metadata);
+                self.fragments.remove(&name).is_some() | self.queues.remove(&name).is_some()
             }
         }
     }
@@ -113,14 +127,15 @@ impl Input {
         self.replace_settings(Ok(Settings::default()))
     }
 
-    /// Removes all fragments and the rollout except those in `names`; returns whether that changes
-    /// anything.
+    /// Removes all fragments and queues and the rollout except those in `names`; returns whether that
+    /// changes anything.
     pub fn retain_fragments(&mut self, names: &HashSet<Name>) -> bool {
-        let before = self.fragments.len();
+        let before = self.fragments.len() + self.queues.len();
         self.fragments.retain(|name, _| names.contains(name));
+        self.queues.retain(|name, _| names.contains(name));
         let no_rollout = !names.contains(&(NAMESPACE.to_owned(), ROLLOUT.to_owned()));
         let ended = no_rollout && self.replace_rollout(Ok(Rollout::default()));
-        self.fragments.len() != before || ended
+        self.fragments.len() + self.queues.len() != before || ended
     }
 
     /// The meshes that get the table; the default if the settings are rejected, and then there is
@@ -152,12 +167,32 @@ impl Input {
         }
     }
 
+    /// The well-formed queues, the oldest first.
+    pub(crate) fn queues(&self) -> Vec<&Queue> {
+        let parsed = self.queues.values().filter_map(|queue| queue.as_deref().ok());
+        let mut queues: Vec<_> = parsed.collect();
+        queues.sort_by(|a, b| a.origin.age().cmp(&b.origin.age()));
+        queues
+    }
+
+    /// Whether there is a queue of this name, well formed or not.
+    pub(crate) fn has_queue(&self, (namespace, name): (&str, &str)) -> bool {
+        self.queues.contains_key(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// Whether all queues are known: there is one, or the state of a cluster.
+    pub(crate) fn knows_queues(&self) -> bool {
+        !self.queues.is_empty() || self.cluster.knows_services()
+    }
+
     /// A problem for each rejected document.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let fragments = self.fragments.values().filter_map(|fragment| fragment.as_ref().err());
         let settings = self.settings.as_ref().err().map(|rejected| &rejected.problem);
         let rollout = self.rollout.as_ref().err();
-        self.problems.iter().chain(settings).chain(rollout).chain(fragments).cloned().collect()
+        let queues = self.queues.values().filter_map(|queue| queue.as_ref().err());
+        let rejected = settings.into_iter().chain(rollout).chain(fragments).chain(queues);
+        self.problems.iter().chain(rejected).cloned().collect()
     }
 
     /// Rejects the second of two ConfigMaps with one name. Of duplicate settings neither counts,

@@ -12,7 +12,13 @@ pub const FRAGMENT_ROUTES: usize = 256;
 /// Maximum members of a group, those that it matches among them.
 pub const FRAGMENT_MEMBERS: usize = 64;
 
-/// Maximum bytes of the table as JSON. Beyond it, the namespace that uses the most of it loses its
+/// Maximum queues of a sandbox.
+pub const FRAGMENT_QUEUES: usize = 16;
+
+/// Maximum queues of a namespace. Beyond it, the youngest are refused.
+pub const NAMESPACE_QUEUES: usize = 64;
+
+/// Maximum bytes of the table as JSON and of the [rules](super::queue::rules) of queues together. Beyond it, the namespace that uses the most of it loses its
 /// youngest fragments.
 ///
 /// etcd accepts requests of up to 1.5 MiB. The difference is for the plugin around the table, and

@@ -3,8 +3,10 @@
 //! `skycap-queue` moves the messages of `orders` to `orders.baseline` and `orders.<sandbox>`, by the
 //! [`rules`] that the controller makes of the sandboxes.
 
+pub(crate) mod names;
 mod properties;
 pub mod rules;
+pub(crate) mod usable;
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -99,6 +101,15 @@ impl QueueConfig {
     #[must_use]
     pub fn topic_of(&self, sandbox: &str) -> String {
         format!("{}.{sandbox}", self.topic)
+    }
+
+    /// The topics that belong to no other queue: its own and that of the baseline.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = String> + Clone {
+        [self.topic.clone(), self.baseline_topic()].into_iter()
+    }
+
+    pub(crate) fn servers(&self) -> &str {
+        self.kafka.get(SERVERS).map_or("", String::as_str)
     }
 
     /// The consumer group of a sandbox.
@@ -212,6 +223,9 @@ fn secret_name(text: &str) -> Result<String, InvalidValue> {
     let is_name = text.len() <= 253 && text.split('.').all(|label| check_label(label).is_ok());
     is_name.then(|| text.to_owned()).ok_or_else(|| InvalidValue::new("Secret", text, expected))
 }
+
+/// The property that says where the brokers are.
+const SERVERS: &str = "bootstrap.servers";
 
 /// What stands behind the dot in the topic of the baseline, so that no sandbox with a queue may have this
 /// name.

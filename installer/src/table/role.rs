@@ -1,4 +1,4 @@
-//! The role of a ConfigMap: settings, record of a rollout, or fragment.
+//! The role of a ConfigMap: settings, record of a rollout, queue, or fragment.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -10,6 +10,8 @@ use crate::names::{KIND_LABEL, NAMESPACE, ROLLOUT, SETTINGS};
 pub enum Role<'a> {
     /// A sandbox or a group, with the value of its label `skycap.dev/kind`, which may be invalid.
     Fragment(&'a str),
+    /// A queue.
+    Queue,
     /// The record of a rollout.
     Rollout,
     /// The settings.
@@ -27,6 +29,7 @@ impl<'a> Role<'a> {
             match map.metadata.labels.as_ref()?.get(KIND_LABEL)?.as_str() {
                 // The label of the settings, on a ConfigMap with another name.
                 "settings" => None,
+                "queue" => Some(Self::Queue),
                 kind => Some(Self::Fragment(kind)),
             }
         })

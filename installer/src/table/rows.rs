@@ -9,7 +9,7 @@ use skycap_core::{
 
 use super::{
     claims::Claims,
-    flatten::flatten,
+    flatten::{QueueClaim, flatten},
     fragments::Fragment,
     limits::{NAMESPACE_VISITS, TABLE_BYTES},
 };
@@ -33,6 +33,8 @@ struct KeyRows {
     oldest: usize,
     /// Indexes of [`Rows::routes`], each with the fragment that adds the route to this key.
     routes: Vec<(usize, usize)>,
+    /// Each with the fragment that adds the queue to this key.
+    queues: Vec<(QueueClaim, usize)>,
 }
 
 impl Rows {
@@ -68,10 +70,18 @@ impl Rows {
             let routes = routes
                 .map(|(route, fragment)| (rows.index(route, fragment, &mut indexes), fragment));
             let routes = routes.collect();
-            rows.keys.insert(*key, KeyRows { oldest: entry.oldest, routes });
+            let queues = flattened.queues;
+            rows.keys.insert(*key, KeyRows { oldest: entry.oldest, routes, queues });
         }
         rows.number();
         rows
+    }
+
+    /// The queues of all keys.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = (&RoutingKey, &QueueClaim)> {
+        self.keys.iter().flat_map(|(key, KeyRows { queues, .. })| {
+            queues.iter().map(move |(claim, _)| (key, claim))
+        })
     }
 
     /// The index of a route, which is added if it is new.
@@ -105,7 +115,7 @@ impl Rows {
     /// most of it, until it fits or another namespace uses more.
     pub(crate) fn evictions(&self, fragments: &[&Fragment], settings: &PluginConfig) -> Vec<usize> {
         let mut evicted = self.too_long.clone();
-        let bytes = self.bytes(fragments.len());
+        let bytes = self.bytes(fragments);
         let empty = settings.clone().into_json().map_or(0, |json| json.len());
         let mut total = empty + bytes.iter().sum::<usize>();
         let mut namespaces: HashMap<&str, (usize, Vec<usize>)> = HashMap::new();
@@ -139,17 +149,22 @@ impl Rows {
         PluginConfig { routes, keys, ..settings.clone() }.stamped()
     }
 
-    /// How many bytes of the table each fragment takes. A route that several keys share counts for
-    /// its oldest fragment, and so does the text of a key.
-    fn bytes(&self, fragments: usize) -> Vec<usize> {
-        let mut bytes = vec![0; fragments];
-        for (key, KeyRows { oldest, routes }) in &self.keys {
+    /// How many bytes of the table and of the rules of queues each fragment takes. A route that several
+    /// keys share counts for its oldest fragment, and so does the text of a key.
+    fn bytes(&self, fragments: &[&Fragment]) -> Vec<usize> {
+        let mut bytes = vec![0; fragments.len()];
+        for (key, KeyRows { oldest, routes, queues }) in &self.keys {
             // `pr-1:` and the space before it.
             bytes[*oldest] += key.as_str().len() + 2;
             for (index, fragment) in routes {
                 // The number and its comma.
                 let digits = self.numbers[*index].checked_ilog10().unwrap_or(0) + 1;
                 bytes[*fragment] += 1 + usize::try_from(digits).unwrap_or(0);
+            }
+            for (claim, fragment) in queues {
+                // `"pr-1":"pr-1",`.
+                let name = &fragments[claim.fragment].origin.name;
+                bytes[*fragment] += key.as_str().len() + name.len() + 6;
             }
         }
         for (route, oldest) in &self.routes {

@@ -41,11 +41,16 @@ fn kind_and_fields() -> Vec<Check> {
     };
     vec![
         Check::new(
-            "variables.kind in ['sandbox', 'group', 'settings']".into(),
-            format!("label {KIND_LABEL}: invalid value: expected `sandbox`, `group` or `settings`"),
+            "variables.kind in ['sandbox', 'group', 'queue', 'settings']".into(),
+            format!("label {KIND_LABEL}: invalid value: expected `sandbox`, `group`, `queue` or `settings`"),
         ),
         for_kind("sandbox", &SANDBOX_FIELDS),
         for_kind("group", &GROUP_FIELDS),
+        for_kind("queue", &QUEUE_FIELDS),
+        Check::new(
+            "variables.isSettings || variables.kind != 'queue' || ['kafka', 'topic', 'group'].all(name, name in variables.data)".into(),
+            "data: missing key: expected `kafka`, `topic` and `group`",
+        ),
         Check::new(
             format!("!variables.isSettings || {}", has_only(&SETTINGS_FIELDS)),
             unknown_field(&SETTINGS_FIELDS),
@@ -79,6 +84,10 @@ fn choices() -> Vec<Check> {
         Check::new(
             is_one_of("onUnavailable", &["baseline", "fail"]),
             "data.onUnavailable: invalid value: expected `baseline` or `fail`",
+        ),
+        Check::new(
+            is_one_of("unread", &["report", "requeue"]),
+            "data.unread: invalid value: expected `report` or `requeue`",
         ),
         Check::new(
             is_one_of("dispatch", &["cluster-header", "authority", "header"]),
@@ -156,9 +165,10 @@ fn matches(field: &str, pattern: &str) -> String {
     format!("!('{field}' in variables.data) || variables.data['{field}'].matches('{pattern}')")
 }
 
-const SANDBOX_FIELDS: [&str; 7] =
-    ["key", "enabled", "extends", "onUnavailable", "ttl", "expires", "routes"];
+const SANDBOX_FIELDS: [&str; 9] =
+    ["key", "enabled", "extends", "onUnavailable", "ttl", "expires", "routes", "queues", "unread"];
 const GROUP_FIELDS: [&str; 6] = ["key", "members", "match", "enabled", "ttl", "expires"];
+const QUEUE_FIELDS: [&str; 6] = ["kafka", "secret", "topic", "group", "env", "unread"];
 const SETTINGS_FIELDS: [&str; 12] = [
     "enabled",
     "dispatch",

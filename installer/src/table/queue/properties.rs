@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::SERVERS;
 use crate::{
     problem::InvalidValue,
     table::yaml::{self, InvalidYaml},
@@ -86,9 +87,6 @@ pub enum InvalidProperty {
     #[error("the value of `{0}` is not a text: expected one, such as `kafka:9092`")]
     NoText(String),
 }
-
-/// Where the brokers are.
-const SERVERS: &str = "bootstrap.servers";
 
 /// Maximum properties. librdkafka has 150 of them.
 const PROPERTIES: usize = 150;

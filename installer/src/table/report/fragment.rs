@@ -45,6 +45,9 @@ pub struct FragmentReport {
     pub joins: Arc<[RoutingKey]>,
     /// Its routes, by Service and port.
     pub routes: Vec<RouteReport>,
+    /// The queues whose messages with its key are its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<String>,
 }
 
 impl FragmentReport {
@@ -74,6 +77,10 @@ impl FragmentReport {
             Content::Sandbox { labels, .. } => labels.get(name).map(|text| printable(text)),
             Content::Group { .. } => None,
         };
+        let queues = match &fragment.content {
+            Content::Sandbox { queues, .. } => queues.clone(),
+            Content::Group { .. } => Vec::new(),
+        };
         routes.sort();
         Self {
             namespace: fragment.origin.namespace.clone(),
@@ -86,6 +93,7 @@ impl FragmentReport {
             pull_request: label(PULL_REQUEST_LABEL),
             joins,
             routes,
+            queues,
         }
     }
 }
