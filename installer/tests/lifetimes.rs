@@ -56,7 +56,8 @@ fn what_ended_is_deleted_after_a_time() {
             all.clone() + &settings(given) + "---\nkind: Namespace\nmetadata: {name: shop}\n";
         let now = NOW.checked_add(minutes.minutes()).unwrap_or(NOW);
         let compilation = compiled(&yaml, now);
-        let mut names: Vec<_> = compilation.overdue.iter().map(|one| one.name.as_str()).collect();
+        let mut names: Vec<_> =
+            compilation.overdue.iter().map(|one| one.reference.name.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, expected, "`{given}` {minutes} minutes later");
         // The controller wakes up when the next one is due.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hyper::{Request, header::DATE};
-use jiff::{Timestamp, fmt::rfc2822};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
@@ -12,11 +12,15 @@ use kube::{
     client::Body,
 };
 
-use crate::{objects::ObjectRef, observed::causes::causes, table::fragments::Fragment};
+use crate::{
+    objects::ObjectRef,
+    observed::causes::causes,
+    table::{compile::Overdue, expiry, fragments::Fragment},
+};
 
 /// Deletes these fragments, unless they have changed and do not end any more. Returns whether that is
 /// done; a failure is logged.
-pub(super) async fn delete_overdue(client: &Client, overdue: &[ObjectRef]) -> bool {
+pub(super) async fn delete_overdue(client: &Client, overdue: &[Overdue]) -> bool {
     if overdue.is_empty() {
         return true;
     }
@@ -30,11 +34,11 @@ pub(super) async fn delete_overdue(client: &Client, overdue: &[ObjectRef]) -> bo
     let mut is_done = true;
     // Reports and Events wait meanwhile, those of other namespaces too.
     let end = Instant::now() + PATIENCE;
-    for reference in overdue {
+    for Overdue { reference, grace } in overdue {
         if Instant::now() >= end {
             return false;
         }
-        match delete(client, reference, now).await {
+        match delete(client, reference, *grace, now).await {
             Ok(false) => {}
             Ok(true) => tracing::info!(object = %reference, "expired, deleted"),
             Err(error) => {
@@ -61,6 +65,7 @@ async fn earlier_now(client: &Client) -> anyhow::Result<Timestamp> {
 async fn delete(
     client: &Client,
     reference: &ObjectRef,
+    grace: SignedDuration,
     now: Timestamp,
 ) -> Result<bool, kube::Error> {
     let namespace = reference.namespace.as_deref().unwrap_or_default();
@@ -68,8 +73,7 @@ async fn delete(
     // The controller has the permission to list ConfigMaps, but not to get one.
     let by_name = ListParams::default().fields(&format!("metadata.name={}", reference.name));
     let Some(map) = maps.list(&by_name).await?.items.into_iter().next() else { return Ok(false) };
-    let parsed = Fragment::parse(&map, None, now).and_then(Result::ok);
-    if parsed.and_then(|one| one.expires).is_none_or(|expires| expires > now) {
+    if !is_overdue(&map, grace, now) {
         return Ok(false);
     }
     // Whoever moves its end at this moment wins.
@@ -82,5 +86,37 @@ async fn delete(
     }
 }
 
+/// Whether the fragment, as it is now, is to be deleted: its end may have moved since the compile.
+fn is_overdue(map: &ConfigMap, grace: SignedDuration, now: Timestamp) -> bool {
+    let parsed = Fragment::parse(map, None, now).and_then(Result::ok);
+    let time = expiry::deletion(parsed.and_then(|fragment| fragment.expires), grace);
+    time.is_some_and(|time| time <= now)
+}
+
 /// How long to delete before the next look at what there is to publish.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever moves the end of a sandbox at the last moment has the whole grace again.
+    #[test]
+    fn the_grace_counts_from_the_end_that_it_has_now() {
+        let now: Timestamp = "2026-12-01T12:00:00Z".parse().expect("a time");
+        for (data, expected) in [
+            ("expires: '2026-12-01T11:00:00Z'", true),
+            ("expires: '2026-12-01T11:00:01Z'", false),
+            ("expires: '2026-12-01T13:00:00Z'", false),
+            ("routes: 'a: b'", false),
+            ("expires: soon", false),
+        ] {
+            let map = format!(
+                "metadata: {{name: pr-1, namespace: shop, labels: {{skycap.dev/kind: sandbox}}}}\n\
+                 data: {{{data}}}"
+            );
+            let map = serde_saphyr::from_str(&map).expect("a ConfigMap");
+            assert_eq!(is_overdue(&map, SignedDuration::from_hours(1), now), expected, "{data}");
+        }
+    }
+}

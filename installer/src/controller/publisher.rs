@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::timeout};
 use super::{deletion, lease::Term, telemetry::Metrics};
 use crate::{
     desired::plan::Plan, names::MANAGER, objects::ObjectRef, observed::causes::causes,
-    problem::Problem,
+    problem::Problem, table::compile::Overdue,
 };
 
 /// The result of one round, for people.
@@ -27,7 +27,7 @@ pub(super) struct Publication {
     /// The problems with severity `refused`.
     pub(super) refused: HashSet<Problem>,
     /// The fragments to delete.
-    pub(super) overdue: Vec<ObjectRef>,
+    pub(super) overdue: Vec<Overdue>,
 }
 
 /// Publishes the newest [`Publication`] while this replica leads.

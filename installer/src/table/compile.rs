@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use skycap_core::config::{PluginConfig, ServiceName};
 
 use super::{
     claims::Claims,
     cluster::{Cluster, Name},
-    edge,
+    edge, expiry,
     fragments::{Content, Fragment},
     input::Input,
     limits::{FRAGMENT_MEMBERS, TABLE_BYTES},
@@ -39,7 +39,16 @@ pub struct Compilation {
     /// When the next fragment or canary expires, and the result may change.
     pub valid_until: Option<Timestamp>,
     /// The fragments that ended so long ago that they are to be deleted.
-    pub overdue: Vec<ObjectRef>,
+    pub overdue: Vec<Overdue>,
+}
+
+/// A fragment that ended so long ago that it is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// Its ConfigMap.
+    pub reference: ObjectRef,
+    /// How long after its end it is deleted: `deleteExpired` in the settings.
+    pub grace: SignedDuration,
 }
 
 /// Compiles. This cannot fail: what cannot be used is a problem in the report.
@@ -112,7 +121,7 @@ fn overdue(
     settings: &Settings,
     input: &Input,
     now: Timestamp,
-) -> (Vec<ObjectRef>, Option<Timestamp>) {
+) -> (Vec<Overdue>, Option<Timestamp>) {
     let Some(grace) = settings.delete_expired.filter(|_| input.settings().is_some()) else {
         return (Vec::new(), None);
     };
@@ -123,9 +132,10 @@ fn overdue(
         {
             continue;
         }
-        match expires.and_then(|expires| expires.checked_add(grace).ok()) {
+        match expiry::deletion(*expires, grace) {
             Some(time) if time <= now => {
-                overdue.push(ObjectRef::config_map(&origin.namespace, &origin.name));
+                let reference = ObjectRef::config_map(&origin.namespace, &origin.name);
+                overdue.push(Overdue { reference, grace });
             }
             Some(time) => next = Some(next.map_or(time, |next: Timestamp| next.min(time))),
             None => {}

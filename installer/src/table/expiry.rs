@@ -29,6 +29,11 @@ pub(crate) fn at(expires: &str) -> Result<Timestamp, InvalidValue> {
     })
 }
 
+/// When what expires at this time is deleted: `deleteExpired` later. `None` for never.
+pub(crate) fn deletion(expires: Option<Timestamp>, grace: SignedDuration) -> Option<Timestamp> {
+    expires?.checked_add(grace).ok()
+}
+
 fn invalid(ttl: &str) -> InvalidValue {
     InvalidValue::new("value", ttl, "a duration such as `72h`, `7d` or `1h30m`")
 }
