@@ -14,8 +14,8 @@ use crate::{
 
 /// Wait until the requests of a sandbox or group are served
 ///
-/// Waits for the ConfigMap, for the controller, and for the proxies of the mesh. What you may not read
-/// is not waited for, and a note says so. The exit code is 1 if the sandbox is not served in time.
+/// Waits for the controller and for the proxies of the mesh. What you may not read is not waited for,
+/// and a note says so. The exit code is 1 if there is no such sandbox, or if it is not served in time.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: skycap wait pr-123 -n shop --timeout 60s")]
 pub struct WaitArgs {

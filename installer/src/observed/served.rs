@@ -33,7 +33,10 @@ use crate::{
         published::read_published,
         sidecars::uptake::Uptake,
     },
-    table::{meshes::Meshes, report::RouteReport},
+    table::{
+        meshes::Meshes,
+        report::{FragmentReport, RouteReport},
+    },
 };
 
 /// Which sandbox or group to wait for, and in which meshes.
@@ -68,6 +71,9 @@ pub struct Served {
     pub sidecars: Option<Uptake>,
     /// How many HTTPRoutes with its key are accepted; `None` where the mesh takes none.
     pub http_routes: Option<usize>,
+    /// Whether it has nothing to route, as a fork that no Service selects.
+    #[serde(skip)]
+    pub is_idle: bool,
     /// What could not be checked, and what is wrong beside its routes.
     pub notes: Vec<String>,
 }
@@ -76,6 +82,9 @@ impl Served {
     /// Who serves it, as "12 of 12 sidecars are up to date".
     #[must_use]
     pub fn summary(&self) -> String {
+        if self.is_idle {
+            return "it replaces no Service, so there is nothing to wait for".into();
+        }
         let sidecars = self.sidecars.as_ref().map(Uptake::summary);
         let routes = self.http_routes.map(|accepted| format!("{accepted} HTTPRoutes are accepted"));
         let parts: Vec<_> = sidecars.into_iter().chain(routes).collect();
@@ -126,11 +135,13 @@ impl Awaited<'_> {
         let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
         let map = maps.get_opt(name).await;
         let map = map.with_context(|| format!("cannot read ConfigMap {namespace}/{name}"))?;
+        let published = read_published(client).await;
         let Some(map) = map else {
-            mesh.reset();
-            return Ok(Look::Waiting(format!("there is no ConfigMap {namespace}/{name} yet")));
+            // Who may not read the report still gets to know that it is not there.
+            let fragments = published.map(|(_, report)| report.fragments).unwrap_or_default();
+            return Err(Refused(not_found(namespace, name, &fragments)).into());
         };
-        let (summary, report) = read_published(client).await?;
+        let (summary, report) = published?;
         let compiled = match Stage::of(&map, &summary, &report, Timestamp::now()) {
             Stage::Refused(why) => return Err(Refused(why).into()),
             Stage::Waiting(why) => {
@@ -139,10 +150,12 @@ impl Awaited<'_> {
             }
             Stage::Compiled(compiled) => compiled,
         };
-        if let Some(why) = mesh.look(self, client, &summary, &compiled).await? {
+        if !compiled.is_idle
+            && let Some(why) = mesh.look(self, client, &summary, &compiled).await?
+        {
             return Ok(Look::Waiting(why));
         }
-        let Compiled { key, routes, mut notes, .. } = compiled;
+        let Compiled { key, routes, mut notes, is_idle, .. } = compiled;
         let (sidecars, http_routes) = mesh.result(&mut notes);
         Ok(Look::Served(Box::new(Served {
             namespace: namespace.to_owned(),
@@ -152,9 +165,23 @@ impl Awaited<'_> {
             routes,
             sidecars,
             http_routes,
+            is_idle,
             notes,
         })))
     }
+}
+
+/// That there is no such sandbox, with the one that is most like it.
+fn not_found(namespace: &str, name: &str, fragments: &[FragmentReport]) -> String {
+    let own = fragments.iter().filter(|one| one.namespace == namespace);
+    let names: Vec<_> = own.map(|one| one.name.as_str()).collect();
+    let elsewhere = fragments.iter().find(|one| one.name == name);
+    let hint = match (similar::get_close_matches(name, &names, 1, 0.6).first(), elsewhere) {
+        (_, Some(other)) => format!("there is one in namespace `{}`", other.namespace),
+        (Some(nearest), None) => format!("did you mean `{nearest}`?"),
+        (None, None) => format!("`skycap list -n {namespace}` lists those that are there"),
+    };
+    format!("there is no sandbox or group {namespace}/{name}; {hint}")
 }
 
 /// What one look has found.

@@ -61,8 +61,8 @@ async fn the_rest_is_told(fixture: &Fixture, token: &str) -> anyhow::Result<()> 
             "the sidecars of other namespaces were not checked",
         ),
         (&["wait", "pr-1", "-n", "shop", "--timeout", "1s"], 1, "there is no Service `nobody`"),
-        (&["wait", "pr-3", "-n", "shop", "--timeout", "1s"], 1, "no ConfigMap shop/pr-3 yet"),
-        (&["test", "pr-3", "-n", "shop", "--timeout", "1s", "--", "true"], 1, "no ConfigMap"),
+        (&["wait", "pr-3", "-n", "shop"], 1, "no sandbox or group shop/pr-3; did you mean `pr-"),
+        (&["test", "pr-3", "-n", "shop", "--", "true"], 1, "no sandbox or group shop/pr-3"),
     ] {
         let (found, output) = ask(fixture, token, args).await?;
         let is_told = found == code && output.contains(expected);

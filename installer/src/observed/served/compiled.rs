@@ -4,6 +4,9 @@
 //! too, and the report must show the same key and the same routes. A problem of `data.routes` is waited
 //! for, because a target may get ready. Other warnings do not keep the routes from being served.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -41,6 +44,8 @@ pub(super) struct Compiled {
     pub(super) routes: Vec<RouteReport>,
     /// Whether the report lists it. One without room for all leaves some out.
     pub(super) is_listed: bool,
+    /// Whether it has nothing to route, so that no proxy has to know it.
+    pub(super) is_idle: bool,
     /// Problems that do not keep its routes from being served.
     pub(super) notes: Vec<String>,
 }
@@ -68,10 +73,18 @@ impl Stage {
         if let Some(why) = why_off(&fragment, summary, report) {
             return Self::Waiting(why);
         }
+        // A fork that no Service selects: the table has no row for it, however long somebody waits.
+        if fragment.content.is_empty() {
+            return Self::Compiled(Compiled { is_idle: true, ..unlisted(&fragment, Vec::new()) });
+        }
         let is_own = |listed: &&FragmentReport| listed.id() == id;
         match report.fragments.iter().find(is_own) {
             Some(listed) => Self::of_listed(&fragment, listed, report),
-            None if report.omitted > 0 => Self::Compiled(unlisted(&fragment)),
+            None if report.omitted > 0 => {
+                let note = "the controller's report has no room for this sandbox, so its problems \
+                            are not known";
+                Self::Compiled(unlisted(&fragment, vec![note.into()]))
+            }
             None => {
                 let problem = report.problems.iter().find(|problem| is_about(problem, &fragment));
                 let why = problem.map(ToString::to_string);
@@ -105,6 +118,7 @@ impl Stage {
             key: fragment.key,
             routes: listed.routes.clone(),
             is_listed: true,
+            is_idle: false,
             notes: notes.into_iter().map(ToString::to_string).collect(),
         })
     }
@@ -159,8 +173,8 @@ fn targets(fragment: &Fragment) -> BTreeSet<(&String, &String)> {
     }
 }
 
-/// A fragment for which the report has no room.
-fn unlisted(fragment: &Fragment) -> Compiled {
+/// A fragment that the report does not list.
+fn unlisted(fragment: &Fragment, notes: Vec<String>) -> Compiled {
     let routes = match &fragment.content {
         Content::Sandbox { routes, .. } => routes.as_slice(),
         Content::Group { .. } => &[],
@@ -172,78 +186,6 @@ fn unlisted(fragment: &Fragment) -> Compiled {
         to_port: route.to_port,
         unavailable: None,
     });
-    let note =
-        "the controller's report has no room for this sandbox, so its problems are not known";
-    Compiled {
-        key: fragment.key,
-        routes: routes.collect(),
-        is_listed: false,
-        notes: vec![note.into()],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::{compile::compile, input::Input, manifests::Manifests};
-
-    /// What the controller publishes of these manifests.
-    fn published(documents: &str, now: Timestamp) -> (Summary, Report) {
-        let mut manifests = Manifests::default();
-        manifests.add(documents, "test.yaml");
-        let compilation = compile(&Input::new(&manifests, now), now);
-        let config = compilation.config.expect("valid settings");
-        let summary = Summary {
-            generation: config.generation.to_string(),
-            enabled: config.enabled,
-            ..<_>::default()
-        };
-        (summary, compilation.report)
-    }
-
-    fn sandbox(data: &str) -> String {
-        format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: pr-1, namespace: shop, labels: {{skycap.dev/kind: \
-             sandbox}}}}\ndata: {{{data}}}\n"
-        )
-    }
-
-    #[test]
-    fn a_sandbox_is_compiled_when_the_report_has_it_as_it_is_now() {
-        let service = |name| {
-            format!(
-                "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{ports: [{{port: 80}}]}}\n"
-            )
-        };
-        let (cart, target) = (service("cart"), service("cart-pr-1"));
-        let own = "routes: 'cart: cart-pr-1'";
-        for (now, compiled, services, expected) in [
-            (own, own, [&cart, &target], "compiled"),
-            (own, own, [&cart, &cart], "there is no Service `cart-pr-1`"),
-            (own, own, [&target, &target], "applies to no request: there is no Service `cart`"),
-            ("routes: 'cart: cart-pr-2'", own, [&cart, &target], "its latest change"),
-            ("routes: 'cart: cart-pr-1', key: other", own, [&cart, &target], "its latest change"),
-            (own, "enabled: 'false'", [&cart, &target], "its latest change"),
-            ("enabled: 'false'", own, [&cart, &target], "skycap enable pr-1 -n shop"),
-            ("nonsense: 'a'", own, [&cart, &target], "refused: "),
-            ("expires: '2020-01-01T00:00:00Z'", own, [&cart, &target], "has expired"),
-            (
-                "routes: 'cart: cart-pr-1', extends: nobody",
-                "routes: 'cart: cart-pr-1', extends: nobody",
-                [&cart, &target],
-                "compiled",
-            ),
-        ] {
-            let time = Timestamp::now();
-            let documents = [sandbox(compiled), services.map(String::as_str).concat()].concat();
-            let (summary, report) = published(&documents, time);
-            let map = serde_saphyr::from_str(&sandbox(now)).expect("a ConfigMap");
-            let stage = Stage::of(&map, &summary, &report, time);
-            let found = match &stage {
-                Stage::Compiled(_) => "compiled",
-                Stage::Waiting(why) | Stage::Refused(why) => why,
-            };
-            assert!(found.contains(expected), "{now}: expected `{expected}`: {stage:?}");
-        }
-    }
+    let routes = routes.collect();
+    Compiled { key: fragment.key, routes, is_listed: false, is_idle: false, notes }
 }
