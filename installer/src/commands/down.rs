@@ -55,8 +55,7 @@ impl DownArgs {
         let (name, in_file) = match name {
             // The name and the namespace say everything: a file that lies here is another one's.
             Some(name) if globals.namespace.is_some() && file.is_default() => (name, None),
-            Some(name) => (name, file.read_namespace()?),
-            None => file.read_name()?,
+            name => file.read_names(name)?,
         };
         let client = globals.connect().await?;
         let namespace = namespace(in_file, globals, &client)?;

@@ -1,6 +1,10 @@
 //! Which sandbox a command is about, and what it shall be: a sandbox file, or flags.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -8,7 +12,8 @@ use kube::Client;
 
 use super::{Globals, Usage};
 use crate::environment::{
-    spec::{ForkSpec, SandboxSpec},
+    labels::check_label_name,
+    spec::{ForkSpec, InvalidFile, SandboxSpec},
     workload::Workload,
 };
 
@@ -31,7 +36,7 @@ pub(crate) struct ForkArgs(Vec<(Workload, ForkSpec)>);
 #[derive(Debug, Args)]
 pub(crate) struct LabelArgs {
     /// Label of the sandbox, which groups match and `list` shows
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
     label: Vec<(String, String)>,
 }
 
@@ -46,30 +51,53 @@ impl FileArgs {
         name: Option<&str>,
         instead: &'static str,
     ) -> anyhow::Result<SandboxSpec> {
-        SandboxSpec::parse(&self.text(instead)?, name, &self.lookup())
-            .with_context(|| format!("{}", self.path().display()))
+        let text = self.text(instead)?;
+        let asked = RefCell::new(BTreeSet::new());
+        let parsed = SandboxSpec::parse(&text, name, &|variable| {
+            asked.borrow_mut().insert(variable.to_owned());
+            self.value_of(variable)
+        });
+        // Where the text cannot be read, no variable has been asked for. Otherwise a misspelled `--set`
+        // is also why a variable has no value.
+        if !matches!(parsed, Err(InvalidFile::Yaml(_))) {
+            self.check_set(&asked.into_inner())?;
+        }
+        parsed.with_context(|| format!("{}", self.path().display()))
     }
 
-    /// The names of the sandbox and, if the file has one, of the namespace.
+    /// # Errors
+    /// A `--set` of a variable that is not among `used`, and so has no effect.
+    pub(crate) fn check_set(&self, used: &BTreeSet<String>) -> Result<(), Usage> {
+        let Some((name, _)) = self.set.iter().find(|(name, _)| !used.contains(name)) else {
+            return Ok(());
+        };
+        let known: Vec<_> = used.iter().map(String::as_str).collect();
+        let hint = match similar::get_close_matches(name.as_str(), &known, 1, 0.6).first() {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None if known.is_empty() => "it uses none; remove the flag".into(),
+            None => format!("expected one of {}", known.join(", ")),
+        };
+        Err(Usage::UnusedVariable { name: name.clone(), hint })
+    }
+
+    /// The names of the sandbox and, if the file has one, of the namespace. With a name, the default file
+    /// need not be there.
     ///
     /// Only the variables of these need values: `down` runs where no image has been built.
     ///
     /// # Errors
     /// The file cannot be read, or is rejected.
-    pub(crate) fn read_name(&self) -> anyhow::Result<(String, Option<String>)> {
-        SandboxSpec::parse_name(&self.text(", or NAME instead")?, &self.lookup())
-            .with_context(|| format!("{}", self.path().display()))
-    }
-
-    /// The namespace that the file names, if there is a file. Its variables need no values.
-    ///
-    /// # Errors
-    /// The file is rejected, or one that was asked for cannot be read.
-    pub(crate) fn read_namespace(&self) -> anyhow::Result<Option<String>> {
-        if self.is_default() && !self.path().exists() {
-            return Ok(None);
-        }
-        SandboxSpec::parse_namespace(&self.text("")?, &self.lookup())
+    pub(crate) fn read_names(
+        &self,
+        name: Option<String>,
+    ) -> anyhow::Result<(String, Option<String>)> {
+        let name = match name {
+            Some(name) if self.is_default() && !self.path().exists() => return Ok((name, None)),
+            name => name,
+        };
+        let text = self.text(", or NAME instead")?;
+        let lookup = |variable: &str| self.value_of(variable);
+        SandboxSpec::parse_names(&text, name.as_deref(), &lookup)
             .with_context(|| format!("{}", self.path().display()))
     }
 
@@ -93,11 +121,9 @@ impl FileArgs {
         self.file.as_deref().unwrap_or_else(|| Path::new(FILE))
     }
 
-    fn lookup(&self) -> impl Fn(&str) -> Option<String> {
-        |variable| {
-            let given = self.set.iter().rev().find(|(name, _)| name == variable);
-            given.map(|(_, value)| value.clone()).or_else(|| std::env::var(variable).ok())
-        }
+    fn value_of(&self, variable: &str) -> Option<String> {
+        let given = self.set.iter().rev().find(|(name, _)| name == variable);
+        given.map(|(_, value)| value.clone()).or_else(|| std::env::var(variable).ok())
     }
 }
 
@@ -211,6 +237,12 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = pair.ok_or("expected NAME=VALUE")?;
     Ok((name.into(), value.into()))
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = parse_pair(text)?;
+    check_label_name(&name)?;
+    Ok((name, value))
 }
 
 /// The file in the current folder.

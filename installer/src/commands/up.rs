@@ -4,7 +4,7 @@ mod apply;
 mod progress;
 mod result;
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -127,7 +127,10 @@ impl UpArgs {
         let Self { name, file, forks, labels, ttl, .. } = self;
         let mut spec = match (&name, forks.is_empty() || !file.is_default()) {
             (name, true) => file.read(name.as_deref(), ", or `NAME --fork WORKLOAD` instead")?,
-            (Some(name), false) => SandboxSpec::new(name)?,
+            (Some(name), false) => {
+                file.check_set(&BTreeSet::new())?;
+                SandboxSpec::new(name)?
+            }
             (None, false) => return Err(Usage::MissingSandboxName.into()),
         };
         forks.add_to(&mut spec)?;
@@ -136,11 +139,7 @@ impl UpArgs {
             expiry::duration_of(&ttl).context("--ttl")?;
             spec.ttl = Some(ttl);
         }
-        anyhow::ensure!(
-            !spec.forks.is_empty(),
-            "sandbox `{}` forks nothing: expected workloads under `forks`, or `--fork WORKLOAD`",
-            spec.name
-        );
+        check_not_empty(&spec, ", or `--fork WORKLOAD`")?;
         Ok(spec)
     }
 }
@@ -175,8 +174,21 @@ pub(super) fn repository() -> Option<String> {
     known.filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty())
 }
 
+/// # Errors
+/// A sandbox that changes nothing. `instead` is what can be passed in the place of the file's `forks`.
+pub(super) fn check_not_empty(spec: &SandboxSpec, instead: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !spec.forks.is_empty(),
+        "sandbox `{}` forks nothing: expected workloads under `forks`{instead}",
+        spec.name
+    );
+    Ok(())
+}
+
 /// All reasons why the sandbox cannot be made, one a line.
 pub(super) fn rejection(errors: Vec<InvalidSandbox>) -> anyhow::Error {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    anyhow::anyhow!("{}; nothing was changed", errors.join("\n"))
+    // First, because an error may end with a question.
+    let separator = if errors.len() > 1 { "\n" } else { " " };
+    anyhow::anyhow!("nothing was changed:{separator}{}", errors.join("\n"))
 }

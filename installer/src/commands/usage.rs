@@ -40,6 +40,14 @@ pub enum Usage {
         /// The flag's.
         given: String,
     },
+    /// A `--set` without effect.
+    #[error("`--set {name}=…` sets no variable of the sandbox file; {hint}")]
+    UnusedVariable {
+        /// The variable.
+        name: String,
+        /// The variable that is most like it, or what to do.
+        hint: String,
+    },
     /// A sandbox file that cannot be read.
     #[error(
         "cannot read `{}`: expected a sandbox file; pass another one with `-f`{instead}",

@@ -102,7 +102,7 @@ impl std::fmt::Display for Plan {
                 Step::Update(object, live) => ("change", diff(live, object)),
                 Step::Delete(_) => ("delete", String::new()),
             };
-            write!(f, "{verb}  {}", step.reference())?;
+            write!(f, "{verb} {}", step.reference())?;
             for line in diff.lines() {
                 write!(f, "\n    {line}")?;
             }

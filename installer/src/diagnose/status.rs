@@ -159,9 +159,10 @@ impl Status {
         let leaderless = "NO LEADER: routing continues, but changes have no effect";
         let controller = self.controller.as_ref();
         rows.push(("controller", controller.map_or_else(|| leaderless.into(), Leader::state)));
+        let plural = if warnings == 1 { "" } else { "s" };
         rows.push((
             "fragments",
-            format!("{fragments} valid, {refused} refused, {warnings} warnings"),
+            format!("{fragments} valid, {refused} refused, {warnings} warning{plural}"),
         ));
         rows
     }

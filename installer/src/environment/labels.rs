@@ -3,6 +3,8 @@
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
+use crate::names::{MANAGED_BY, OWNER_LABEL, PULL_REQUEST_LABEL};
+
 /// Maximum bytes of a label's value, and of a Service's name (RFC 1123).
 const MAX_BYTES: usize = 63;
 /// Maximum bytes of a StatefulSet's name: its controller labels each Pod with the name, `-` and a hash of
@@ -57,6 +59,25 @@ pub(super) fn stamp(object: &mut Value) {
     object["metadata"]["labels"][REVISION_LABEL] = hash.into();
 }
 
+/// # Errors
+/// A label of the ConfigMap that skycap itself sets, or one of skycap's that means nothing there.
+pub(crate) fn check_label_name(name: &str) -> Result<(), String> {
+    let is_own = name == MANAGED_BY || name.starts_with("skycap.dev/");
+    if !is_own || KNOWN_LABELS.contains(&name) {
+        return Ok(());
+    }
+    let nearest = similar::get_close_matches(name, &KNOWN_LABELS, 1, 0.8);
+    Err(match nearest.first() {
+        Some(nearest) => format!("unknown label `{name}`; did you mean `{nearest}`?"),
+        None => format!(
+            "label `{name}` is skycap's own; expected {}, or a name of your own",
+            KNOWN_LABELS.join(", ")
+        ),
+    })
+}
+
+/// skycap's labels that a user may give a sandbox.
+const KNOWN_LABELS: [&str; 2] = [OWNER_LABEL, PULL_REQUEST_LABEL];
 /// The label of a fork's objects with a hash of what `up` applied.
 const REVISION_LABEL: &str = "skycap.dev/revision";
 /// The label of a fork's objects and Pods with the name of the sandbox.

@@ -10,6 +10,7 @@ use skycap_core::{key::RoutingKey, names::check_label};
 
 use self::fields::Fields;
 use super::{
+    labels::check_label_name,
     selector::Labels,
     variables::{InvalidVariable, substitute},
     workload::Workload,
@@ -84,11 +85,7 @@ impl SandboxSpec {
         name: Option<&str>,
         lookup: &impl Fn(&str) -> Option<String>,
     ) -> Result<Self, InvalidFile> {
-        let mut value: Value = parse_document(text, 0)?;
-        if let (Some(name), Some(fields)) = (name, value.as_object_mut()) {
-            fields.insert("sandbox".into(), name.into());
-        }
-        Self::of_value(value, lookup)
+        Self::of_value(document(text, name)?, lookup)
     }
 
     fn of_value(
@@ -106,7 +103,7 @@ impl SandboxSpec {
             ttl: fields.parsed("ttl", |text| expiry::duration_of(text).map(|_| text.to_owned()))?,
             extends: fields.parsed("extends", str::parse)?,
             on_unavailable: fields.parsed("onUnavailable", str::parse)?,
-            labels: fields.texts("labels")?,
+            labels: labels(&mut fields)?,
             forks: forks(&mut fields)?,
             ..Self::new(&name)?
         };
@@ -114,33 +111,18 @@ impl SandboxSpec {
         Ok(spec)
     }
 
-    /// Parses only the namespace.
+    /// Parses only the names of the sandbox and of the namespace: no other variable needs a value.
     ///
     /// # Errors
     /// [`InvalidFile`], as [`Self::parse`].
-    pub fn parse_namespace(
+    pub fn parse_names(
         text: &str,
-        lookup: &impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<String>, InvalidFile> {
-        let mut value: Value = parse_document(text, 0)?;
-        if let Some(fields) = value.as_object_mut() {
-            fields.retain(|name, _| name == "namespace");
-            fields.insert("sandbox".into(), "any".into());
-        }
-        Self::of_value(value, lookup).map(|spec| spec.namespace)
-    }
-
-    /// Parses only the names of the sandbox and of the namespace.
-    ///
-    /// # Errors
-    /// [`InvalidFile`], as [`Self::parse`].
-    pub fn parse_name(
-        text: &str,
+        name: Option<&str>,
         lookup: &impl Fn(&str) -> Option<String>,
     ) -> Result<(String, Option<String>), InvalidFile> {
-        let mut value: Value = parse_document(text, 0)?;
+        let mut value = document(text, name)?;
         if let Some(fields) = value.as_object_mut() {
-            fields.retain(|name, _| matches!(name.as_str(), "sandbox" | "namespace"));
+            fields.retain(|field, _| matches!(field.as_str(), "sandbox" | "namespace"));
         }
         let spec = Self::of_value(value, lookup)?;
         Ok((spec.name, spec.namespace))
@@ -182,6 +164,15 @@ impl ForkSpec {
     }
 }
 
+/// The one document of a file, with another name for the sandbox if there is one.
+fn document(text: &str, name: Option<&str>) -> Result<Value, InvalidFile> {
+    let mut value: Value = parse_document(text, 0)?;
+    if let (Some(name), Some(fields)) = (name, value.as_object_mut()) {
+        fields.insert("sandbox".into(), name.into());
+    }
+    Ok(value)
+}
+
 fn forks(fields: &mut Fields) -> Result<BTreeMap<Workload, ForkSpec>, InvalidFile> {
     let mut forks = BTreeMap::new();
     for (name, value) in fields.map("forks")? {
@@ -195,6 +186,15 @@ fn forks(fields: &mut Fields) -> Result<BTreeMap<Workload, ForkSpec>, InvalidFil
         forks.insert(workload, ForkSpec::parse(value, &field)?);
     }
     Ok(forks)
+}
+
+fn labels(fields: &mut Fields) -> Result<Labels, InvalidFile> {
+    let labels = fields.texts("labels")?;
+    for name in labels.keys() {
+        check_label_name(name)
+            .map_err(|error| InvalidFile::field(&format!("labels.{name}"), error))?;
+    }
+    Ok(labels)
 }
 
 fn sandbox_name(name: &str) -> Result<String, InvalidFile> {

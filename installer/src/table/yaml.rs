@@ -41,6 +41,10 @@ impl InvalidYaml {
     /// Keeps the first line of the parser's message. The lines after it show the document, and the
     /// part about `DuplicateKeyPolicy` addresses programmers.
     fn new(error: &serde_saphyr::Error, lines_before: u64) -> Self {
+        if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) {
+            let reason = "several documents; expected one, so remove what follows `---`".into();
+            return Self { place: None, reason };
+        }
         let text = error.to_string();
         let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or_default();

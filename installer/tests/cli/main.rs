@@ -3,6 +3,7 @@
 
 mod cluster;
 mod flags;
+mod sandbox_file;
 mod stub;
 
 use std::{

@@ -8,7 +8,7 @@ use crate::{
     commands::{
         Globals, print,
         sandbox_file::{FileArgs, agreed},
-        up::rejection,
+        up::{check_not_empty, rejection},
     },
     environment::{
         baseline::Baseline,
@@ -41,6 +41,7 @@ impl SandboxArgs {
     pub(super) fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { name, file, from } = self;
         let spec = file.read(name.as_deref(), "")?;
+        check_not_empty(&spec, "")?;
         let namespace = agreed(spec.namespace.clone(), globals.namespace.as_ref())?;
         let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         let mut objects = manifests::objects(&from)?;
