@@ -15,7 +15,7 @@ use crate::{
     desired::istio::IstioMesh,
     diagnose::request::ServicePort,
     forward::{Backend, Forward, Replacements, member::Member, names},
-    observed::{api, served::Served, snapshot::read_settings},
+    observed::{api, preflight::rights::check_forwards, served::Served, snapshot::read_settings},
     table::{
         meshes::{MeshKind, Meshes},
         settings::Settings,
@@ -68,17 +68,19 @@ impl TestArgs {
         // Before anything is waited for.
         let urls = urls(&forwards)?;
         let client = globals.connect().await?;
-        let namespace = globals.namespace(&client).to_owned();
+        let settings = read_settings(&client).await?.unwrap_or_default();
+        let asked = forwards.iter().map(|text| parse(text, globals.namespace(&client), &settings));
+        let asked: Vec<_> = asked.collect::<Result<_, _>>()?;
+        let namespaces = asked.iter().map(|port| port.namespace.as_str()).collect();
+        check_forwards(&client, namespaces).await?;
         let (served, meshes, istio) = sandbox.until_served(globals, &client).await?;
         anstream::eprintln!("{}/{}: {}", served.namespace, served.name, served.summary());
-        let settings = read_settings(&client).await?.unwrap_or_default();
         let member = Member::new(&settings.config.carriers, served.key.parse()?)?;
         let mut variables = own_variables(&served, &member)?;
         let mut opened = Vec::new();
         if !forwards.is_empty() {
             let replacements = replacements(&client, &meshes, &istio, &served).await?;
-            for (text, names) in forwards.iter().zip(urls) {
-                let asked = parse(text, &namespace, &settings)?;
+            for (asked, names) in asked.into_iter().zip(urls) {
                 let backend = Backend::of(&client, asked.clone(), &member, &replacements)?;
                 let by = backend.service().to_string();
                 let forward = Forward::open(backend, member.clone()).await?;

@@ -133,9 +133,12 @@ impl<'a> Work<'a> {
             let denials = fixture.cluster.denials_since(position)?;
             if permission.is_some_and(|permission| {
                 let text = format!("{} {}", permission.verb, kind(&permission.resource));
+                let of_test = format!("{} {} in shop", permission.verb, permission.resource);
                 let is_told = said.iter().any(|said| {
                     said.contains("missing permissions; nothing was changed")
                         && said.contains(&text)
+                        || said.contains("missing permissions for `--forward`")
+                            && said.contains(&of_test)
                 });
                 is_told || denials.iter().any(|denial| permission.was_missing_for(denial))
             }) {
