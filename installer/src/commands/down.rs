@@ -1,6 +1,7 @@
 //! `skycap down`.
 
 use std::{
+    collections::BTreeSet,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use kube::{
     api::{DeleteParams, ListParams, Preconditions},
     core::DynamicObject,
 };
+use serde_json::Value;
 
 use super::{
     Globals, Usage,
@@ -27,8 +29,10 @@ use crate::{
         plan::{check_repository, is_sandbox},
         workload::WorkloadKind,
     },
-    objects::{ObjectRef, resource},
+    objects::{ObjectRef, is_owned, resource},
     observed::api::api,
+    problem::printable_lines,
+    table::routes,
 };
 
 /// Delete a sandbox and everything that it owns
@@ -66,6 +70,9 @@ impl DownArgs {
         match &live {
             Some(live) if is_sandbox(live) => {
                 check_repository(Some(live), repository().as_deref())?;
+                if !is_owned(live) {
+                    anstream::eprintln!("{}", printable_lines(&by_hand(&reference, live)));
+                }
                 // Not another one that has the name by now.
                 let uid = live.metadata.uid.clone();
                 let preconditions = Some(Preconditions { uid, resource_version: None });
@@ -94,6 +101,19 @@ impl DownArgs {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What goes with a ConfigMap that `up` did not write: by itself, nothing.
+fn by_hand(reference: &ObjectRef, live: &DynamicObject) -> String {
+    let routes = live.data.pointer("/data/routes").and_then(Value::as_str).unwrap_or_default();
+    let routes = routes::parse(routes).unwrap_or_default();
+    let services: BTreeSet<_> = routes.iter().map(|route| route.to.as_str()).collect();
+    let services: Vec<_> = services.into_iter().collect();
+    let which = if services.is_empty() { "none" } else { &services.join(", ") };
+    format!(
+        "note: `skycap up` did not write {reference}. This deletes it alone; the Services that it routes \
+         to ({which}) and their workloads are not skycap's, and stay"
+    )
 }
 
 /// What is left of the sandbox's objects at the end.
