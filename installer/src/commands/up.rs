@@ -118,7 +118,7 @@ impl UpArgs {
         if output == Output::Json {
             print(&serde_json::to_string_pretty(&summary).context("cannot write JSON")?)?;
         } else if outcome.is_ok() {
-            print(&result::text(&summary))?;
+            print(&result::text(&sandbox, &summary))?;
         }
         outcome.map(|_| ExitCode::SUCCESS)
     }

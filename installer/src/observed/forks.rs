@@ -26,7 +26,30 @@ pub enum ForkState {
     /// Not yet: what is going on.
     Progressing(String),
     /// Something is wrong. It may mend itself, as an image that is pushed later does.
-    Failing(String),
+    Failing(Failure),
+}
+
+/// What is wrong with a fork.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In a few words, as "container `cart` cannot pull its image".
+    pub what: String,
+    /// What the cluster says about it, and the last lines of the log; may be empty.
+    pub why: String,
+}
+
+impl Failure {
+    fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, why } = self;
+        let separator = if why.is_empty() || why.starts_with('\n') { "" } else { ": " };
+        write!(f, "{what}{separator}{why}")
+    }
 }
 
 impl ForkState {
@@ -37,7 +60,7 @@ impl ForkState {
     pub async fn read(client: &Client, fork: &ObjectRef) -> anyhow::Result<Self> {
         let found = api(client, fork).get_opt(&fork.name).await;
         let Some(object) = found.with_context(|| format!("cannot read {fork}"))? else {
-            return Ok(Self::Failing("it has been deleted".into()));
+            return Ok(Self::Failing(Failure::new("it has been deleted", "")));
         };
         if is_available(&object) {
             return Ok(Self::Ready);
@@ -60,9 +83,9 @@ impl ForkState {
         let failing =
             statuses(&pod).find_map(|container| Some((container, failure_of(container)?)));
         Ok(match failing {
-            Some((container, reason)) => {
-                let log = last_lines(&pods, &pod, container).await;
-                Self::Failing(reason + &log.unwrap_or_default())
+            Some((container, mut failure)) => {
+                failure.why += &last_lines(&pods, &pod, container).await.unwrap_or_default();
+                Self::Failing(failure)
             }
             None => state_of(&pod),
         })
@@ -80,12 +103,13 @@ fn is_available(object: &DynamicObject) -> bool {
 }
 
 /// Why the Deployment cannot create Pods: a quota, an admission policy.
-fn replica_failure(object: &DynamicObject) -> Option<String> {
+fn replica_failure(object: &DynamicObject) -> Option<Failure> {
     let conditions = object.data.pointer("/status/conditions")?.as_array()?;
     let failure = conditions
         .iter()
         .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
-    Some(format!("it cannot create its Pod: {}", failure["message"].as_str().unwrap_or_default()))
+    let why = failure["message"].as_str().unwrap_or_default();
+    Some(Failure::new("it cannot create its Pod", why))
 }
 
 fn state_of(pod: &Pod) -> ForkState {
@@ -98,7 +122,7 @@ fn state_of(pod: &Pod) -> ForkState {
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     if let Some(condition) = unscheduled {
         let message = condition.message.as_deref().unwrap_or("no node takes it");
-        return ForkState::Failing(format!("its Pod waits for a node: {message}"));
+        return ForkState::Failing(Failure::new("its Pod waits for a node", message));
     }
     // Init containers run one after the other; the others wait until these have ended.
     let is_running = |container: &ContainerStatus| {
@@ -121,20 +145,31 @@ fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 }
 
 /// What is wrong with a container.
-fn failure_of(container: &ContainerStatus) -> Option<String> {
+fn failure_of(container: &ContainerStatus) -> Option<Failure> {
     let name = &container.name;
     let state = container.state.as_ref()?;
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().unwrap_or_default();
-        if matches!(reason, "" | "ContainerCreating" | "PodInitializing") {
-            return None;
-        }
         let message = waiting.message.as_deref().unwrap_or_default();
-        return Some(format!("container `{name}`: {reason}: {message}"));
+        return match reason {
+            "" | "ContainerCreating" | "PodInitializing" => None,
+            "ErrImagePull" | "ImagePullBackOff" => {
+                let what = format!("container `{name}` cannot pull `{}`", container.image);
+                Some(Failure::new(what, cause_of_pull(message)))
+            }
+            _ => Some(Failure::new(format!("container `{name}`: {reason}"), message)),
+        };
     }
     let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
     let reason = ended.reason.as_deref().unwrap_or("Error");
-    Some(format!("container `{name}` ended with exit code {} ({reason})", ended.exit_code))
+    let what = format!("container `{name}` ended with exit code {} ({reason})", ended.exit_code);
+    Some(Failure::new(what, ""))
+}
+
+/// The end of what the kubelet says about a pull. Before it, each layer names the image again.
+fn cause_of_pull(message: &str) -> &str {
+    let message = message.lines().next().unwrap_or_default();
+    message.rsplit_once("\": ").map_or(message, |(_, cause)| cause)
 }
 
 /// The last lines of the log of a container that has ended, `None` if it never ran. Each stands behind a
@@ -157,3 +192,40 @@ async fn last_lines(pods: &Api<Pod>, pod: &Pod, container: &ContainerStatus) -> 
 
 /// How many lines of a log a message has.
 const LOG_LINES: i64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As containerd 2 and kubelets from 1.31 on say it, and with no cause as older ones do.
+    #[test]
+    fn a_pull_that_fails_is_told_once_and_in_one_line() {
+        let (pull, lookup) = (
+            "failed to pull and unpack image \"registry.invalid/cart:2\": failed to resolve reference \
+             \"registry.invalid/cart:2\": failed to do request: Head \
+             \"https://registry.invalid/v2/cart/manifests/2\": ",
+            "dial tcp: lookup registry.invalid: no such host",
+        );
+        let backing_off = "Back-off pulling image \"registry.invalid/cart:2\"";
+        for (reason, message, expected) in [
+            ("ErrImagePull", format!("{pull}{lookup}"), format!(": {lookup}")),
+            (
+                "ImagePullBackOff",
+                format!("{backing_off}: ErrImagePull: {pull}{lookup}"),
+                format!(": {lookup}"),
+            ),
+            ("ImagePullBackOff", backing_off.to_owned(), format!(": {backing_off}")),
+            ("ErrImagePull", String::new(), String::new()),
+        ] {
+            let status = serde_json::json!({
+                "name": "cart", "image": "registry.invalid/cart:2", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {"waiting": {"reason": reason, "message": message}},
+            });
+            let status = serde_json::from_value(status).expect("a status");
+            let failure = failure_of(&status).map(|failure| failure.to_string());
+            let expected =
+                format!("container `cart` cannot pull `registry.invalid/cart:2`{expected}");
+            assert_eq!(failure, Some(expected));
+        }
+    }
+}

@@ -187,12 +187,12 @@ impl Application<'_> {
             let reference = fork.object.reference();
             let state = ForkState::read(self.client, &reference).await?;
             report.state(&reference.name, &state);
-            match state {
-                ForkState::Ready => {}
-                ForkState::Progressing(why) | ForkState::Failing(why) => {
-                    missing.push(format!("{}: {why}", reference.name));
-                }
-            }
+            let why = match state {
+                ForkState::Ready => continue,
+                ForkState::Progressing(what) => what,
+                ForkState::Failing(failure) => failure.to_string(),
+            };
+            missing.push(format!("{}: {why}", reference.name));
         }
         Ok(missing)
     }

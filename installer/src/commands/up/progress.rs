@@ -7,7 +7,7 @@ use crate::{commands::progress::Progress, observed::forks::ForkState, problem::p
 /// The talk of one run, on stderr.
 pub(super) struct Report {
     progress: Progress,
-    states: RefCell<BTreeMap<String, ForkState>>,
+    states: RefCell<BTreeMap<String, String>>,
 }
 
 impl Report {
@@ -22,14 +22,16 @@ impl Report {
 
     /// How far a fork is.
     pub(super) fn state(&self, fork: &str, state: &ForkState) {
-        let before = self.states.borrow_mut().insert(fork.into(), state.clone());
-        if before.as_ref() == Some(state) {
-            return;
-        }
         let text = match state {
             ForkState::Ready => "ready",
-            ForkState::Progressing(what) | ForkState::Failing(what) => what,
+            ForkState::Progressing(what) => what,
+            // The cluster's own words are in the result, once.
+            ForkState::Failing(failure) => &failure.what,
         };
+        let before = self.states.borrow_mut().insert(fork.into(), text.to_owned());
+        if before.as_deref() == Some(text) {
+            return;
+        }
         // Without a terminal there is no progress line, and a log should show what happens.
         self.progress.log(&printable_lines(&format!("{fork}: {text}")));
     }

@@ -13,7 +13,7 @@ use crate::{
         sandbox::Sandbox,
         summary::{self, Replacement, Summary},
     },
-    forward::member::Member,
+    forward::{member::Member, names},
     objects::Object,
     observed::{forks::ForkState, served::Served, snapshot::read_settings},
     problem::printable_lines,
@@ -21,14 +21,20 @@ use crate::{
 
 /// What the sandbox shall be: a line for each fork, Service and note.
 pub(super) fn plan(sandbox: &Sandbox, plan: &SandboxPlan) -> String {
+    let written: Vec<_> = plan.objects.steps.iter().map(Step::reference).collect();
+    let state = |object: &Object| match written.contains(&object.reference()) {
+        true => "",
+        false => "  unchanged",
+    };
     let mut lines = Vec::new();
     for fork in &sandbox.forks {
         let images: Vec<_> =
             fork.images.iter().map(|(container, image)| format!("  {container}={image}")).collect();
-        lines.push(format!("fork   {} -> {}{}", fork.workload, fork.name(), images.concat()));
+        let (images, state) = (images.concat(), state(&fork.object));
+        lines.push(format!("fork   {} -> {}{images}{state}", fork.workload, fork.name()));
     }
     for (service, fork) in &sandbox.services {
-        lines.push(format!("serve  service/{service} -> {}", fork.reference().name));
+        lines.push(format!("serve  service/{service} -> {}{}", fork.reference().name, state(fork)));
     }
     let deleted = plan.objects.steps.iter().filter_map(|step| match step {
         Step::Delete(object) => {
@@ -42,7 +48,8 @@ pub(super) fn plan(sandbox: &Sandbox, plan: &SandboxPlan) -> String {
 }
 
 /// How a request reaches the sandbox.
-pub(super) fn text(summary: &Summary) -> String {
+pub(super) fn text(sandbox: &Sandbox, summary: &Summary) -> String {
+    let forward = laptop(sandbox);
     let Summary { sandbox, namespace, key, expires, served, curl, .. } = summary;
     let routed = match served {
         _ if summary.services.is_empty() => "no Service: it gets no requests".into(),
@@ -51,7 +58,29 @@ pub(super) fn text(summary: &Summary) -> String {
     };
     let end = expires.map(|time| format!(", until {time}")).unwrap_or_default();
     let text = format!("routed {routed}\nkey    {key}{end}");
-    if summary.services.is_empty() { text } else { format!("{text}\n\n{curl}") }
+    match forward {
+        Some(forward) => {
+            format!("{text}\n\n{curl}    # from a Pod of the mesh\n{forward}    # from here")
+        }
+        None => text,
+    }
+}
+
+/// A command that sends a request from a machine outside of the cluster.
+fn laptop(sandbox: &Sandbox) -> Option<String> {
+    let (service, fork) = sandbox.services.iter().next()?;
+    let port = port(fork);
+    let names = names(&[(service, u16::try_from(port).ok()?)]).ok()?;
+    let variable = names.first()?.first()?;
+    let (name, namespace) = (&sandbox.spec.name, &sandbox.namespace);
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    Some(format!(
+        "skycap test {name} -n {namespace} --forward {service}{port} -- sh -c 'curl ${variable}'"
+    ))
+}
+
+fn port(service: &Object) -> u64 {
+    service.0.data.pointer("/spec/ports/0/port").and_then(Value::as_u64).unwrap_or(80)
 }
 
 /// What programs are told, whether the run succeeded or not.
@@ -66,7 +95,8 @@ pub(super) async fn summary(
         let state = ForkState::read(client, &fork.object.reference()).await;
         let reason = match &state {
             Ok(ForkState::Ready) => None,
-            Ok(ForkState::Progressing(why) | ForkState::Failing(why)) => Some(why.clone()),
+            Ok(ForkState::Progressing(what)) => Some(what.clone()),
+            Ok(ForkState::Failing(failure)) => Some(failure.to_string()),
             Err(error) => Some(message(error)),
         };
         forks.push(summary::Fork {
@@ -121,7 +151,7 @@ fn url(sandbox: &Sandbox) -> String {
     let Some((service, fork)) = sandbox.services.iter().next() else {
         return "http://SERVICE/".into();
     };
-    let port = fork.0.data.pointer("/spec/ports/0/port").and_then(Value::as_u64).unwrap_or(80);
+    let port = port(fork);
     let port = if port == 80 { String::new() } else { format!(":{port}") };
     format!("http://{service}.{}{port}/", sandbox.namespace)
 }
