@@ -30,7 +30,7 @@ use crate::{
         version::VersionArgs,
         wait::WaitArgs,
     },
-    observed::causes::is_forbidden,
+    observed::causes::{is_forbidden, is_terminating},
     problem::printable_lines,
     table::manifests::Unreadable,
 };
@@ -166,7 +166,9 @@ fn causes(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
-    if is_forbidden(error) {
+    if is_terminating(error) {
+        text.push_str("; wait until it is gone, or use another namespace");
+    } else if is_forbidden(error) {
         text.push_str("; ask an administrator for this permission");
     }
     text

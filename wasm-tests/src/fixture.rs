@@ -6,6 +6,7 @@
 //! | `state` | what is in the cluster now |
 //! | `wait` | waiting until the cluster, or the answer to a request, is as expected |
 //! | `command` | the command `skycap`, as its users run it |
+//! | [`interruption`] | the command, cut off from the API server after one of its writes |
 //! | [`manifests`] | objects that tests apply |
 //! | [`echo_shop`] | three servers behind istiod and one stock Envoy |
 //! | [`istio_shop`] | the shop of `cargo demo` behind Istio's own programs |
@@ -15,7 +16,7 @@
 mod command;
 pub mod echo_shop;
 pub mod grpc;
-mod interruption;
+pub mod interruption;
 pub mod istio_shop;
 pub mod manifests;
 pub mod otlp;

@@ -24,13 +24,14 @@ use super::{
     up::repository,
 };
 use crate::{
+    cli::message,
     environment::{
         labels::SANDBOX_LABEL,
         plan::{check_repository, is_sandbox},
         workload::WorkloadKind,
     },
     objects::{ObjectRef, is_owned, resource},
-    observed::api::api,
+    observed::{api::api, causes::is_away},
     problem::printable_lines,
     table::routes,
 };
@@ -126,7 +127,11 @@ async fn wait_until_gone(
     let deadline = Instant::now() + timeout;
     let progress = Progress::new("waiting for the garbage collector");
     loop {
-        let left = remaining(client, namespace, name).await?;
+        let left = match remaining(client, namespace, name).await {
+            // It is deleted whether somebody looks or not.
+            Err(error) if is_away(&error) && Instant::now() < deadline => vec![message(&error)],
+            left => left?,
+        };
         if left.is_empty() || Instant::now() >= deadline {
             return Ok(left);
         }

@@ -1,6 +1,7 @@
 //! `skycap up`.
 
 mod apply;
+mod patience;
 mod progress;
 mod result;
 
@@ -30,7 +31,7 @@ use crate::{
     observed::{
         api::api,
         causes::is_forbidden,
-        namespace::{add_existing, plural, read_baseline},
+        namespace::{add_existing, defect_of, plural, read_baseline},
         preflight::rights,
         published::read_published,
     },
@@ -95,7 +96,14 @@ impl UpArgs {
         check_installed(&client).await?;
         let namespace = sandbox_file::namespace(spec.namespace.clone(), globals, &client)?;
         let (mut baseline, unread) = read_baseline(&client, &namespace, &spec).await?;
-        let mut sandbox = Sandbox::new(&spec, &namespace, &baseline).map_err(rejection)?;
+        let mut sandbox = match Sandbox::new(&spec, &namespace, &baseline) {
+            Ok(sandbox) => sandbox,
+            // Nothing is found in a namespace that ends.
+            Err(errors) => {
+                let defect = defect_of(&client, &namespace).await.map(anyhow::Error::msg);
+                return Err(defect.unwrap_or_else(|| rejection(errors)));
+            }
+        };
         sandbox.notes.extend(unread.into_iter().map(|kind| {
             let kinds = plural(kind);
             format!("you may not list {kinds}, so nobody knows which of them select the forks")

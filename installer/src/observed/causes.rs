@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use kube::runtime::watcher;
+use kube::{core::Status, runtime::watcher};
 
 /// `error` and its causes in one line.
 ///
@@ -27,16 +27,37 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
 
 /// Whether the API server denied a request for lack of a permission.
 pub fn is_forbidden(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| match cause.downcast_ref() {
-        Some(kube::Error::Api(status)) => status.is_forbidden(),
+    status_of(error).is_some_and(Status::is_forbidden) && !is_terminating(error)
+}
+
+/// Whether the API server denied a request because the namespace is being deleted.
+pub fn is_terminating(error: &anyhow::Error) -> bool {
+    let causes = status_of(error).and_then(|status| status.details.as_ref());
+    causes.is_some_and(|it| it.causes.iter().any(|cause| cause.reason == TERMINATING))
+}
+
+/// Whether the API server did not answer at all, or with an error that is its own and passes.
+pub fn is_away(error: &anyhow::Error) -> bool {
+    match error.chain().find_map(|cause| cause.downcast_ref()) {
+        Some(kube::Error::Service(_) | kube::Error::HyperError(_)) => true,
+        Some(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
         _ => false,
+    }
+}
+
+fn status_of(error: &anyhow::Error) -> Option<&Status> {
+    error.chain().find_map(|cause| match cause.downcast_ref()? {
+        kube::Error::Api(status) => Some(&**status),
+        _ => None,
     })
 }
+
+/// Why a namespace that is being deleted takes nothing new (`NamespaceTerminatingCause` of the API).
+const TERMINATING: &str = "NamespaceTerminating";
 
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
-    use kube::core::Status;
 
     use super::*;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
     api::ListParams,
@@ -60,6 +61,17 @@ pub async fn read_baseline(
     let workloads = spec.forks.keys().map(|workload| workload.reference(namespace)).collect();
     add_existing(client, &mut baseline, workloads).await?;
     Ok((baseline, unread))
+}
+
+/// What is wrong with the namespace itself; `None` if nothing is, or if the user may not read it.
+pub async fn defect_of(client: &Client, namespace: &str) -> Option<String> {
+    match Api::<Namespace>::all(client.clone()).get_opt(namespace).await {
+        Ok(None) => Some(format!("namespace `{namespace}` not found; check -n and the context")),
+        Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => Some(format!(
+            "namespace `{namespace}` is being deleted; wait until it is gone, or use another one"
+        )),
+        _ => None,
+    }
 }
 
 /// Adds those of the Services and workloads that the baseline does not have yet, whoever owns them.

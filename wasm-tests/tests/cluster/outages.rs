@@ -1,6 +1,8 @@
 //! Parts of the control plane fail. After each outage, the table is what the cluster's ConfigMaps say,
 //! and meanwhile the last table stays.
 
+mod up;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};

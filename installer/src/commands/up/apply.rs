@@ -15,9 +15,8 @@ use kube::{
     core::DynamicObject,
 };
 
-use super::{progress::Report, repository};
+use super::{patience::Patience, progress::Report, repository};
 use crate::{
-    cli::message,
     commands::mesh::MeshArgs,
     desired::plan::Step,
     environment::{
@@ -51,41 +50,50 @@ impl Application<'_> {
     ) -> anyhow::Result<Option<Served>> {
         let deadline = Instant::now() + timeout;
         let report = Report::new();
+        let patience = Patience { deadline, report: &report };
         // What changes must not be routed to meanwhile. What does not change keeps its requests.
         let changes = !self.plan.objects.is_empty() || !self.plan.is_enabled();
         let first = if changes { &self.plan.disabled } else { &self.plan.config_map };
-        let claim = self.claim(first).await?;
+        let token = token();
+        let claim = patience.with(async || self.claim(first, &token).await).await?;
         for step in &self.plan.objects.steps {
-            self.check(&claim).await?;
             report.now(&format!("writing {}", step.reference()));
             let step = claim.own(step.clone());
-            let reference = step.reference();
-            write(self.client, &step).await.with_context(|| format!("cannot write {reference}"))?;
+            let written = patience.with(async || {
+                self.check(&claim).await?;
+                let context = || format!("cannot write {}", step.reference());
+                write(self.client, &step).await.with_context(context)
+            });
+            written.await?;
         }
         if wait {
-            self.wait_for_forks(&claim, &report, deadline).await?;
+            self.wait_for_forks(&claim, &patience).await?;
         }
         if changes {
-            let live = self.check(&claim).await?;
-            self.put(&self.plan.config_map, &claim.token, Some(&live)).await?;
+            let enabled = patience.with(async || {
+                let live = self.check(&claim).await?;
+                self.put(&self.plan.config_map, &claim.token, Some(live)).await
+            });
+            enabled.await?;
         }
         // Without a Service, there is nothing to route.
         if !wait || self.sandbox.services.is_empty() {
             return Ok(None);
         }
-        let (meshes, istio) = mesh.find(self.client).await?;
         let (namespace, name) = (&self.sandbox.namespace, &self.sandbox.spec.name);
-        let awaited = Awaited { namespace, name, meshes: &meshes, istio: &istio };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let served =
-            awaited.until_served(self.client, left, |why| report.now(&format!("routing: {why}")));
+        let served = patience.with(async || {
+            let (meshes, istio) = mesh.clone().find(self.client).await?;
+            let awaited = Awaited { namespace, name, meshes: &meshes, istio: &istio };
+            let left = deadline.saturating_duration_since(Instant::now());
+            let progress = |why: &str| report.now(&format!("routing: {why}"));
+            awaited.until_served(self.client, left, progress).await
+        });
         served.await.map(Some)
     }
 
     /// Makes the ConfigMap this run's.
-    async fn claim(&self, config_map: &Object) -> anyhow::Result<Claim> {
-        let token = token();
-        let live = self.put(config_map, &token, self.plan.live.as_ref()).await?;
+    async fn claim(&self, config_map: &Object, token: &str) -> anyhow::Result<Claim> {
+        let live = self.put(config_map, token, self.plan.live.clone()).await?;
         let uid = live.metadata.uid.context("the API server gave the ConfigMap no uid")?;
         let owner = OwnerReference {
             api_version: "v1".into(),
@@ -96,51 +104,56 @@ impl Application<'_> {
             block_owner_deletion: Some(false),
             controller: Some(false),
         };
-        Ok(Claim { token, owner })
+        Ok(Claim { token: token.into(), owner })
     }
 
-    /// Writes the ConfigMap, if nobody has changed it since it was `live`.
+    /// Writes the ConfigMap, if nobody else has changed it since it was `live`.
     async fn put(
         &self,
         config_map: &Object,
         token: &str,
-        live: Option<&DynamicObject>,
+        mut live: Option<DynamicObject>,
     ) -> anyhow::Result<DynamicObject> {
         let reference = self.sandbox.reference();
-        let mut object = config_map.0.clone();
-        // Who updates it by hand does not take it from its repository.
-        let kept =
-            live.and_then(|live| live.metadata.annotations.as_ref()?.get(REPOSITORY).cloned());
-        let repository = repository().or(kept).map(|name| (REPOSITORY.to_owned(), name));
-        let token = (TOKEN.to_owned(), token.to_owned());
-        object.metadata.annotations = Some([token].into_iter().chain(repository).collect());
-        object.metadata.resource_version =
-            live.and_then(|live| live.metadata.resource_version.clone());
         let params = PatchParams::apply(MANAGER).force();
-        let written = api(self.client, &reference)
-            .patch(&reference.name, &params, &Patch::Apply(object))
-            .await;
-        match written {
-            Err(kube::Error::Api(status)) if status.code == 409 => Err(self.lost()),
-            written => written.with_context(|| format!("cannot write {reference}")),
+        loop {
+            let object = marked(config_map, token, live.as_ref());
+            let maps = api(self.client, &reference);
+            match maps.patch(&reference.name, &params, &Patch::Apply(object)).await {
+                // It may be this run's write before, whose answer was lost.
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    live = Some(self.own(token).await?);
+                }
+                written => return written.with_context(|| format!("cannot write {reference}")),
+            }
         }
     }
 
     /// # Errors
     /// The ConfigMap is no longer this run's.
     async fn check(&self, claim: &Claim) -> anyhow::Result<DynamicObject> {
+        let live = self.own(&claim.token).await?;
+        if live.metadata.uid.as_ref() == Some(&claim.owner.uid) {
+            return Ok(live);
+        }
+        Err(self.deleted())
+    }
+
+    /// The ConfigMap as it is, if it has this run's token.
+    async fn own(&self, token: &str) -> anyhow::Result<DynamicObject> {
         let reference = self.sandbox.reference();
         let live = api(self.client, &reference).get_opt(&reference.name).await;
         let live = live.with_context(|| format!("cannot read {reference}"))?;
-        let Some(live) = live.filter(|live| live.metadata.uid.as_ref() == Some(&claim.owner.uid))
-        else {
-            anyhow::bail!("{reference} was deleted meanwhile; run this command again");
-        };
-        let annotations = live.metadata.annotations.as_ref();
-        if annotations.and_then(|all| all.get(TOKEN)) != Some(&claim.token) {
-            return Err(self.lost());
+        let live = live.ok_or_else(|| self.deleted())?;
+        match live.metadata.annotations.as_ref().and_then(|all| all.get(TOKEN)) {
+            Some(found) if found == token => Ok(live),
+            _ => Err(self.lost()),
         }
-        Ok(live)
+    }
+
+    fn deleted(&self) -> anyhow::Error {
+        let reference = self.sandbox.reference();
+        anyhow::anyhow!("{reference} was deleted meanwhile; run this command again")
     }
 
     fn lost(&self) -> anyhow::Error {
@@ -151,18 +164,10 @@ impl Application<'_> {
         )
     }
 
-    async fn wait_for_forks(
-        &self,
-        claim: &Claim,
-        report: &Report,
-        deadline: Instant,
-    ) -> anyhow::Result<()> {
+    async fn wait_for_forks(&self, claim: &Claim, patience: &Patience<'_>) -> anyhow::Result<()> {
+        let Patience { deadline, report } = *patience;
         loop {
-            let missing = match self.missing(claim, report).await {
-                // An API server that is away for a while ends nothing.
-                Err(error) if is_unreachable(&error) => vec![message(&error)],
-                missing => missing?,
-            };
+            let missing = patience.with(async || self.missing(claim, report).await).await?;
             if missing.is_empty() {
                 return Ok(());
             }
@@ -198,14 +203,15 @@ impl Application<'_> {
     }
 }
 
-/// Whether the API server did not answer at all, or with an error that is its own and passes.
-fn is_unreachable(error: &anyhow::Error) -> bool {
-    let kube = error.chain().find_map(|cause| cause.downcast_ref());
-    match kube {
-        Some(kube::Error::Service(_) | kube::Error::HyperError(_)) => true,
-        Some(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
-        _ => false,
-    }
+/// The ConfigMap with this run's token. Who updates it by hand does not take it from its repository.
+fn marked(config_map: &Object, token: &str, live: Option<&DynamicObject>) -> DynamicObject {
+    let mut object = config_map.0.clone();
+    let kept = live.and_then(|live| live.metadata.annotations.as_ref()?.get(REPOSITORY).cloned());
+    let repository = repository().or(kept).map(|name| (REPOSITORY.to_owned(), name));
+    let token = (TOKEN.to_owned(), token.to_owned());
+    object.metadata.annotations = Some([token].into_iter().chain(repository).collect());
+    object.metadata.resource_version = live.and_then(|live| live.metadata.resource_version.clone());
+    object
 }
 
 /// A ConfigMap that belongs to this run.

@@ -7,12 +7,13 @@ use crate::{commands::progress::Progress, observed::forks::ForkState, problem::p
 /// The talk of one run, on stderr.
 pub(super) struct Report {
     progress: Progress,
-    states: RefCell<BTreeMap<String, String>>,
+    /// The last text about each fork, and about the API server.
+    said: RefCell<BTreeMap<String, String>>,
 }
 
 impl Report {
     pub(super) fn new() -> Self {
-        Self { progress: Progress::new("up"), states: RefCell::default() }
+        Self { progress: Progress::new("up"), said: RefCell::default() }
     }
 
     /// What is being done now.
@@ -28,11 +29,27 @@ impl Report {
             // The cluster's own words are in the result, once.
             ForkState::Failing(failure) => &failure.what,
         };
-        let before = self.states.borrow_mut().insert(fork.into(), text.to_owned());
-        if before.as_deref() == Some(text) {
-            return;
+        self.once(fork, text);
+    }
+
+    /// That the API server is away.
+    pub(super) fn away(&self, error: &str) {
+        self.now(error);
+        self.once(AGAIN, error);
+    }
+
+    /// That it answers. Its next absence is said again.
+    pub(super) fn back(&self) {
+        self.said.borrow_mut().remove(AGAIN);
+    }
+
+    /// Without a terminal there is no progress line, and a log should show what happens.
+    fn once(&self, about: &str, text: &str) {
+        let before = self.said.borrow_mut().insert(about.into(), text.into());
+        if before.as_deref() != Some(text) {
+            self.progress.log(&printable_lines(&format!("{about}: {text}")));
         }
-        // Without a terminal there is no progress line, and a log should show what happens.
-        self.progress.log(&printable_lines(&format!("{fork}: {text}")));
     }
 }
+
+const AGAIN: &str = "trying again";
