@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use regex::Regex;
 use skycap::{
     desired::published::Summary,
     diagnose::status::{Leader, Plugin, RouteCounts, Status},
@@ -165,10 +166,35 @@ fn written(command: &str, folder: &str) -> std::io::Result<usize> {
     Ok(files)
 }
 
+/// Where a document names a version of skycap, it is this one. `UPDATE=1` writes it.
+#[test]
+fn the_documents_name_this_version() -> Result<(), Box<dyn std::error::Error>> {
+    let own = env!("CARGO_PKG_VERSION");
+    let named =
+        Regex::new(r"(skycap[\w/-]*[:@]v?|ref: v|version: |download, such as )(\d+\.\d+\.\d+)")?;
+    let of_ci = ["action.yml", "example.yml", "gitlab.yml", "README.md"];
+    let of_ci = of_ci.into_iter().map(|name| root().join("deploy/ci").join(name));
+    for path in of_ci.chain([root().join("README.md")]) {
+        let text = fs::read_to_string(&path)?;
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&path, named.replace_all(&text, format!("${{1}}{own}")).as_bytes())?;
+        }
+        let text = fs::read_to_string(&path)?;
+        let names: Vec<_> = named.captures_iter(&text).map(|found| found[2].to_owned()).collect();
+        let is_right = !names.is_empty() && names.iter().all(|name| name == own);
+        assert!(is_right, "{}: expected {own}: {names:?}", path.display());
+    }
+    Ok(())
+}
+
 /// The flags that `deploy/` is rendered with: examples, to be replaced by an image and a module of
 /// one's own.
-const DEPLOY: &str = "--image registry.example.com/skycap/controller:0.1.0 \
-                      --module-url oci://registry.example.com/skycap/filter:0.1.0";
+const DEPLOY: &str = concat!(
+    "--image registry.example.com/skycap/controller:",
+    env!("CARGO_PKG_VERSION"),
+    " --module-url oci://registry.example.com/skycap/filter:",
+    env!("CARGO_PKG_VERSION")
+);
 /// The width of the column with the names in `skycap status`.
 const NAMES: usize = 13;
 

@@ -206,8 +206,8 @@ forks:
 /// What is different from the example: the action is the one of this checkout, the command is on PATH,
 /// no kubelet makes a fork ready, and so no test can send a request to it.
 const HERE: [(&str, &str); 3] = [
-    ("OWNER/skycap/deploy/ci@v0.2.0", "./deploy/ci"),
-    ("version: 0.2.0", "wait: \"false\""),
+    (concat!("OWNER/skycap/deploy/ci@v", env!("CARGO_PKG_VERSION")), "./deploy/ci"),
+    (concat!("version: ", env!("CARGO_PKG_VERSION")), "wait: \"false\""),
     (
         "skycap test \"$SANDBOX\" --namespace \"$NAMESPACE\" --forward frontend:80 -- ./end-to-end-tests.sh",
         "test \"$SANDBOX in $NAMESPACE\" = \"pr-9 in shop\"",
