@@ -19,19 +19,17 @@ use super::{
     Globals, Usage,
     duration::parse_duration,
     print,
-    progress::Progress,
     sandbox_file::{FileArgs, namespace},
-    up::repository,
+    up::{Patience, Report, repository},
 };
 use crate::{
-    cli::message,
     environment::{
         labels::SANDBOX_LABEL,
         plan::{check_repository, is_sandbox},
         workload::WorkloadKind,
     },
     objects::{ObjectRef, is_owned, resource},
-    observed::{api::api, causes::is_away},
+    observed::api::api,
     problem::printable_lines,
     table::routes,
 };
@@ -66,6 +64,8 @@ impl DownArgs {
         let namespace = namespace(in_file, globals, &client)?;
         let id = format!("{namespace}/{name}");
         let reference = ObjectRef::config_map(&namespace, &name);
+        let report = Report::new("waiting for the garbage collector");
+        let patience = Patience { deadline: Instant::now() + timeout, report: &report };
         let maps = api(&client, &reference);
         let live = maps.get_opt(&name).await.with_context(|| format!("cannot read {reference}"))?;
         match &live {
@@ -78,17 +78,18 @@ impl DownArgs {
                 let uid = live.metadata.uid.clone();
                 let preconditions = Some(Preconditions { uid, resource_version: None });
                 let params = DeleteParams { preconditions, ..DeleteParams::background() };
-                match maps.delete(&name, &params).await {
-                    Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                let delete = async || match maps.delete(&name, &params).await {
+                    Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
                     result => {
-                        result.with_context(|| format!("cannot delete {reference}"))?;
+                        result.map(drop).with_context(|| format!("cannot delete {reference}"))
                     }
-                }
+                };
+                patience.with(delete).await?;
             }
             Some(_) => return Err(Usage::NotSandbox { namespace, name }.into()),
             None => {}
         }
-        let left = wait_until_gone(&client, &namespace, &name, timeout).await?;
+        let left = wait_until_gone(&client, &namespace, &name, &patience).await?;
         anyhow::ensure!(
             left.is_empty() || timeout.is_zero(),
             "the sandbox routes nothing any more, but Kubernetes has not deleted {} yet; look for a \
@@ -122,20 +123,15 @@ async fn wait_until_gone(
     client: &Client,
     namespace: &str,
     name: &str,
-    timeout: Duration,
+    patience: &Patience<'_>,
 ) -> anyhow::Result<Vec<String>> {
-    let deadline = Instant::now() + timeout;
-    let progress = Progress::new("waiting for the garbage collector");
+    let Patience { deadline, report } = *patience;
     loop {
-        let left = match remaining(client, namespace, name).await {
-            // It is deleted whether somebody looks or not.
-            Err(error) if is_away(&error) && Instant::now() < deadline => vec![message(&error)],
-            left => left?,
-        };
+        let left = patience.with(async || remaining(client, namespace, name).await).await?;
         if left.is_empty() || Instant::now() >= deadline {
             return Ok(left);
         }
-        progress.say(&left.join(", "));
+        report.now(&left.join(", "));
         tokio::time::sleep(POLL).await;
     }
 }

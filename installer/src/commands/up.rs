@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use kube::Client;
 
 use self::apply::Application;
+pub(super) use self::{patience::Patience, progress::Report};
 use super::{
     Globals, Usage,
     duration::parse_duration,

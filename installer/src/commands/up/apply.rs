@@ -49,7 +49,7 @@ impl Application<'_> {
         mesh: MeshArgs,
     ) -> anyhow::Result<Option<Served>> {
         let deadline = Instant::now() + timeout;
-        let report = Report::new();
+        let report = Report::new("up");
         let patience = Patience { deadline, report: &report };
         // What changes must not be routed to meanwhile. What does not change keeps its requests.
         let changes = !self.plan.objects.is_empty() || !self.plan.is_enabled();

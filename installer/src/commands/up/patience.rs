@@ -1,15 +1,15 @@
-//! An API server that is away for a while ends nothing: what `up` asks it is asked again.
+//! An API server that is away for a while ends nothing: what `up` and `down` ask it is asked again.
 
 use std::time::{Duration, Instant};
 
 use super::progress::Report;
 use crate::{cli::message, observed::causes::is_away};
 
-/// How long one run of `up` waits, and whom it tells.
+/// How long one run waits, and whom it tells.
 #[derive(Clone, Copy)]
-pub(super) struct Patience<'a> {
-    pub(super) deadline: Instant,
-    pub(super) report: &'a Report,
+pub(in crate::commands) struct Patience<'a> {
+    pub(in crate::commands) deadline: Instant,
+    pub(in crate::commands) report: &'a Report,
 }
 
 impl Patience<'_> {
@@ -18,7 +18,7 @@ impl Patience<'_> {
     ///
     /// # Errors
     /// The error of the work. If the API server stays away, it says so.
-    pub(super) async fn with<T>(
+    pub(in crate::commands) async fn with<T>(
         &self,
         work: impl AsyncFn() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {

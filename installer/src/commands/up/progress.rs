@@ -1,28 +1,28 @@
-//! What `up` says while it works: each change once, and what it waits for on a terminal.
+//! What `up` and `down` say while they work: each change once, and what it waits for on a terminal.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{commands::progress::Progress, observed::forks::ForkState, problem::printable_lines};
 
 /// The talk of one run, on stderr.
-pub(super) struct Report {
+pub(in crate::commands) struct Report {
     progress: Progress,
     /// The last text about each fork, and about the API server.
     said: RefCell<BTreeMap<String, String>>,
 }
 
 impl Report {
-    pub(super) fn new() -> Self {
-        Self { progress: Progress::new("up"), said: RefCell::default() }
+    pub(in crate::commands) fn new(about: &'static str) -> Self {
+        Self { progress: Progress::new(about), said: RefCell::default() }
     }
 
     /// What is being done now.
-    pub(super) fn now(&self, what: &str) {
+    pub(in crate::commands) fn now(&self, what: &str) {
         self.progress.say(&printable_lines(what));
     }
 
     /// How far a fork is.
-    pub(super) fn state(&self, fork: &str, state: &ForkState) {
+    pub(in crate::commands) fn state(&self, fork: &str, state: &ForkState) {
         let text = match state {
             ForkState::Ready => "ready",
             ForkState::Progressing(what) => what,
@@ -33,13 +33,13 @@ impl Report {
     }
 
     /// That the API server is away.
-    pub(super) fn away(&self, error: &str) {
+    pub(in crate::commands) fn away(&self, error: &str) {
         self.now(error);
         self.once(AGAIN, error);
     }
 
     /// That it answers. Its next absence is said again.
-    pub(super) fn back(&self) {
+    pub(in crate::commands) fn back(&self) {
         self.said.borrow_mut().remove(AGAIN);
     }
 

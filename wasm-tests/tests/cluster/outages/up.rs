@@ -1,4 +1,4 @@
-//! `skycap up` while the API server is away.
+//! `skycap up` and `down` while the API server is away.
 
 use serde_json::json;
 use skycap::desired::istio::PluginKind;
@@ -15,7 +15,7 @@ use skycap_tests::{
 use crate::rights::shop::workload;
 
 #[test]
-fn up_goes_on_after_an_absence_at_each_of_its_writes() -> anyhow::Result<()> {
+fn up_and_down_go_on_after_an_absence_at_each_of_their_writes() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
         let mut cart = service("cart");
@@ -39,6 +39,15 @@ fn up_goes_on_after_an_absence_at_each_of_its_writes() -> anyhow::Result<()> {
             anyhow::ensure!(status.success(), "cut off after {writes} writes: {status}");
             fixture.has_routes(&name, 1, &name).await?;
         }
+        let mut down =
+            Interrupted::start(fixture, &["down", "pr-1", "-n", "shop", "--timeout", "5s"], 1)
+                .await?;
+        anyhow::ensure!(down.is_cut_off().await?.is_none(), "`down` was not cut off");
+        down.says("trying again").await?;
+        down.come_back();
+        // No garbage collector runs here, and `down` says what is left.
+        down.says("has not deleted deployment/cart-pr-1").await?;
+        fixture.is_deleted("pr-1").await?;
         it_gives_up(fixture).await
     })
 }
