@@ -8,9 +8,11 @@
 //! cluster or from files. What the user's command then writes and waits for is in
 //! [`commands::up`](crate::commands::up).
 
+mod affinity;
 pub mod baseline;
 pub mod comment;
 pub mod fork;
+mod hosts;
 mod identity;
 pub mod invalid_fork;
 pub mod labels;

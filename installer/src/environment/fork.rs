@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use self::copy::copy;
 pub use self::copy::fingerprint;
 use super::{
+    affinity::{self, Template},
     baseline::{Baseline, sandbox_of},
     identity::Identities,
     invalid_fork::InvalidFork,
@@ -88,13 +89,11 @@ impl Fork {
         let own = pod_labels(&object)?;
         identities.check(&own)?;
         let mut notes = identities.notes(&own);
-        if template::repels(&object["spec"]["template"]["spec"], &labels) {
-            notes.push(
-                "its podAntiAffinity keeps it off the nodes of its baseline's Pods, and those off its \
-                 node: they may find none; remove it with a patch"
-                    .into(),
-            );
-        }
+        notes.extend(affinity::notes(
+            Template { pod: &object["spec"]["template"]["spec"], labels: &own },
+            Template { pod: &original.data["spec"]["template"]["spec"], labels: &labels },
+            tenant.namespace,
+        ));
         notes.extend(template::claims(&object).map(|claim| {
             format!(
                 "it mounts the claim `{claim}` of its baseline: both write to the same files, and a \
@@ -132,6 +131,10 @@ impl Fork {
 fn find<'a>(baseline: &'a Baseline, workload: &Workload) -> Result<&'a DynamicObject, InvalidFork> {
     let is_own = |object: &&DynamicObject| sandbox_of(object).is_none();
     let Some(found) = baseline.workloads.get(workload) else {
+        if let Some(version) = baseline.outdated.get(&workload.to_string()) {
+            let (expected, _) = workload.kind.names();
+            return Err(InvalidFork::Outdated { version: version.clone(), expected });
+        }
         let known = baseline.workloads.iter().filter(|(_, object)| is_own(object));
         return Err(InvalidFork::NotFound {
             name: workload.to_string(),

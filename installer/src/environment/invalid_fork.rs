@@ -15,6 +15,16 @@ pub enum InvalidFork {
         /// Those that exist.
         known: Vec<String>,
     },
+    /// Its manifest has another API version.
+    #[error(
+        "its manifest has `apiVersion: {version}`; expected `{expected}`, which clusters serve"
+    )]
+    Outdated {
+        /// The version.
+        version: String,
+        /// The one that is read.
+        expected: &'static str,
+    },
     /// It is a fork itself.
     #[error("it is a fork of sandbox `{0}`; fork its baseline")]
     OfFork(String),

@@ -1,5 +1,6 @@
 //! Labels and names of a fork: derived from the baseline's, and never longer than Kubernetes permits.
 
+use kube::core::DynamicObject;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
@@ -84,6 +85,11 @@ const REVISION_LABEL: &str = "skycap.dev/revision";
 pub const SANDBOX_LABEL: &str = "skycap.dev/sandbox";
 /// The label of a fork and its Pods with the fork's name.
 pub const FORK_LABEL: &str = "skycap.dev/fork";
+
+/// The hash that `stamp` has written.
+pub(super) fn revision(object: &DynamicObject) -> Option<&String> {
+    object.metadata.labels.as_ref()?.get(REVISION_LABEL)
+}
 
 #[cfg(test)]
 mod tests {

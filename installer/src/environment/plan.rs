@@ -1,15 +1,16 @@
 //! What `up` writes, as a value: the ConfigMap, the objects that it owns, and those that go.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use kube::core::DynamicObject;
 
 use super::{
     baseline::{Baseline, sandbox_of},
+    labels::revision,
     sandbox::{End, Sandbox},
 };
 use crate::{
-    desired::plan::{Live, Plan},
+    desired::plan::{Live, Plan, Step},
     names::KIND_LABEL,
     objects::{Object, ObjectRef, is_owned, reference_of},
 };
@@ -86,6 +87,23 @@ impl SandboxPlan {
         plan.steps.extend(self.objects.steps.iter().cloned());
         plan
     }
+}
+
+/// What of the sandbox's own objects, as they are, is not what `up` wrote for the ConfigMap with this uid. They
+/// are compared by their revisions alone: a webhook may change what it likes.
+#[must_use]
+pub fn displaced(sandbox: &Sandbox, own: &[DynamicObject], uid: &String) -> Vec<Step> {
+    let live: BTreeMap<_, _> = own.iter().map(|object| (reference_of(object), object)).collect();
+    let is_ours = |object: &&Object| {
+        live.get(&object.reference())
+            .is_some_and(|live| revision(live) == revision(&object.0) && has_owner(live, Some(uid)))
+    };
+    let wanted: Vec<_> = sandbox.objects().collect();
+    let writes = wanted.iter().filter(|object| !is_ours(object));
+    let writes = writes.map(|object| Step::Create((*object).clone()));
+    let names: Vec<_> = wanted.iter().map(|object| object.reference()).collect();
+    let others = live.iter().filter(|(name, live)| is_owned(live) && !names.contains(name));
+    writes.chain(others.map(|(name, _)| Step::Delete(name.clone()))).collect()
 }
 
 /// Whether the ConfigMap with this uid owns an object, and nothing else does.

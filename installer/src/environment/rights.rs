@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::baseline::{OPTIONAL, REQUIRED};
+use super::baseline::{IN_ROOT, OPTIONAL, REQUIRED};
 use crate::{
     desired::installation::Role,
     names::{NAMESPACE, PLUGIN, SANDBOXES, SETTINGS, STATUS, TESTS},
@@ -44,13 +44,12 @@ pub fn sandboxes(namespace: &str, meshes: &Meshes, istio: &str) -> Vec<Value> {
     );
     if meshes.has(MeshKind::Istio) {
         let plugins = ["trafficextensions", "wasmplugins"];
-        add(
-            istio,
-            &elsewhere,
-            &[
-                json!({"apiGroups": ["extensions.istio.io"], "resources": plugins, "resourceNames": [PLUGIN], "verbs": ["get"]}),
-            ],
-        );
+        let mut rules = vec![
+            json!({"apiGroups": ["extensions.istio.io"], "resources": plugins, "resourceNames": [PLUGIN], "verbs": ["get"]}),
+        ];
+        // The policies of the whole mesh, for notes on those that do not select a fork.
+        rules.extend(lists(IN_ROOT.iter().copied()));
+        add(istio, &elsewhere, &rules);
     }
     objects
 }
@@ -84,24 +83,28 @@ fn in_namespace(meshes: &Meshes) -> Vec<Value> {
         // Which table a sidecar has, from its metrics.
         rules.push(rule("", &["pods/proxy"], &["get"]));
     }
-    for (group, resources) in listed(meshes) {
-        rules.push(json!({"apiGroups": [group], "resources": resources, "verbs": ["list"]}));
-    }
+    rules.extend(listed(meshes));
     rules
 }
 
-/// The resources that are listed, by their groups: what a fork depends on, its Pods, and in some meshes
+/// The resources that are listed: what a fork depends on, its Pods, and in some meshes
 /// the routes to it. Policies of each mesh are among them: they select Pods whether skycap writes for
 /// their mesh or not.
-fn listed(meshes: &Meshes) -> BTreeMap<String, Vec<String>> {
+fn listed(meshes: &Meshes) -> Vec<Value> {
     let routes = meshes.take_http_routes().then(|| PolicyKind::HttpRoute.names());
     let kinds = REQUIRED.iter().chain(&OPTIONAL).copied().chain([("v1", "Pod")]).chain(routes);
+    lists(kinds)
+}
+
+/// Rules to list these kinds, one for each group.
+fn lists(kinds: impl Iterator<Item = (&'static str, &'static str)>) -> Vec<Value> {
     let mut listed = BTreeMap::<_, Vec<_>>::new();
     for (api_version, kind) in kinds {
         let resource = resource(api_version, kind);
         listed.entry(resource.group).or_default().push(resource.plural);
     }
-    listed
+    let rule = |(group, resources): (String, _)| json!({"apiGroups": [group], "resources": resources, "verbs": ["list"]});
+    listed.into_iter().map(rule).collect()
 }
 
 /// The comment above the roles.

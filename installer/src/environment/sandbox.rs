@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     baseline::Baseline,
     fork::{Fork, Tenant},
+    hosts,
     invalid_fork::InvalidFork,
     spec::SandboxSpec,
     workload::Workload,
@@ -62,7 +63,8 @@ impl Sandbox {
             }
         }
         let services = forks.iter().flat_map(|fork| fork.services.clone()).collect();
-        let notes = shared_services(baseline, spec, &forks);
+        let mut notes = shared_services(baseline, spec, &forks);
+        notes.extend(hosts::notes(&baseline.host_policies, namespace, &services));
         let (spec, namespace) = (spec.clone(), namespace.to_owned());
         let sandbox = Self { spec, namespace, forks, services, notes };
         errors.extend(sandbox.duplicate().map(InvalidSandbox::Duplicate));

@@ -4,12 +4,7 @@ use serde_json::{Value, json};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    invalid_fork::InvalidFork,
-    patch::merge,
-    selector::{Labels, Terms},
-    spec::ForkSpec,
-};
+use super::{invalid_fork::InvalidFork, patch::merge, spec::ForkSpec};
 
 /// Applies images and variables to the Pod spec of `workload`, whose name decides which container an
 /// image without a name is for.
@@ -78,15 +73,6 @@ pub(super) fn claims(workload: &Value) -> impl Iterator<Item = &str> {
     let volumes = list("/spec/template/spec/volumes")
         .filter(move |volume| volume.get("name").is_none_or(|name| !own.contains(&name)));
     volumes.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str())
-}
-
-/// Whether the Pod must not share a node with Pods that have these labels. The scheduler then keeps those
-/// from its node too.
-pub(super) fn repels(pod: &Value, labels: &Labels) -> bool {
-    let terms = "/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
-    let terms = pod.pointer(terms).and_then(Value::as_array).into_iter().flatten();
-    let selectors = terms.filter_map(|term| Terms::of_selector(term.get("labelSelector")?));
-    selectors.into_iter().any(|terms| terms.select(labels))
 }
 
 fn set_image(pod: &mut Value, name: &str, image: &str) -> Result<(), InvalidFork> {

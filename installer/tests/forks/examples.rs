@@ -11,24 +11,24 @@ use skycap::{
 };
 
 /// A Deployment with this Pod spec and these labels, in YAML's flow style.
-fn deployment(name: &str, labels: &str, pod: &str) -> String {
+pub(crate) fn deployment(name: &str, labels: &str, pod: &str) -> String {
     format!(
         "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\nspec: \
          {{selector: {{matchLabels: {{{labels}}}}}, template: {{metadata: {{labels: {{{labels}}}}}, spec: {pod}}}}}\n"
     )
 }
 
-fn service(name: &str, spec: &str) -> String {
+pub(crate) fn service(name: &str, spec: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {spec}\n"
     )
 }
 
-const ONE: &str =
+pub(crate) const ONE: &str =
     "{containers: [{name: app, image: 'app:1', ports: [{name: http, containerPort: 8080}]}]}";
 const TWO: &str = "{containers: [{name: app, image: 'app:1'}, {name: log, image: 'log:1'}]}";
 
-fn sandbox(manifests: &str, forks: &str) -> Result<Sandbox, String> {
+pub(crate) fn sandbox(manifests: &str, forks: &str) -> Result<Sandbox, String> {
     let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     std::fs::write(file.path(), manifests).map_err(|error| error.to_string())?;
     let objects =
@@ -73,14 +73,20 @@ fn shapes() -> Vec<Shape> {
 #[test]
 fn what_becomes_of_each_shape() {
     for (shape, manifests, forks, services, note) in shapes() {
-        let sandbox = sandbox(&manifests, forks);
-        let found = sandbox.map(|sandbox| {
-            let names: Vec<_> = sandbox.services.keys().cloned().collect();
-            (names, sandbox.all_notes().collect::<Vec<_>>().join("\n"))
-        });
-        let (names, notes) = found.unwrap_or_else(|error| (vec![error], String::new()));
+        let (names, notes) = found(&manifests, forks);
         assert_eq!(names, services, "{shape}");
         assert!(notes.contains(note) && notes.is_empty() == note.is_empty(), "{shape}: {notes}");
+    }
+}
+
+/// The Services that the forks replace, or why there are none, and the notes.
+pub(crate) fn found(manifests: &str, forks: &str) -> (Vec<String>, String) {
+    match sandbox(manifests, forks) {
+        Ok(sandbox) => {
+            let notes: Vec<_> = sandbox.all_notes().collect();
+            (sandbox.services.keys().cloned().collect(), notes.join("\n"))
+        }
+        Err(error) => (vec![error], String::new()),
     }
 }
 
@@ -92,6 +98,11 @@ fn what_is_refused() {
     for (manifests, forks, expected) in [
         (web.clone(), "wep: {}", "deployment/wep: not found; did you mean `deployment/web`?"),
         (web.clone(), "statefulset/db: {}", "the namespace has deployment/web"),
+        (
+            web.replace("apps/v1", "extensions/v1beta1"),
+            "web: {}",
+            "its manifest has `apiVersion: extensions/v1beta1`; expected `apps/v1`",
+        ),
         (web.clone(), "web: {images: {ap: 'x'}}", "container `ap` not found; did you mean `app`?"),
         (two, "web: {image: 'x'}", "`image` could be for app or log"),
         (web.clone(), "web: {imag: 'x'}", "forks.web.imag: unknown field; did you mean `image`?"),

@@ -3,6 +3,7 @@
 
 mod examples;
 mod namespaces;
+mod policies;
 mod shapes;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
