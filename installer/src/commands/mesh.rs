@@ -11,6 +11,7 @@ use crate::{
     table::{
         meshes::{MeshKind, Meshes},
         rollout::parse_module,
+        settings::Settings,
     },
 };
 
@@ -50,7 +51,26 @@ impl MeshArgs {
     /// # Errors
     /// The API server rejects a request, or Istio is among the meshes and serves no plugin.
     pub(crate) async fn find(self, client: &Client) -> anyhow::Result<(Meshes, IstioMesh)> {
-        let meshes = self.meshes(client).await?;
+        let settings = match self.kinds.as_slice() {
+            [] => read_settings(client).await?,
+            _ => None,
+        };
+        self.find_with(client, settings.as_ref()).await
+    }
+
+    /// [`Self::find`] for who has read the settings.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn find_with(
+        self,
+        client: &Client,
+        settings: Option<&Settings>,
+    ) -> anyhow::Result<(Meshes, IstioMesh)> {
+        let meshes = match self.kinds.as_slice() {
+            [] => settings.map(|settings| settings.meshes.clone()).unwrap_or_default(),
+            given => given.iter().copied().collect(),
+        };
         let mesh = self.istio(PluginKind::WasmPlugin, String::new(), None);
         if !meshes.has(MeshKind::Istio) {
             return Ok((meshes, mesh));
@@ -81,6 +101,11 @@ impl MeshArgs {
             given => given.iter().copied().collect(),
         };
         (meshes, self.istio_namespace)
+    }
+
+    /// Istio's root namespace, whether Istio is there or not.
+    pub(crate) fn root_namespace(&self) -> &str {
+        &self.istio_namespace
     }
 
     /// Whether Istio is among the meshes, or may be: the cluster's settings are not known yet.

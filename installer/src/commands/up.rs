@@ -1,8 +1,11 @@
 //! `skycap up`.
 
 mod apply;
+mod claim;
+mod dry_run;
 mod patience;
 mod progress;
+mod renamed;
 mod result;
 
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
@@ -32,11 +35,12 @@ use crate::{
     observed::{
         api::api,
         causes::is_forbidden,
-        namespace::{add_existing, defect_of, plural, read_baseline},
+        namespace::{add_existing, defect_of, read_baseline},
         preflight::rights,
         published::read_published,
+        snapshot::read_settings,
     },
-    table::expiry,
+    table::{expiry, report::FragmentReport},
 };
 
 /// Create or update a sandbox: fork workloads, and route its requests to them
@@ -94,9 +98,10 @@ impl UpArgs {
         }
         let spec = self.spec()?;
         let client = globals.connect().await?;
-        check_installed(&client).await?;
+        let fragments = read_fragments(&client).await?;
         let namespace = sandbox_file::namespace(spec.namespace.clone(), globals, &client)?;
-        let (mut baseline, unread) = read_baseline(&client, &namespace, &spec).await?;
+        let root = mesh.root_namespace();
+        let (mut baseline, notes) = read_baseline(&client, &namespace, root, &spec).await?;
         let mut sandbox = match Sandbox::new(&spec, &namespace, &baseline) {
             Ok(sandbox) => sandbox,
             // Nothing is found in a namespace that ends.
@@ -105,10 +110,8 @@ impl UpArgs {
                 return Err(defect.unwrap_or_else(|| rejection(errors)));
             }
         };
-        sandbox.notes.extend(unread.into_iter().map(|kind| {
-            let kinds = plural(kind);
-            format!("you may not list {kinds}, so nobody knows which of them select the forks")
-        }));
+        sandbox.notes.extend(notes);
+        sandbox.notes.extend(renamed::notes(&client, &sandbox, &fragments).await);
         // Another sandbox may have one of the names.
         let names = sandbox.objects().map(Object::reference).collect();
         add_existing(&client, &mut baseline, names).await?;
@@ -117,13 +120,15 @@ impl UpArgs {
             print(&result::plan(&sandbox, &plan))?;
         }
         rights::check(&client, &plan.whole()).await?;
+        let application = Application { client: &client, sandbox: &sandbox, plan: &plan };
         if dry_run {
-            print(&plan.whole().to_string())?;
+            print(&application.dry_run().await?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let application = Application { client: &client, sandbox: &sandbox, plan: &plan };
-        let outcome = application.run(wait, timeout, mesh).await;
-        let summary = result::summary(&client, &sandbox, &plan, &outcome).await;
+        let settings = read_settings(&client).await;
+        let member = result::baggage_member(settings.as_ref().ok().and_then(Option::as_ref));
+        let outcome = application.run(wait, timeout, mesh, settings).await;
+        let summary = result::summary(&application, &member, &outcome).await;
         if output == Output::Json {
             print(&serde_json::to_string_pretty(&summary).context("cannot write JSON")?)?;
         } else if outcome.is_ok() {
@@ -153,12 +158,14 @@ impl UpArgs {
     }
 }
 
+/// The sandboxes and groups that the controller knows; none for who may not read that.
+///
 /// # Errors
-/// skycap is not installed in the cluster. If the user may not read that, it counts as installed.
-async fn check_installed(client: &Client) -> anyhow::Result<()> {
+/// skycap is not installed in the cluster.
+async fn read_fragments(client: &Client) -> anyhow::Result<Vec<FragmentReport>> {
     match read_published(client).await {
-        Err(error) if !is_forbidden(&error) => Err(error),
-        _ => Ok(()),
+        Err(error) if is_forbidden(&error) => Ok(Vec::new()),
+        published => published.map(|(_, report)| report.fragments),
     }
 }
 

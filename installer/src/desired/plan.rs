@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
-use serde_json::Value;
+use serde_json::{Value, json};
 use similar::TextDiff;
 
 use crate::{
@@ -113,9 +113,28 @@ impl std::fmt::Display for Plan {
 
 /// The changed lines of the YAML with one line of context, at most [`DIFF_LINES`].
 fn diff(live: &DynamicObject, wanted: &Object) -> String {
-    let before = restrict(&live.data, &wanted.0.data);
+    changed_lines(&restrict(&live.data, &wanted.0.data), &wanted.0.data)
+}
+
+/// The changed lines between two states of an object, those of its labels and annotations too. What
+/// controllers write into its status is no change; empty if there is none.
+#[must_use]
+pub fn difference(before: &DynamicObject, after: &DynamicObject) -> String {
+    let whole = |object: &DynamicObject| {
+        let (labels, annotations) = (&object.metadata.labels, &object.metadata.annotations);
+        let mut whole = json!({"metadata": {"labels": labels, "annotations": annotations}});
+        let fields = object.data.as_object().into_iter().flatten();
+        for (name, value) in fields.filter(|(name, _)| *name != "status") {
+            whole[name] = value.clone();
+        }
+        whole
+    };
+    changed_lines(&whole(before), &whole(after))
+}
+
+fn changed_lines(before: &Value, after: &Value) -> String {
     let text = |value| serde_saphyr::to_string(value).unwrap_or_default();
-    let (before, after) = (text(&before), text(&wanted.0.data));
+    let (before, after) = (text(before), text(after));
     let diff = TextDiff::from_lines(&before, &after);
     let diff = diff.unified_diff().context_radius(1).to_string();
     let mut lines: Vec<_> = diff.lines().filter(|line| !line.starts_with("@@")).collect();
@@ -150,3 +169,26 @@ fn restrict(live: &Value, wanted: &Value) -> Value {
 const HTTP_ROUTE: &str = PolicyKind::HttpRoute.names().1;
 /// Lines of a diff that are printed for one object; the table of a large mesh has thousands.
 const DIFF_LINES: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes away is shown as what changes, and no more: others' fields stay in both states.
+    #[test]
+    fn a_difference_shows_what_goes() {
+        let object = |labels: Value, data: Value, status: u8| {
+            let object = json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "data": data, "status": {"n": status},
+                "metadata": {"name": "pr-9", "labels": labels, "resourceVersion": status.to_string()},
+            });
+            serde_json::from_value::<DynamicObject>(object).expect("an object")
+        };
+        let before = object(json!({"a": "1", "b": "2"}), json!({"x": "1", "expires": "soon"}), 1);
+        let after = object(json!({"b": "2"}), json!({"x": "1"}), 2);
+        let lines = difference(&before, &after);
+        let changed: Vec<_> = lines.lines().filter(|line| line.starts_with(['+', '-'])).collect();
+        assert_eq!(changed, ["-  expires: soon", "-    a: \"1\""], "{lines}");
+        assert_eq!(difference(&after, &after), "");
+    }
+}

@@ -1,10 +1,10 @@
 //! The baseline of a namespace, read from the cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::APIGroup};
 use kube::{
     Api, Client,
     api::ListParams,
@@ -13,14 +13,14 @@ use kube::{
 
 use crate::{
     environment::{
-        baseline::{Baseline, OPTIONAL, REQUIRED},
+        baseline::{Baseline, IN_ROOT, OPTIONAL, REQUIRED},
         labels::SANDBOX_LABEL,
         spec::SandboxSpec,
     },
     objects::{ObjectRef, resource},
 };
 
-/// What a namespace has, and the kinds of policies that the user may not list.
+/// What a namespace has, with Istio's root namespace `root`; and notes on what the user may not list.
 ///
 /// Other sandboxes are not read: they may be hundreds, and what they own selects only what has their
 /// label. Where a name could be theirs, [`add_existing`] asks for it.
@@ -30,25 +30,33 @@ use crate::{
 pub async fn read_baseline(
     client: &Client,
     namespace: &str,
+    root: &str,
     spec: &SandboxSpec,
-) -> anyhow::Result<(Baseline, Vec<&'static str>)> {
+) -> anyhow::Result<(Baseline, Vec<String>)> {
     let of_baseline = ListParams::default().labels(&format!("!{SANDBOX_LABEL}"));
-    let of_sandbox = ListParams::default().labels(&format!("{SANDBOX_LABEL}={}", spec.name));
-    let required = REQUIRED.iter().map(|kind| (kind, true, &of_baseline));
-    let optional = OPTIONAL.iter().map(|kind| (kind, false, &of_baseline));
-    let own = OWN.iter().map(|kind| (kind, true, &of_sandbox));
-    let kinds = required.chain(optional).chain(own);
-    let lists = try_join_all(kinds.map(async |((api_version, kind), is_required, params)| {
-        let found = list(client, namespace, api_version, kind, params).await?;
-        anyhow::Ok((found, *kind, is_required))
-    }));
+    let required = REQUIRED.iter().map(|kind| (kind, namespace, true));
+    let served = Served::read(client).await;
+    let in_root: &[_] = if root == namespace { &[] } else { &IN_ROOT };
+    let optional = OPTIONAL.iter().map(|kind| (kind, namespace, false));
+    let optional = optional.chain(in_root.iter().map(|kind| (kind, root, false)));
+    let optional = optional.filter(|((api_version, _), ..)| served.has(api_version));
+    let lists = try_join_all(required.chain(optional).map(
+        async |((api_version, kind), place, is_required)| {
+            let version = served.version(api_version);
+            let found = list(client, place, &version, kind, &of_baseline).await?;
+            anyhow::Ok((found, *kind, place, is_required))
+        },
+    ));
     let mut baseline = Baseline::default();
-    let (mut needed, mut unread) = (BTreeSet::new(), Vec::new());
-    for (list, kind, is_required) in lists.await? {
+    let (mut needed, mut unread) = (BTreeSet::new(), BTreeMap::<_, Vec<_>>::new());
+    for (list, kind, place, is_required) in lists.await? {
         match list {
-            Listed::Objects(objects) => objects.into_iter().for_each(|object| baseline.add(object)),
+            Listed::Objects(objects) if place == namespace => {
+                objects.into_iter().for_each(|object| baseline.add(object));
+            }
+            Listed::Objects(objects) => objects.iter().for_each(|one| baseline.add_of_root(one)),
             Listed::Forbidden if is_required => drop(needed.insert(plural(kind))),
-            Listed::Forbidden => unread.push(kind),
+            Listed::Forbidden => unread.entry(place).or_default().push(plural(kind)),
         }
     }
     ensure!(
@@ -57,10 +65,42 @@ pub async fn read_baseline(
          administrator for the role that `skycap render --role sandboxes -n {namespace}` writes",
         needed.into_iter().collect::<Vec<_>>().join(", ")
     );
+    for object in read_own(client, namespace, &spec.name).await? {
+        baseline.add(object);
+    }
     // What is not there may be a fork, which cannot be forked.
     let workloads = spec.forks.keys().map(|workload| workload.reference(namespace)).collect();
     add_existing(client, &mut baseline, workloads).await?;
-    Ok((baseline, unread))
+    let notes = unread.into_iter().map(|(place, kinds)| {
+        let kinds = kinds.join(", ");
+        format!(
+            "you may not list {kinds} in namespace {place}, so nobody knows which of them are about \
+             the forks"
+        )
+    });
+    Ok((baseline, notes.collect()))
+}
+
+/// A sandbox's own objects.
+///
+/// # Errors
+/// The API server's error.
+pub async fn read_own(
+    client: &Client,
+    namespace: &str,
+    sandbox: &str,
+) -> anyhow::Result<Vec<DynamicObject>> {
+    let params = ListParams::default().labels(&format!("{SANDBOX_LABEL}={sandbox}"));
+    let lists =
+        OWN.iter().map(|(api_version, kind)| list(client, namespace, api_version, kind, &params));
+    let mut own = Vec::new();
+    for ((_, kind), list) in OWN.iter().zip(try_join_all(lists).await?) {
+        match list {
+            Listed::Objects(objects) => own.extend(objects),
+            Listed::Forbidden => anyhow::bail!("you may no longer list {}", plural(kind)),
+        }
+    }
+    Ok(own)
 }
 
 /// What is wrong with the namespace itself; `None` if nothing is, or if the user may not read it.
@@ -96,6 +136,37 @@ pub async fn add_existing(
         }
     }
     Ok(())
+}
+
+/// The API groups that the cluster serves, each with its versions; `None` if nobody may know.
+struct Served(Option<BTreeMap<String, Vec<String>>>);
+
+impl Served {
+    async fn read(client: &Client) -> Self {
+        let groups = client.list_api_groups().await.ok();
+        Self(groups.map(|list| {
+            let versions = |group: &APIGroup| {
+                let preferred = group.preferred_version.iter();
+                let all = preferred.chain(&group.versions);
+                (group.name.clone(), all.map(|one| one.group_version.clone()).collect())
+            };
+            list.groups.iter().map(versions).collect()
+        }))
+    }
+
+    fn has(&self, api_version: &str) -> bool {
+        let group = api_version.split('/').next().unwrap_or_default();
+        self.0.as_ref().is_none_or(|groups| groups.contains_key(group))
+    }
+
+    /// The version if it is served, or else the one that the group prefers.
+    fn version(&self, api_version: &str) -> String {
+        let group = api_version.split('/').next().unwrap_or_default();
+        let versions = self.0.as_ref().and_then(|groups| groups.get(group));
+        let other = versions.filter(|all| !all.iter().any(|one| one == api_version));
+        let preferred = other.and_then(|all| all.first());
+        preferred.map_or_else(|| api_version.to_owned(), Clone::clone)
+    }
 }
 
 /// What the API server has of a kind.

@@ -7,6 +7,7 @@ mod ci;
 mod commands;
 mod controller;
 mod controller_work;
+mod environments;
 mod faults;
 mod http_routes;
 mod leader;

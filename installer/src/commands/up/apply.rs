@@ -1,35 +1,31 @@
 //! Makes a sandbox what its plan says, in an order in which nothing is ever half routed: disabled first,
 //! enabled last. Section 9 of the contract.
-//!
-//! Two `up` of one sandbox at once: each writes a token of its own into the ConfigMap first, and looks
-//! whether it is still there before each write. So the one that began last wins, and the other says so.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{
-    Client,
-    api::{Patch, PatchParams},
-    core::DynamicObject,
-};
+use kube::Client;
 
-use super::{patience::Patience, progress::Report, repository};
+use super::{
+    claim::{Claim, token},
+    patience::Patience,
+    progress::Report,
+};
 use crate::{
     commands::mesh::MeshArgs,
     desired::plan::Step,
     environment::{
-        plan::{REPOSITORY, SandboxPlan},
+        plan::{SandboxPlan, displaced},
         sandbox::Sandbox,
     },
-    names::MANAGER,
     objects::Object,
     observed::{
-        api::{api, write},
+        api::write,
         forks::ForkState,
+        namespace::read_own,
         served::{Awaited, Served},
     },
+    table::settings::Settings,
 };
 
 /// One run of `up`.
@@ -47,42 +43,46 @@ impl Application<'_> {
         wait: bool,
         timeout: Duration,
         mesh: MeshArgs,
+        settings: anyhow::Result<Option<Settings>>,
     ) -> anyhow::Result<Option<Served>> {
         let deadline = Instant::now() + timeout;
         let report = Report::new("up");
         let patience = Patience { deadline, report: &report };
         // What changes must not be routed to meanwhile. What does not change keeps its requests.
-        let changes = !self.plan.objects.is_empty() || !self.plan.is_enabled();
-        let first = if changes { &self.plan.disabled } else { &self.plan.config_map };
+        let mut is_enabled = self.plan.objects.is_empty() && self.plan.is_enabled();
+        let first = if is_enabled { &self.plan.config_map } else { &self.plan.disabled };
         let token = token();
         let claim = patience.with(async || self.claim(first, &token).await).await?;
-        for step in &self.plan.objects.steps {
-            report.now(&format!("writing {}", step.reference()));
-            let step = claim.own(step.clone());
-            let written = patience.with(async || {
-                self.check(&claim).await?;
-                let context = || format!("cannot write {}", step.reference());
-                write(self.client, &step).await.with_context(context)
-            });
-            written.await?;
+        let mut steps = self.plan.objects.steps.clone();
+        for _ in 0..ROUNDS {
+            if is_enabled && !steps.is_empty() {
+                self.enable(&claim, &self.plan.disabled, &patience).await?;
+                is_enabled = false;
+            }
+            for step in steps {
+                self.write(&claim, step, &patience).await?;
+            }
+            if wait {
+                self.wait_for_forks(&claim, &patience).await?;
+            }
+            // A run that this one has displaced may have written until just now.
+            steps = patience.with(async || self.changed(&claim).await).await?;
+            if steps.is_empty() {
+                break;
+            }
         }
-        if wait {
-            self.wait_for_forks(&claim, &patience).await?;
-        }
-        if changes {
-            let enabled = patience.with(async || {
-                let live = self.check(&claim).await?;
-                self.put(&self.plan.config_map, &claim.token, Some(live)).await
-            });
-            enabled.await?;
+        if !is_enabled {
+            self.enable(&claim, &self.plan.config_map, &patience).await?;
         }
         // Without a Service, there is nothing to route.
         if !wait || self.sandbox.services.is_empty() {
             return Ok(None);
         }
         let (namespace, name) = (&self.sandbox.namespace, &self.sandbox.spec.name);
+        let settings = settings?;
         let served = patience.with(async || {
-            let (meshes, istio) = mesh.clone().find(self.client).await?;
+            let found = mesh.clone().find_with(self.client, settings.as_ref()).await;
+            let (meshes, istio) = found?;
             let awaited = Awaited { namespace, name, meshes: &meshes, istio: &istio };
             let left = deadline.saturating_duration_since(Instant::now());
             let progress = |why: &str| report.now(&format!("routing: {why}"));
@@ -91,77 +91,41 @@ impl Application<'_> {
         served.await.map(Some)
     }
 
-    /// Makes the ConfigMap this run's.
-    async fn claim(&self, config_map: &Object, token: &str) -> anyhow::Result<Claim> {
-        let live = self.put(config_map, token, self.plan.live.clone()).await?;
-        let uid = live.metadata.uid.context("the API server gave the ConfigMap no uid")?;
-        let owner = OwnerReference {
-            api_version: "v1".into(),
-            kind: "ConfigMap".into(),
-            name: self.sandbox.spec.name.clone(),
-            uid,
-            // True would need a permission on `configmaps/finalizers`.
-            block_owner_deletion: Some(false),
-            controller: Some(false),
-        };
-        Ok(Claim { token: token.into(), owner })
-    }
-
-    /// Writes the ConfigMap, if nobody else has changed it since it was `live`.
-    async fn put(
+    /// Writes the ConfigMap as it shall be from now on.
+    async fn enable(
         &self,
+        claim: &Claim,
         config_map: &Object,
-        token: &str,
-        mut live: Option<DynamicObject>,
-    ) -> anyhow::Result<DynamicObject> {
-        let reference = self.sandbox.reference();
-        let params = PatchParams::apply(MANAGER).force();
-        loop {
-            let object = marked(config_map, token, live.as_ref());
-            let maps = api(self.client, &reference);
-            match maps.patch(&reference.name, &params, &Patch::Apply(object)).await {
-                // It may be this run's write before, whose answer was lost.
-                Err(kube::Error::Api(status)) if status.code == 409 => {
-                    live = Some(self.own(token).await?);
-                }
-                written => return written.with_context(|| format!("cannot write {reference}")),
-            }
-        }
+        patience: &Patience<'_>,
+    ) -> anyhow::Result<()> {
+        let written = patience.with(async || {
+            let live = self.check(claim).await?;
+            self.put(config_map, &claim.token, Some(live)).await
+        });
+        written.await.map(drop)
     }
 
-    /// # Errors
-    /// The ConfigMap is no longer this run's.
-    async fn check(&self, claim: &Claim) -> anyhow::Result<DynamicObject> {
-        let live = self.own(&claim.token).await?;
-        if live.metadata.uid.as_ref() == Some(&claim.owner.uid) {
-            return Ok(live);
-        }
-        Err(self.deleted())
+    async fn write(
+        &self,
+        claim: &Claim,
+        step: Step,
+        patience: &Patience<'_>,
+    ) -> anyhow::Result<()> {
+        patience.report.now(&format!("writing {}", step.reference()));
+        let step = claim.own(step);
+        let written = patience.with(async || {
+            self.check(claim).await?;
+            let context = || format!("cannot write {}", step.reference());
+            write(self.client, &step).await.with_context(context)
+        });
+        written.await
     }
 
-    /// The ConfigMap as it is, if it has this run's token.
-    async fn own(&self, token: &str) -> anyhow::Result<DynamicObject> {
-        let reference = self.sandbox.reference();
-        let live = api(self.client, &reference).get_opt(&reference.name).await;
-        let live = live.with_context(|| format!("cannot read {reference}"))?;
-        let live = live.ok_or_else(|| self.deleted())?;
-        match live.metadata.annotations.as_ref().and_then(|all| all.get(TOKEN)) {
-            Some(found) if found == token => Ok(live),
-            _ => Err(self.lost()),
-        }
-    }
-
-    fn deleted(&self) -> anyhow::Error {
-        let reference = self.sandbox.reference();
-        anyhow::anyhow!("{reference} was deleted meanwhile; run this command again")
-    }
-
-    fn lost(&self) -> anyhow::Error {
-        anyhow::anyhow!(
-            "another `skycap up` changes {} at the same time, and its result counts; wait for it, \
-             then run this command again if need be",
-            self.sandbox.reference()
-        )
+    /// What is not as this run has written it.
+    async fn changed(&self, claim: &Claim) -> anyhow::Result<Vec<Step>> {
+        let (namespace, name) = (&self.sandbox.namespace, &self.sandbox.spec.name);
+        let live = read_own(self.client, namespace, name).await?;
+        Ok(displaced(self.sandbox, &live, &claim.owner.uid))
     }
 
     async fn wait_for_forks(&self, claim: &Claim, patience: &Patience<'_>) -> anyhow::Result<()> {
@@ -203,43 +167,6 @@ impl Application<'_> {
     }
 }
 
-/// The ConfigMap with this run's token. Who updates it by hand does not take it from its repository.
-fn marked(config_map: &Object, token: &str, live: Option<&DynamicObject>) -> DynamicObject {
-    let mut object = config_map.0.clone();
-    let kept = live.and_then(|live| live.metadata.annotations.as_ref()?.get(REPOSITORY).cloned());
-    let repository = repository().or(kept).map(|name| (REPOSITORY.to_owned(), name));
-    let token = (TOKEN.to_owned(), token.to_owned());
-    object.metadata.annotations = Some([token].into_iter().chain(repository).collect());
-    object.metadata.resource_version = live.and_then(|live| live.metadata.resource_version.clone());
-    object
-}
-
-/// A ConfigMap that belongs to this run.
-struct Claim {
-    token: String,
-    owner: OwnerReference,
-}
-
-impl Claim {
-    /// The step, with the ConfigMap as owner of what it writes.
-    fn own(&self, step: Step) -> Step {
-        let own = |mut object: Object| {
-            object.0.metadata.owner_references = Some(vec![self.owner.clone()]);
-            object
-        };
-        match step {
-            Step::Create(object) => Step::Create(own(object)),
-            Step::Update(object, live) => Step::Update(own(object), live),
-            Step::Delete(reference) => Step::Delete(reference),
-        }
-    }
-}
-
-/// Different for each run: two of them on one machine differ in their process, others in the time.
-fn token() -> String {
-    format!("{}-{}", Timestamp::now().as_nanosecond(), std::process::id())
-}
-
-/// The annotation with the token of the last run.
-const TOKEN: &str = "skycap.dev/up";
 const POLL: Duration = Duration::from_millis(300);
+/// How often what another run has changed meanwhile is written again.
+const ROUNDS: usize = 3;

@@ -1,10 +1,10 @@
 //! What `up` prints: the plan, and what came of it.
 
 use jiff::Timestamp;
-use kube::Client;
 use serde_json::Value;
 use skycap_core::carrier::Carrier;
 
+use super::apply::Application;
 use crate::{
     cli::message,
     desired::plan::Step,
@@ -15,8 +15,9 @@ use crate::{
     },
     forward::{member::Member, names},
     objects::Object,
-    observed::{forks::ForkState, served::Served, snapshot::read_settings},
+    observed::{forks::ForkState, served::Served},
     problem::printable_lines,
+    table::settings::Settings,
 };
 
 /// What the sandbox shall be: a line for each fork, Service and note.
@@ -85,11 +86,11 @@ fn port(service: &Object) -> u64 {
 
 /// What programs are told, whether the run succeeded or not.
 pub(super) async fn summary(
-    client: &Client,
-    sandbox: &Sandbox,
-    plan: &SandboxPlan,
+    application: &Application<'_>,
+    member: &str,
     outcome: &anyhow::Result<Option<Served>>,
 ) -> Summary {
+    let Application { client, sandbox, plan } = *application;
     let mut forks = Vec::new();
     for fork in &sandbox.forks {
         let state = ForkState::read(client, &fork.object.reference()).await;
@@ -108,7 +109,7 @@ pub(super) async fn summary(
         });
     }
     let key = sandbox.spec.key();
-    let baggage = format!("{}={key}", baggage_member(client).await);
+    let baggage = format!("{member}={key}");
     let served = outcome.as_ref().ok().and_then(Option::as_ref);
     let mut notes: Vec<_> = sandbox.all_notes().collect();
     notes.extend(served.into_iter().flat_map(|served| served.notes.clone()));
@@ -138,11 +139,10 @@ fn expires(config_map: &Object) -> Option<Timestamp> {
 }
 
 /// The member of `baggage` that carries the key here. Who may not read the settings is told the default.
-async fn baggage_member(client: &Client) -> String {
-    let settings = read_settings(client).await.ok().flatten();
-    let carriers = settings.map(|settings| settings.config.carriers).unwrap_or_default();
+pub(super) fn baggage_member(settings: Option<&Settings>) -> String {
+    let carriers = settings.map(|settings| settings.config.carriers.as_slice());
     let default = [Carrier::default()];
-    let member = Member::name(&carriers).or_else(|| Member::name(&default));
+    let member = Member::name(carriers.unwrap_or_default()).or_else(|| Member::name(&default));
     member.unwrap_or_default().to_owned()
 }
 
