@@ -56,7 +56,7 @@ impl Application<'_> {
         let mut steps = self.plan.objects.steps.clone();
         for _ in 0..ROUNDS {
             if is_enabled && !steps.is_empty() {
-                self.enable(&claim, &self.plan.disabled, &patience).await?;
+                self.update_config_map(&claim, &self.plan.disabled, &patience).await?;
                 is_enabled = false;
             }
             for step in steps {
@@ -72,7 +72,7 @@ impl Application<'_> {
             }
         }
         if !is_enabled {
-            self.enable(&claim, &self.plan.config_map, &patience).await?;
+            self.update_config_map(&claim, &self.plan.config_map, &patience).await?;
         }
         // Without a Service, there is nothing to route.
         if !wait || self.sandbox.services.is_empty() {
@@ -92,7 +92,7 @@ impl Application<'_> {
     }
 
     /// Writes the ConfigMap as it shall be from now on.
-    async fn enable(
+    async fn update_config_map(
         &self,
         claim: &Claim,
         config_map: &Object,
