@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::{timeout, timeout_at};
+
 use super::progress::Report;
 use crate::{cli::message, observed::causes::is_away};
 
@@ -24,9 +26,11 @@ impl Patience<'_> {
     ) -> anyhow::Result<T> {
         let Self { deadline, report } = *self;
         loop {
-            let error = match work().await {
-                Err(error) if is_away(&error) => message(&error),
-                result => {
+            // A server that stands still would be waited for without an end.
+            let error = match timeout_at((deadline + GRACE).into(), work()).await {
+                Err(_) => SILENT.into(),
+                Ok(Err(error)) if is_away(&error) => message(&error),
+                Ok(result) => {
                     report.back();
                     return result;
                 }
@@ -41,4 +45,15 @@ impl Patience<'_> {
     }
 }
 
+/// Reads what is only told, and waits for it no longer than a moment.
+///
+/// # Errors
+/// That of the read, and that there is no answer.
+pub(super) async fn briefly<T>(read: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    timeout(GRACE, read).await.unwrap_or_else(|_| Err(anyhow::Error::msg(SILENT)))
+}
+
+const SILENT: &str = "there is no answer";
+/// How long a request may take that is the last one.
+const GRACE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use skycap_core::carrier::Carrier;
 
-use super::apply::Application;
+use super::{apply::Application, patience::briefly};
 use crate::{
     cli::message,
     desired::plan::Step,
@@ -93,7 +93,7 @@ pub(super) async fn summary(
     let Application { client, sandbox, plan } = *application;
     let mut forks = Vec::new();
     for fork in &sandbox.forks {
-        let state = ForkState::read(client, &fork.object.reference()).await;
+        let state = briefly(ForkState::read(client, &fork.object.reference())).await;
         let reason = match &state {
             Ok(ForkState::Ready) => None,
             Ok(ForkState::Progressing(what)) => Some(what.clone()),

@@ -58,6 +58,7 @@ async fn it_gives_up(fixture: &Fixture) -> anyhow::Result<()> {
     let up = ["up", "pr-0", "-n", "shop", "--fork", "cart", "--no-wait", "--timeout", "1s"];
     let mut command = Interrupted::start(fixture, &up, 2).await?;
     anyhow::ensure!(command.is_cut_off().await?.is_none(), "it was not cut off");
+    command.be_silent();
     let said = command.says("timed out waiting for the API server").await?;
     println!("{said}");
     anyhow::ensure!(said.contains("run this command again"), "{said}");
