@@ -1,6 +1,7 @@
 //! Where the programs of a cluster come from: Go's module proxy and Debian's packages. They are built
 //! or unpacked once, into the cache. The CRDs and charts are read from Go's module cache.
 
+mod browser;
 mod debian;
 mod go;
 
@@ -8,10 +9,11 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::Context as _;
 
-pub use self::debian::{
-    IPTABLES, NodePrograms, XTABLES, faketime, node_programs, prometheus, registry,
-};
 use self::go::GoModule;
+pub use self::{
+    browser::{Browser, browser},
+    debian::{IPTABLES, NodePrograms, XTABLES, faketime, node_programs, prometheus, registry},
+};
 
 /// The programs and CRDs of a cluster.
 #[derive(Debug, Clone)]

@@ -12,7 +12,12 @@ use std::{
 
 use anyhow::Context as _;
 use http_body_util::Full;
-use hyper::{HeaderMap, Request, Response, StatusCode, body::Bytes, service::service_fn};
+use hyper::{
+    HeaderMap, Request, Response, StatusCode,
+    body::Bytes,
+    header::{CONTENT_TYPE, HeaderValue},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -135,6 +140,9 @@ async fn answer(
     if request.uri().path() == "/ready" {
         return calls.readiness();
     }
+    if request.uri().path() == "/page" {
+        return page(name);
+    }
     let received = |name: &str| {
         let value = request.headers().get(name).and_then(|value| value.to_str().ok());
         vec![value.unwrap_or_default().to_owned()]
@@ -154,6 +162,16 @@ async fn answer(
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         response
     })
+}
+
+/// A page for browsers, which adds the answer to another request of its own.
+fn page(name: &str) -> Response<Full<Bytes>> {
+    let script =
+        "fetch('/').then(answer => answer.text()).then(text => document.body.append(text))";
+    let html = format!("<!doctype html><title>{name}</title><body><script>{script}</script>");
+    let mut response = Response::new(Full::from(html));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
 }
 
 /// The carriers of a request, as `baggage: a=1; tracestate: b=2`, with each line by itself.

@@ -1,6 +1,6 @@
 //! `skycap test --forward`: programs that know nothing of skycap reach a sandbox from a laptop.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Instant};
 
 use anyhow::Context as _;
 use hyper::HeaderMap;
@@ -12,6 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 use skycap_tests::{
     client,
+    cluster::browser,
     fixture::{Fixture, manifests::sandbox, pods::with_pods},
     shop::Visit,
 };
@@ -29,6 +30,7 @@ fn a_command_tests_its_sandbox() -> anyhow::Result<()> {
             let printed = test(fixture, "pr-1", script).await?;
             check_visits(&printed, &PR_1, 1).with_context(|| script.to_owned())?;
         }
+        a_browser_shows_the_fork(fixture).await?;
         let foreign = test(fixture, "pr-1", CURL_WITH_BAGGAGE).await?;
         let carriers = "baggage: sandbox=pr-1,a=1;b, c = %20";
         anyhow::ensure!(foreign.contains(carriers), "not `{carriers}`: {foreign}");
@@ -39,6 +41,21 @@ fn a_command_tests_its_sandbox() -> anyhow::Result<()> {
         check_visits(&second, &PR_2, 20)?;
         another_pod_takes_over(fixture).await
     })
+}
+
+/// Of the page, and of a request that the page makes.
+async fn a_browser_shows_the_fork(fixture: &Fixture) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let browser = browser()?.in_shell(folder.path());
+    let script =
+        format!("{browser} --virtual-time-budget=10000 --dump-dom $SKYCAP_URL_FRONTEND/page");
+    let begun = Instant::now();
+    let page = test(fixture, "pr-2", &script).await?;
+    println!("a browser: {} ms\n{page}", begun.elapsed().as_millis());
+    for text in ["<title>frontend-pr-2</title>", r#""path":["frontend-pr-2","cart","pricing"]"#] {
+        anyhow::ensure!(page.contains(text), "no `{text}` in the page:\n{page}");
+    }
+    Ok(())
 }
 
 /// What a script prints that `skycap test` runs.

@@ -131,6 +131,11 @@ fn unpack(package: &str, folder: &Path) -> anyhow::Result<()> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .with_context(wanted)?;
+    extract(&archive, folder).with_context(wanted)
+}
+
+/// Unpacks the file of a package into `folder`.
+pub(super) fn extract(archive: &Path, folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
-    run(Command::new("dpkg").arg("-x").arg(archive).arg(folder)).with_context(wanted)
+    run(Command::new("dpkg").arg("-x").arg(archive).arg(folder))
 }
