@@ -11,7 +11,7 @@ use skycap::{
 };
 use skycap_tests::fixture::{
     Fixture,
-    manifests::{endpoints, install_service_profiles, sandbox, service},
+    manifests::{endpoints, install_kind, sandbox, service},
     run_on,
 };
 
@@ -59,7 +59,7 @@ async fn install_needs_linkerd(fixture: &Fixture) -> anyhow::Result<()> {
     let install = ["install", "--mesh", "linkerd", "--image", "skycap:test", "--wait", "0"];
     let message = fixture.skycap_fails(&install, 1).await?;
     anyhow::ensure!(message.contains("ServiceProfile"), "{message}");
-    install_service_profiles(fixture).await?;
+    install_kind(fixture, "linkerd.io/v1alpha2", "ServiceProfile").await?;
     let message = fixture.skycap_fails(&install, 1).await?;
     anyhow::ensure!(message.contains("Deployment") && message.contains("linkerd.io"), "{message}");
     fixture.apply(&destination_controller()).await?;

@@ -13,7 +13,7 @@ use skycap::{
 };
 use skycap_tests::{
     cluster::Denial,
-    fixture::{Fixture, manifests::install_service_profiles, run, run_on},
+    fixture::{Fixture, manifests::install_kind, run, run_on},
 };
 
 use super::controller_work::{do_everything, work_on_both_meshes, work_on_istio};
@@ -31,7 +31,7 @@ fn each_permission_is_needed() -> anyhow::Result<()> {
 fn each_permission_for_routes_is_needed() -> anyhow::Result<()> {
     let both = Meshes::from_iter([MeshKind::Istio, MeshKind::Linkerd]);
     run_on(&both, PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        install_service_profiles(fixture).await?;
+        install_kind(fixture, "linkerd.io/v1alpha2", "ServiceProfile").await?;
         let of_routes = |permission: &Permission| {
             let resources = ["httproutes", "grpcroutes", "serviceprofiles"];
             // Without HTTPRoutes, the plugin of all workloads is never deleted.

@@ -22,7 +22,7 @@ use skycap::{
 };
 use skycap_tests::{
     cluster::Controller,
-    fixture::{Fixture, run},
+    fixture::{Fixture, manifests::install_kind, run},
 };
 
 use self::shop::{pods, shop};
@@ -31,8 +31,12 @@ use super::permissions::{Permission, reduced_roles};
 #[test]
 fn each_right_of_those_who_make_sandboxes_is_needed() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
+        // A kind that the cluster does not serve is not asked for.
+        for (api_version, kind) in FOREIGN {
+            install_kind(fixture, api_version, kind).await?;
+        }
         let tried = each_is_needed(fixture, &sandboxes(), &SANDBOX, &pods()).await?;
-        anyhow::ensure!(tried == 38, "{tried} permissions were tried");
+        anyhow::ensure!(tried == 51, "{tried} permissions were tried");
         Ok(())
     })
 }
@@ -185,6 +189,14 @@ const SANDBOX: [&[&str]; 5] = [
     &["up", "-f", "db.yaml", "--no-wait", "-o", "json"],
     &["wait", "pr-9", "-n", "shop", "--timeout", "1s"],
     &["down", "pr-9", "-n", "shop", "--timeout", "0"],
+];
+
+/// The kinds beside Kubernetes' and Istio's whose objects select Pods.
+const FOREIGN: [(&str, &str); 4] = [
+    ("argoproj.io/v1alpha1", "Rollout"),
+    ("cilium.io/v2", "CiliumNetworkPolicy"),
+    ("policy.linkerd.io/v1beta3", "Server"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
 ];
 
 /// A test with a request.

@@ -11,9 +11,8 @@ mod system;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use serde_json::json;
 use skycap::desired::istio::PluginKind;
-use skycap_tests::fixture::{Fixture, run};
+use skycap_tests::fixture::{Fixture, manifests::install_kind, run};
 
 use self::{kubelet::Kubelet, system::System};
 
@@ -21,7 +20,8 @@ use self::{kubelet::Kubelet, system::System};
 fn forks_change_nothing_of_their_baselines() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         fixture.cluster.start_controllers(CONTROLLERS)?;
-        fixture.apply(&rollouts()).await?;
+        // Argo's controller does not run: what it would have written is in the manifests.
+        install_kind(fixture, "argoproj.io/v1alpha1", "Rollout").await?;
         let sync = ["sync", "--plugin", "WasmPlugin", "--module-url", "file:///skycap.wasm"];
         fixture.skycap(&sync).await?;
         let kubelet = Kubelet::start(fixture.cluster.client.clone()).await?;
@@ -43,28 +43,6 @@ fn forks_change_nothing_of_their_baselines() -> anyhow::Result<()> {
             anyhow::ensure!(refused == REFUSED, "{refused:?}");
         }
         Ok(())
-    })
-}
-
-/// The definition of Argo's Rollouts. Their controller does not run: what it would have written is in
-/// the manifests.
-fn rollouts() -> serde_json::Value {
-    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "rollouts.argoproj.io"},
-        "spec": {
-            "group": "argoproj.io",
-            "names": {"kind": "Rollout", "plural": "rollouts", "singular": "rollout"},
-            "scope": "Namespaced",
-            "versions": [{
-                "name": "v1alpha1",
-                "served": true,
-                "storage": true,
-                "schema": {"openAPIV3Schema": schema},
-            }],
-        },
     })
 }
 

@@ -44,7 +44,8 @@ pub(super) fn copy(
     match kind {
         WorkloadKind::StatefulSet => {
             copied["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Delete"});
-            for claim in copied["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+            let claims = copied.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
+            for claim in claims.into_iter().flatten() {
                 claim.as_object_mut().map(|claim| claim.remove("status"));
             }
         }
