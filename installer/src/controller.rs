@@ -4,8 +4,8 @@
 //! 2. [`cache`] applies them to the input of a compile.
 //! 3. `reconciler` waits until no change arrives for a moment, compiles, plans, and executes the
 //!    plan: only while it is the leader ([`lease`]), and only for objects that differ.
-//! 4. `publisher` writes the status and Events about what is rejected, beside the rounds; `serve` and
-//!    [`telemetry`] serve health, metrics, logs and traces.
+//! 4. `publisher` writes the status and Events about what is rejected, beside the rounds; `queues` serves
+//!    the rules of queues; `serve` and [`telemetry`] serve health, metrics, logs and traces.
 //!
 //! A round depends only on what the watches report, never on the round before. So a controller that
 //! starts, becomes the leader or missed a day does the same as one that ran all the time. While the
@@ -16,6 +16,7 @@ mod deletion;
 mod health;
 pub mod lease;
 mod publisher;
+mod queues;
 mod reconciler;
 mod schedule;
 mod serve;
@@ -34,6 +35,7 @@ use self::{
     health::Health,
     lease::{Candidate, Term},
     publisher::Publisher,
+    queues::Published,
     reconciler::Reconciler,
     schedule::Schedule,
     telemetry::Metrics,
@@ -55,6 +57,8 @@ pub struct Options {
     pub identity: String,
     /// The address on which to serve `/healthz`, `/readyz` and `/metrics`.
     pub listen: SocketAddr,
+    /// The address on which to serve the rules of queues.
+    pub listen_queues: SocketAddr,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -62,11 +66,13 @@ pub struct Options {
 /// # Errors
 /// If the controller cannot start. Later failures are retried.
 pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
-    let Options { meshes, mesh, identity, listen } = options;
+    let Options { meshes, mesh, identity, listen, listen_queues } = options;
     let health = Arc::new(Health::default());
     let metrics = Arc::new(Metrics::new(health.clone()));
     let telemetry = telemetry::start(&metrics, &identity)?;
     let server = serve::start(listen, health.clone(), metrics.clone()).await?;
+    let (queues, rules) = watch::channel(Published::default());
+    let queue_server = queues::start(listen_queues, client.clone(), rules).await?;
     let (stop, stopped) = watch::channel(false);
     let (terms, term) = watch::channel(Term::default());
     let candidate = Candidate::new(client.clone(), identity.clone());
@@ -89,6 +95,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
         is_partial: false,
         schedule: Schedule::default(),
         publications,
+        queues,
         term,
         metrics,
         health,
@@ -105,6 +112,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     stop.send_replace(true);
     election.await?;
     server.abort();
+    queue_server.abort();
     telemetry.shutdown();
     Ok(())
 }

@@ -12,7 +12,7 @@ pub const ROLLOUT: &str = "skycap-rollout";
 pub const STATUS: &str = "skycap-status";
 /// The Lease with which the replicas of the controller elect a leader.
 pub const LEASE: &str = "skycap-controller";
-/// The controller's Deployment, ServiceAccount, roles and PodDisruptionBudget.
+/// The controller's Deployment, Service, ServiceAccount, roles and PodDisruptionBudget.
 pub const CONTROLLER: &str = "skycap-controller";
 /// The roles with what `list`, `explain`, `check` and `status` read, and their bindings.
 pub const READER: &str = "skycap-reader";

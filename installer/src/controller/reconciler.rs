@@ -15,6 +15,7 @@ use super::{
     health::Health,
     lease::{Term, term_ends},
     publisher::Publication,
+    queues::Published,
     schedule::Schedule,
     telemetry::Metrics,
     watches::Watches,
@@ -45,6 +46,8 @@ pub(super) struct Reconciler {
     pub(super) schedule: Schedule,
     /// Where the status goes; `None` for nothing to publish.
     pub(super) publications: watch::Sender<Option<Publication>>,
+    /// Where the rules of queues go, whether this replica leads or not.
+    pub(super) queues: watch::Sender<Published>,
     /// Until when this replica may write.
     pub(super) term: watch::Receiver<Term>,
     pub(super) metrics: Arc<Metrics>,
@@ -127,8 +130,11 @@ impl Reconciler {
             writes = Empty,
             changed = Empty,
         );
-        let compilation = compile(&self.cache.input, now);
+        let mut compilation = compile(&self.cache.input, now);
         let compiled = start.elapsed();
+        if let Some(rules) = compilation.queues.take() {
+            Published::replace(&self.queues, rules);
+        }
         let result = async { if leads { self.write(&compilation).await } else { Ok(0) } }
             .instrument(span.clone())
             .await;

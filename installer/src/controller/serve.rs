@@ -1,68 +1,30 @@
 //! The HTTP server of the controller: `/healthz`, `/readyz` and `/metrics`.
 
+pub(super) mod listener;
+
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use http_body_util::Full;
-use hyper::{Request, Response, StatusCode, body::Bytes, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinHandle,
-    time::timeout,
-};
+use hyper::{Request, Response, StatusCode, body::Bytes, service::service_fn};
+use tokio::task::JoinHandle;
 
+use self::listener::{Bounds, listen};
 use super::{health::Health, telemetry::Metrics};
 
-/// Serves on `listen` until the task is aborted.
+/// Serves on `address` until the task is aborted.
 ///
 /// # Errors
 /// If the address is in use.
 pub(super) async fn start(
-    listen: SocketAddr,
+    address: SocketAddr,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(listen).await.with_context(|| {
-        format!("cannot listen on `{listen}`; choose another address with --listen")
-    })?;
-    Ok(tokio::spawn(async move {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS));
-        loop {
-            // Without a permit, clients wait in the backlog of the listener.
-            let Ok(permit) = connections.clone().acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else {
-                // Such as too many open files, which lasts for a while.
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            };
-            let (health, metrics) = (health.clone(), metrics.clone());
-            tokio::spawn(async move {
-                // An error or a timeout concerns only this client, which may just have disconnected.
-                let _ = timeout(CONNECTION_TIME, serve(stream, health, metrics)).await;
-                drop(permit);
-            });
-        }
-    }))
-}
-
-async fn serve(
-    stream: TcpStream,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<_>| {
         let response = answer(request.uri().path(), &health, &metrics);
         async { Ok::<_, Infallible>(response) }
     });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_headers(64)
-        .max_buf_size(16 << 10)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+    listen(address, "--listen", BOUNDS, service).await
 }
 
 fn answer(path: &str, health: &Health, metrics: &Metrics) -> Response<Full<Bytes>> {
@@ -86,11 +48,5 @@ fn answer(path: &str, health: &Health, metrics: &Metrics) -> Response<Full<Bytes
     response
 }
 
-/// How many clients are served at once: a few scrapers and the kubelet.
-const CONNECTIONS: usize = 32;
-/// How long a client may take for the headers of a request.
-const HEADER_TIME: Duration = Duration::from_secs(5);
-/// How long a connection lives. A scraper that keeps one open opens another.
-const CONNECTION_TIME: Duration = Duration::from_secs(120);
-/// How long to wait after a connection could not be accepted.
-const PAUSE: Duration = Duration::from_millis(100);
+/// A few scrapers and the kubelet.
+const BOUNDS: Bounds = Bounds { connections: 32, last_response: Duration::from_secs(5) };

@@ -55,8 +55,23 @@ impl Cluster {
     /// # Errors
     /// If the API server does not issue one.
     pub async fn token_of(&self, namespace: &str, account: &str) -> anyhow::Result<String> {
+        self.token_for(namespace, account, None).await
+    }
+
+    /// As [`Self::token_of`], for this audience instead of the API server.
+    ///
+    /// # Errors
+    /// If the API server does not issue one.
+    pub async fn token_for(
+        &self,
+        namespace: &str,
+        account: &str,
+        audience: Option<&str>,
+    ) -> anyhow::Result<String> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
-        let spec = TokenRequestSpec { expiration_seconds: Some(3_600), ..<_>::default() };
+        let audiences = audience.map(|audience| vec![audience.to_owned()]);
+        let spec =
+            TokenRequestSpec { audiences, expiration_seconds: Some(3_600), ..<_>::default() };
         let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
         let answer =
             accounts.create_token_request(account, &PostParams::default(), &request).await?;

@@ -19,6 +19,7 @@ use anyhow::{Context as _, bail};
 pub struct Controller {
     child: Running,
     address: SocketAddr,
+    queues: SocketAddr,
     log: PathBuf,
 }
 
@@ -48,16 +49,18 @@ impl Controller {
     ) -> anyhow::Result<Self> {
         let kubeconfig = cluster.kubeconfig(&cluster.controller_token().await?)?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let queues = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let log = cluster.folder().join(format!("{name}.log"));
         let mut command = command(program());
         command
             .args(["controller", "--identity", name, "--module-url", &cluster.module_url])
             .args(["--listen", &address.to_string()])
+            .args(["--listen-queues", &queues.to_string()])
             .args(["--plugin", cluster.plugin.kind().1])
             .args(["--mesh", &cluster.meshes.to_string()])
             .env("KUBECONFIG", kubeconfig)
             .envs(env.iter().copied());
-        Ok(Self { child: spawn(&mut command, &log)?, address, log })
+        Ok(Self { child: spawn(&mut command, &log)?, address, queues, log })
     }
 
     /// Waits until `/readyz` answers `ok`.
@@ -109,6 +112,12 @@ impl Controller {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address where it serves the rules of queues.
+    #[must_use]
+    pub const fn queues(&self) -> SocketAddr {
+        self.queues
     }
 
     /// Sends SIGTERM and waits for the end. Returns whether the exit code is 0.

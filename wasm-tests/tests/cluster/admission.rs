@@ -5,7 +5,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
-    table::{fragments::Fragment, limits::FRAGMENT_BYTES, role::Role, settings::Settings},
+    table::{
+        fragments::Fragment, limits::FRAGMENT_BYTES, queue::Queue, role::Role, settings::Settings,
+    },
 };
 use skycap_tests::fixture::{Fixture, manifests::fragment, run};
 
@@ -45,7 +47,20 @@ fn rejection_of(map: &ConfigMap) -> Option<String> {
     if Role::of(map) == Some(Role::Settings) {
         return Settings::parse(map, None).err().map(|rejected| rejected.problem.text);
     }
+    if Role::of(map) == Some(Role::Queue) {
+        return Queue::parse(map, None).err().map(|problem| problem.text);
+    }
     Fragment::parse(map, None, Timestamp::now())?.err().map(|problem| problem.text)
+}
+
+/// The data of a queue, with these fields too.
+fn queue(fields: &Value) -> Value {
+    let mut data =
+        json!({"kafka": "bootstrap.servers: kafka:9092", "topic": "orders", "group": "cart"});
+    if let (Value::Object(data), Value::Object(fields)) = (&mut data, fields.clone()) {
+        data.extend(fields);
+    }
+    data
 }
 
 /// Kind, name and data; of a malformed one, also a part of the message.
@@ -86,6 +101,12 @@ fn cases() -> Vec<(&'static str, &'static str, Value, Option<&'static str>)> {
         ("sandbox", "large", data(FRAGMENT_BYTES - 1), None),
         ("sandbox", "large", data(FRAGMENT_BYTES + 1), Some("data: too large")),
         ("group", "all", json!({"routes": "cart: cart-pr-1"}), Some("data: ")),
+        ("sandbox", "pr-1", json!({"queues": "orders, payments", "unread": "requeue"}), None),
+        ("sandbox", "pr-1", json!({"unread": "drop"}), Some("data.unread")),
+        ("queue", "orders", queue(&json!({"env": "topic: KAFKA_TOPIC"})), None),
+        ("queue", "orders", queue(&json!({"unread": "drop"})), Some("data.unread")),
+        ("queue", "orders", queue(&json!({"password": "a"})), Some("data: unknown key")),
+        ("queue", "orders", json!({"topic": "orders"}), Some("data: missing key")),
         ("sandboxes", "pr-1", json!({}), Some("skycap.dev/kind")),
     ]
 }

@@ -28,6 +28,8 @@ use skycap_tests::{
     },
 };
 
+use super::queues::rules_are_served;
+
 /// Starts a controller in a cluster without its objects, lets it do its work, and ends it.
 ///
 /// # Errors
@@ -38,7 +40,11 @@ pub(super) async fn do_everything(
 ) -> anyhow::Result<()> {
     clean_up(fixture).await?;
     let controller = Controller::spawn(&fixture.cluster, "one", &[]).await?;
-    if let Err(error) = work(fixture).await {
+    let all = async {
+        work(fixture).await?;
+        rules_are_served(fixture, &controller).await
+    };
+    if let Err(error) = all.await {
         controller.kill().await?;
         return Err(error);
     }

@@ -15,6 +15,7 @@ mod linkerd;
 mod many_routes;
 mod outages;
 mod permissions;
+mod queues;
 mod readers;
 mod rights;
 mod systems;

@@ -22,7 +22,7 @@ use super::controller_work::{do_everything, work_on_both_meshes, work_on_istio};
 fn each_permission_is_needed() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         let tried = each_is_needed(fixture, |_| true, work_on_istio).await?;
-        anyhow::ensure!(tried == 34, "{tried} permissions were tried");
+        anyhow::ensure!(tried == 35, "{tried} permissions were tried");
         Ok(())
     })
 }

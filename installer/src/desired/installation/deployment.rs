@@ -1,4 +1,4 @@
-//! The controller's Deployment, PodDisruptionBudget and NetworkPolicy.
+//! The controller's Deployment, Service, PodDisruptionBudget and NetworkPolicy.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Installation {
-    /// The Deployment, the PodDisruptionBudget and the NetworkPolicy.
+    /// The Deployment, the Service, the PodDisruptionBudget and the NetworkPolicy.
     pub(super) fn controller(&self) -> Vec<Value> {
         let template = json!({
             "metadata": {"labels": selector()},
@@ -38,9 +38,13 @@ impl Installation {
             "template": template,
         }});
         let budget = json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": selector()}}});
+        // For `skycap-queue`, in any namespace, which shows a token there.
+        let port = json!({"name": "http-queues", "port": QUEUES_PORT, "targetPort": "queues"});
+        let service = json!({"spec": {"selector": selector(), "ports": [port]}});
         // Anybody may scrape; the controller itself calls only the API server and, if it is set, a
         // collector of OpenTelemetry, whose addresses differ from cluster to cluster.
-        let ports = json!([{"protocol": "TCP", "port": "http"}]);
+        let ports =
+            json!([{"protocol": "TCP", "port": "http"}, {"protocol": "TCP", "port": "queues"}]);
         let network = json!({"spec": {
             "podSelector": {"matchLabels": selector()},
             "policyTypes": ["Ingress"],
@@ -48,6 +52,7 @@ impl Installation {
         }});
         vec![
             object("apps/v1", "Deployment", Some(NAMESPACE), CONTROLLER, deployment),
+            object("v1", "Service", Some(NAMESPACE), CONTROLLER, service),
             object("policy/v1", "PodDisruptionBudget", Some(NAMESPACE), CONTROLLER, budget),
             object("networking.k8s.io/v1", "NetworkPolicy", Some(NAMESPACE), CONTROLLER, network),
         ]
@@ -61,7 +66,10 @@ impl Installation {
             "image": self.image,
             "args": self.args(),
             "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
-            "ports": [{"name": "http", "containerPort": 8080}],
+            "ports": [
+                {"name": "http", "containerPort": 8080},
+                {"name": "queues", "containerPort": QUEUES_PORT},
+            ],
             "livenessProbe": probe("/healthz"),
             "readinessProbe": probe("/readyz"),
             "resources": {
@@ -96,6 +104,9 @@ impl Installation {
 fn selector() -> Value {
     json!({APP_LABEL: CONTROLLER})
 }
+
+/// The port of the rules of queues, of the container and of the Service.
+pub(crate) const QUEUES_PORT: u16 = 8081;
 
 /// The comment above the controller's manifests.
 pub(super) const ABOUT: &str = "The controller: two replicas, of which only the leader writes.

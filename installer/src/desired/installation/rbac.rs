@@ -1,7 +1,7 @@
 //! The controller's permissions: only those that it needs. A test removes each in turn.
 //!
 //! The controller reads ConfigMaps, namespaces, Services and EndpointSlices in the whole cluster
-//! and creates Events. Beyond that it writes the status ConfigMap and the Lease, on Istio its
+//! and creates Events and reviews of tokens. Beyond that it writes the status ConfigMap and the Lease, on Istio its
 //! own objects by name, and on other meshes HTTPRoutes.
 
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ impl Installation {
             json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete"]}),
             json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ}),
             json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}),
+            // Whose token a client of the queues' rules shows.
+            json!({"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}),
         ];
         if self.meshes.take_http_routes() {
             // The names of HTTPRoutes depend on the table, so `resourceNames` cannot restrict them.
