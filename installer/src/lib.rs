@@ -17,8 +17,8 @@
 //!
 //! # Imports
 //!
-//! Imports point inward, from the last of these to the first: `names`, `objects` and `problem`;
-//! `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `forward`; `ci`; `controller`;
+//! Imports point inward, from the last of these to the first: `names`, `objects`,
+//! `problem` and `telemetry`; `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `forward`; `ci`; `controller`;
 //! `commands`; `cli`. `table`, `desired` and `environment` are pure: the same input and the same time give the
 //! same bytes.
 //!
@@ -56,3 +56,4 @@ pub mod objects;
 pub mod observed;
 pub mod problem;
 pub mod table;
+pub mod telemetry;

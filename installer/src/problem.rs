@@ -88,7 +88,8 @@ impl fmt::Display for Problem {
 /// Makes a text that may quote anything safe to print: characters that could move the cursor or
 /// reorder the line are escaped, each value in backticks is clipped to [`QUOTED_BYTES`], and the whole
 /// to [`TEXT_BYTES`].
-pub(crate) fn printable(text: &str) -> String {
+#[must_use]
+pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len().min(TEXT_BYTES));
     // The bytes of the quoted value so far; `None` outside backticks.
     let mut quoted = None;

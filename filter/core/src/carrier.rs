@@ -8,6 +8,8 @@ mod fields;
 mod host;
 mod lists;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use self::lists::{find_cookie, find_parameter, find_tracestate};
@@ -17,8 +19,23 @@ pub use self::{
 };
 use crate::{
     baggage,
+    key::RoutingKey,
     reading::{Reading, trim_ows},
 };
+
+/// The key of a message in a queue: that of the first of `carriers` that contains one. `header` gives
+/// all values of the header of this name, joined by `,`.
+///
+/// Only `baggage`, `tracestate` and headers apply: a message has no cookies, host or path.
+pub fn find_in_message<'m>(
+    carriers: &[Carrier],
+    header: impl Fn(&str) -> Option<Cow<'m, [u8]>>,
+) -> Option<RoutingKey> {
+    carriers.iter().filter(|carrier| carrier.source.is_in_messages()).find_map(|carrier| {
+        let value = header(carrier.source.header())?;
+        carrier.source.find(&value).into_result().ok()
+    })
+}
 
 /// A part of a request that may contain the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +89,11 @@ impl Source {
     #[must_use]
     pub const fn is_passed_on(&self) -> bool {
         matches!(self, Self::Baggage(_) | Self::Header(_))
+    }
+
+    /// Whether a message of a queue can contain it.
+    const fn is_in_messages(&self) -> bool {
+        matches!(self, Self::Baggage(_) | Self::Header(_) | Self::Tracestate(_))
     }
 
     /// Searches for a key in the value of [`header`](Self::header).

@@ -21,22 +21,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
-use opentelemetry::{KeyValue, metrics::MeterProvider as _, trace::TracerProvider as _};
-use opentelemetry_otlp::{MetricExporter, SpanExporter};
-use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
-use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
-};
 
 use super::health::Health;
-use crate::{problem::Severity, table::compile::Compilation};
+use crate::{problem::Severity, table::compile::Compilation, telemetry::Telemetry};
 
 /// The controller's metrics.
 #[derive(Debug, Default)]
@@ -107,51 +101,12 @@ impl Metrics {
     }
 }
 
-/// The exporters of spans and metrics; `None` if no endpoint is set.
-pub(super) struct Telemetry(Option<(SdkTracerProvider, SdkMeterProvider)>);
-
 /// Starts logging to stderr, and exporting if an endpoint is set.
 ///
 /// # Errors
 /// If the endpoint is invalid.
 pub(super) fn start(metrics: &Arc<Metrics>, identity: &str) -> anyhow::Result<Telemetry> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .with_filter(filter);
-    let registry = tracing_subscriber::registry().with(log);
-    let has_endpoint = std::env::var(ENDPOINT).is_ok_and(|endpoint| !endpoint.is_empty());
-    if !has_endpoint {
-        registry.try_init().context("cannot start logging")?;
-        return Ok(Telemetry(None));
-    }
-    let (spans, meters) = exporters(identity).with_context(|| {
-        format!("cannot export metrics and spans; check the value of {ENDPOINT}")
-    })?;
-    observe(metrics, &meters);
-    let is_own = filter_fn(|metadata| metadata.target().starts_with("skycap"));
-    let layer =
-        tracing_opentelemetry::layer().with_tracer(spans.tracer("skycap")).with_filter(is_own);
-    registry.with(layer).try_init().context("cannot start logging")?;
-    Ok(Telemetry(Some((spans, meters))))
-}
-
-fn exporters(identity: &str) -> anyhow::Result<(SdkTracerProvider, SdkMeterProvider)> {
-    let resource = Resource::builder()
-        .with_service_name("skycap-controller")
-        .with_attribute(KeyValue::new("service.instance.id", identity.to_owned()))
-        .build();
-    let spans = SdkTracerProvider::builder()
-        .with_batch_exporter(SpanExporter::builder().with_tonic().build()?)
-        .with_resource(resource.clone())
-        .build();
-    let meters = SdkMeterProvider::builder()
-        .with_periodic_exporter(MetricExporter::builder().with_tonic().build()?)
-        .with_resource(resource)
-        .build();
-    Ok((spans, meters))
+    Telemetry::start("skycap-controller", identity, |meters| observe(metrics, meters))
 }
 
 /// Registers the same metrics with the exporter, which reads them at its own interval.
@@ -189,17 +144,5 @@ fn observe(metrics: &Arc<Metrics>, meters: &SdkMeterProvider) {
         .build();
 }
 
-impl Telemetry {
-    /// Exports the remaining spans and metrics.
-    pub(super) fn shutdown(self) {
-        let Some((spans, meters)) = self.0 else { return };
-        let results = [spans.shutdown(), meters.shutdown()];
-        for error in results.into_iter().filter_map(Result::err) {
-            tracing::warn!(error = %error, "cannot export the last metrics and spans");
-        }
-    }
-}
-
 const PREFIX: &str = "skycap_controller";
 const ROUND_SECONDS_HELP: &str = "Duration of the last round, in seconds";
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
