@@ -11,7 +11,7 @@ mod istiod;
 mod node;
 mod obtain;
 mod populate;
-mod processes;
+pub(crate) mod processes;
 mod prometheus;
 mod registry;
 mod signing;

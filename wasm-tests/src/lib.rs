@@ -8,6 +8,7 @@
 //! | [`shop`] | three small services that propagate baggage, each with its own sidecar |
 //! | [`faulty`] | modules that a rollout must reject |
 //! | [`cluster`] | a real etcd and kube-apiserver, and the controller as a process |
+//! | [`kafka`] | real Kafka brokers |
 //! | [`code_host`] | a server that takes comments as GitHub and GitLab do |
 //! | [`case`] | the case table, which runs natively, through the module and as HTTPRoutes |
 //! | [`http_route_model`] | a model of how Linkerd and other meshes rank HTTPRoutes, with sources |
@@ -30,6 +31,7 @@ pub mod faulty;
 pub mod fixture;
 pub mod host;
 pub mod http_route_model;
+pub mod kafka;
 pub mod module;
 pub mod picture;
 pub mod process;

@@ -138,13 +138,13 @@ fn request(path: &str) -> anyhow::Result<hyper::Request<Vec<u8>>> {
 }
 
 /// A command whose process ends with this one, even if this one is killed.
-pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     Command::from(killed_with_parent(program))
 }
 
 /// A child process. Dropping it kills it and waits until it has ended: it writes nothing after that.
 #[derive(Debug)]
-pub(super) struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -170,7 +170,7 @@ impl DerefMut for Running {
     }
 }
 
-pub(super) async fn kill(running: &mut Option<Running>) -> anyhow::Result<()> {
+pub(crate) async fn kill(running: &mut Option<Running>) -> anyhow::Result<()> {
     if let Some(mut running) = running.take() {
         running.kill().await?;
     }
@@ -178,7 +178,7 @@ pub(super) async fn kill(running: &mut Option<Running>) -> anyhow::Result<()> {
 }
 
 /// Starts a process that appends its output to `log`.
-pub(super) fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Running> {
+pub(crate) fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Running> {
     let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
@@ -203,7 +203,7 @@ pub(super) fn write_keys(folder: &Path) -> anyhow::Result<()> {
 
 /// A port that is free on all addresses. It lies below the system's range of ephemeral ports, so no
 /// connection takes it meanwhile.
-pub(super) fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     let mut candidates = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
