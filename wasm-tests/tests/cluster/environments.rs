@@ -1,14 +1,20 @@
-//! What `up` and `down` say of a sandbox that is there already, and what two `up` at once leave. No Pod
+//! What `up` and `down` say of a sandbox that is there already, and what a displaced `up` leaves. No Pod
 //! runs here, so nothing is waited for.
 
 use std::fs;
 
 use anyhow::Context as _;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
-use kube::{Api, ResourceExt as _};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Service},
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use serde_json::json;
 use skycap::desired::istio::PluginKind;
-use skycap_tests::fixture::{Fixture, manifests::sandbox, run};
+use skycap_tests::fixture::{Fixture, interruption::Interrupted, manifests::sandbox, run};
 
 use super::rights::shop::shop;
 
@@ -22,7 +28,7 @@ fn a_sandbox_that_is_there() -> anyhow::Result<()> {
         fixture.skycap(&sync).await?;
         what_would_go_is_shown(fixture).await?;
         what_the_api_server_refuses_is_told(fixture).await?;
-        one_of_two_counts_as_a_whole(fixture).await?;
+        what_a_displaced_run_wrote_does_not_stay(fixture).await?;
         by_hand_it_goes_alone(fixture).await
     })
 }
@@ -64,30 +70,28 @@ async fn what_the_api_server_refuses_is_told(fixture: &Fixture) -> anyhow::Resul
     Ok(())
 }
 
-/// Whoever wins, what the other one was writing does not stay.
-async fn one_of_two_counts_as_a_whole(fixture: &Fixture) -> anyhow::Result<()> {
-    let client = &fixture.cluster.client;
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), "shop");
-    let deployments = Api::<Deployment>::namespaced(client.clone(), "shop");
-    for round in 0..8 {
-        let file = |level: &str| {
-            format!(
-                "labels: {{level: {level}-{round}}}\nforks: {{cart: {{env: {{LEVEL: {level}-{round}}}}}}}"
-            )
-        };
-        let (one, other) = (file("one"), file("other"));
-        let (one, other) = tokio::join!(up(fixture, &one, &[]), up(fixture, &other, &[]));
-        anyhow::ensure!(one.is_ok() || other.is_ok(), "{one:?}, {other:?}");
-        let map = maps.get("pr-9").await?;
-        let level = map.labels().get("level").context("no label")?;
-        let fork = serde_json::to_value(deployments.get("cart-pr-9").await?)?;
-        let env = &fork["spec"]["template"]["spec"]["containers"][0]["env"];
-        let has_level =
-            env.as_array().is_some_and(|env| env.iter().any(|one| one["value"] == **level));
-        anyhow::ensure!(has_level, "round {round}: the ConfigMap has {level}, the fork {env}");
-        let enabled = map.data.unwrap_or_default().get("enabled").cloned();
-        anyhow::ensure!(enabled.as_deref() == Some("true"), "round {round}: {one:?}, {other:?}");
-    }
+/// What a run that was displaced still writes, when this one has the sandbox and has read what is there.
+async fn what_a_displaced_run_wrote_does_not_stay(fixture: &Fixture) -> anyhow::Result<()> {
+    let deployments = Api::<Deployment>::namespaced(fixture.cluster.client.clone(), "shop");
+    let services = Api::<Service>::namespaced(fixture.cluster.client.clone(), "shop");
+    let up = ["up", "pr-9", "-n", "shop", "--fork", "cart", "--no-wait"];
+    let mut run = Interrupted::start(fixture, &up, 1).await?;
+    anyhow::ensure!(run.is_cut_off().await?.is_none(), "it has nothing to write");
+    let patch = Patch::Merge(json!({
+        "metadata": {"labels": {"skycap.dev/revision": "other"}},
+        "spec": {"minReadySeconds": 7},
+    }));
+    deployments.patch("cart-pr-9", &PatchParams::default(), &patch).await?;
+    services.delete("cart-pr-9", &DeleteParams::default()).await?;
+    run.come_back();
+    anyhow::ensure!(run.ends().await?.success(), "it fails");
+    let fork = deployments.get("cart-pr-9").await?;
+    let revision = fork.labels().get("skycap.dev/revision");
+    anyhow::ensure!(revision.is_some_and(|revision| revision != "other"), "{fork:?}");
+    services.get("cart-pr-9").await?;
+    let map =
+        Api::<ConfigMap>::namespaced(fixture.cluster.client.clone(), "shop").get("pr-9").await?;
+    anyhow::ensure!(map.data.is_some_and(|data| data["enabled"] == "true"), "it is not enabled");
     Ok(())
 }
 
