@@ -11,10 +11,10 @@
 //! | [`admission`], [`adoption`], [`retirement`] | the beginning and the end of a splitter's own work |
 //!
 //! # Rebalances
-//! The assignment is eager (`range`): a rebalance takes every partition away and gives new ones. Nothing
-//! that was read before it is used after it, so no state of a partition can be wrong. A cooperative
-//! assignment would keep the unmoved partitions running for the some hundred milliseconds that
-//! a rebalance takes, and leave each batch with partitions of two generations.
+//! The assignment is cooperative: a rebalance moves only the partitions that change their owner, and the
+//! others go on. With the eager assignment, every splitter would stand still until the brokers have
+//! noticed that a crashed one is gone, which takes 6 s. A rebalance happens only inside of `poll`, and so
+//! never between the reading of a batch and its commit. What was read before it is read again.
 
 pub mod admission;
 pub mod adoption;

@@ -24,7 +24,7 @@ use crate::{
     kafka::{
         admission::{Admitted, Refusal, admit},
         adoption::adopt,
-        connection::Connection,
+        connection::{Connection, Reader},
         observe::Cluster,
         records::Records,
         retirement::retire,
@@ -191,7 +191,11 @@ fn admitted(
 ) -> anyhow::Result<Option<Admitted>> {
     let records = Records::new(connection, settings).context("cannot make a client for Kafka")?;
     let topics = Topics::new(connection, runtime.clone())?;
-    Ok(retry(connection, settings, health, stop, || admit(records.client(), &topics, settings)))
+    Ok(retry(connection, settings, health, stop, || {
+        let admitted = admit(records.client(), &topics, settings);
+        hear(records.client());
+        admitted
+    }))
 }
 
 /// Tries until it succeeds; `None` if the splitter stops before. The log and `/readyz` say why it waits.
@@ -216,6 +220,15 @@ fn retry<T>(
     None
 }
 
+/// Lets librdkafka say why a connection does not work: it does so only when it is polled.
+fn hear(client: &Reader) {
+    for _ in 0..EVENTS {
+        drop(client.poll(Duration::ZERO));
+    }
+}
+
+/// More than a client says in the time of an attempt.
+const EVENTS: usize = 50;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);

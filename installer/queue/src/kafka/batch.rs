@@ -37,9 +37,10 @@ impl<'r> Batch<'r> {
         let mut wait = WAIT;
         while batch.messages.len() < MESSAGES && batch.bytes < BYTES {
             let polled = reader.poll(wait);
-            // `poll` runs the rebalance. The messages before it are read again by whoever owns them now.
+            // `poll` runs the rebalance. What was read before it is read again, by whoever owns it now.
             if context.generation() != generation {
                 generation = context.generation();
+                batch.rewind(reader);
                 batch = Self::default();
             }
             match polled {

@@ -74,12 +74,12 @@ impl Connection {
             ("queued.max.messages.kbytes", "8192"),
             ("fetch.max.bytes", "8388608"),
             ("fetch.wait.max.ms", "100"),
-            ("session.timeout.ms", "10000"),
+            ("session.timeout.ms", "6000"),
             ("heartbeat.interval.ms", "1000"),
         ]);
         config
             .set("group.id", group)
-            .set("partition.assignment.strategy", "range")
+            .set("partition.assignment.strategy", "cooperative-sticky")
             .set("isolation.level", isolation.label())
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")

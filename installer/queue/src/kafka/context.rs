@@ -88,32 +88,36 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // The errors come to `error` too. A broker that is away would fill the log.
+        // A broker that is away would fill the log, so only the last reason is kept.
         tracing::debug!(target: "librdkafka", ?level, "{facility}: {message}");
+        if facility == "FAIL" {
+            let (_, reason) = message.split_once("]: ").unwrap_or_default();
+            let reason = if reason.is_empty() { message } else { reason };
+            *lock(&self.last_error) = Some(reason.to_owned());
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", "{error}: {reason}");
-        let is_summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
-        let mut last = lock(&self.last_error);
-        if !is_summary || last.is_none() {
-            *last = Some(reason.to_owned());
-        }
     }
 }
 
 impl ConsumerContext for Context {
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let assigned = match rebalance {
+        let mut assigned = lock(&self.shared.assigned);
+        match rebalance {
             Rebalance::Assign(partitions) => {
-                partitions.elements().iter().map(|element| element.partition()).collect()
+                assigned.extend(partitions.elements().iter().map(|element| element.partition()));
             }
-            Rebalance::Revoke(_) | Rebalance::Error(_) => BTreeSet::new(),
-        };
-        let is_member = matches!(rebalance, Rebalance::Assign(_));
-        self.shared.is_member.store(is_member, Ordering::Relaxed);
-        tracing::info!(?assigned, "the assignment has changed");
-        *lock(&self.shared.assigned) = assigned;
+            Rebalance::Revoke(partitions) => {
+                for element in partitions.elements() {
+                    assigned.remove(&element.partition());
+                }
+            }
+            Rebalance::Error(error) => tracing::warn!(%error, "a rebalance has failed"),
+        }
+        self.shared.is_member.store(true, Ordering::Relaxed);
+        tracing::info!(assigned = ?*assigned, "the assignment has changed");
         self.shared.generation.fetch_add(1, Ordering::Release);
     }
 }

@@ -30,6 +30,24 @@ pub struct Obstacles {
     waiting: BTreeMap<i32, Instant>,
 }
 
+/// The topic that has refused a message.
+#[derive(Debug, Clone, Copy)]
+pub enum Refusing<'t> {
+    /// The topic of a sandbox.
+    Sandbox(&'t str, Neighbors),
+    /// The baseline's topic.
+    Baseline(Neighbors),
+}
+
+/// The other messages of the same partition in the batch: the brokers refuse all of them for one.
+#[derive(Debug, Clone, Copy)]
+pub enum Neighbors {
+    /// There are none, so the message itself is refused.
+    None,
+    /// There are some, up to this offset.
+    Until(i64),
+}
+
 /// What follows from a refused message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
@@ -42,37 +60,36 @@ pub enum Consequence {
 }
 
 impl Obstacles {
-    /// Notes that `topic`, of a sandbox, has refused the message at `place`.
-    pub fn refuse_sandbox(
+    /// Notes that a topic has refused the message at `place` in a batch.
+    pub fn refuse(
         &mut self,
         place: Place,
-        topic: &str,
+        topic: Refusing<'_>,
         code: RDKafkaErrorCode,
         now: Instant,
     ) -> Consequence {
-        self.detours.insert(place);
-        if code != RDKafkaErrorCode::MessageSizeTooLarge {
-            self.closed.insert(topic.to_owned(), now + PAUSE);
+        match topic {
+            // Not the fault of one message.
+            Refusing::Sandbox(topic, _) if code != RDKafkaErrorCode::MessageSizeTooLarge => {
+                self.closed.insert(topic.to_owned(), now + PAUSE);
+                Consequence::Detour
+            }
+            Refusing::Sandbox(_, Neighbors::None) => {
+                self.detours.insert(place);
+                Consequence::Detour
+            }
+            Refusing::Baseline(Neighbors::None) => {
+                self.careful.entry(place.partition).or_insert(place.offset);
+                self.waiting.insert(place.partition, now + PAUSE);
+                Consequence::Wait
+            }
+            Refusing::Sandbox(_, Neighbors::Until(last))
+            | Refusing::Baseline(Neighbors::Until(last)) => {
+                let until = self.careful.entry(place.partition).or_insert(last);
+                *until = last.max(*until);
+                Consequence::Careful
+            }
         }
-        Consequence::Detour
-    }
-
-    /// Notes that the baseline's topic has refused the message at `place`. `last` is the last offset of its
-    /// partition in the batch. The brokers refuse several messages for one, unless it `is_alone`.
-    pub fn refuse_baseline(
-        &mut self,
-        place: Place,
-        last: i64,
-        is_alone: bool,
-        now: Instant,
-    ) -> Consequence {
-        let until = self.careful.entry(place.partition).or_insert(last);
-        *until = last.max(*until);
-        if !is_alone {
-            return Consequence::Careful;
-        }
-        self.waiting.insert(place.partition, now + PAUSE);
-        Consequence::Wait
     }
 
     /// Whether the message at `place` goes to the baseline although its target is `topic`.
@@ -103,9 +120,11 @@ impl Obstacles {
         self.waiting.remove(&partition);
     }
 
-    /// Forgets the partitions, because somebody else may own them now.
-    pub fn forget_partitions(&mut self) {
+    /// Forgets the partitions, because somebody else may own them now. Returns those that wait.
+    pub fn forget_partitions(&mut self) -> Vec<i32> {
+        let waiting = std::mem::take(&mut self.waiting);
         *self = Self { closed: std::mem::take(&mut self.closed), ..Self::default() };
+        waiting.into_keys().collect()
     }
 
     /// The partitions whose wait is over, which are tried again.
@@ -149,20 +168,32 @@ mod tests {
 
     use rdkafka::error::RDKafkaErrorCode;
 
-    use super::{Consequence, Obstacles, PAUSE, Place};
+    use super::{Consequence, Neighbors, Obstacles, PAUSE, Place, Refusing};
+
+    const TOO_LARGE: RDKafkaErrorCode = RDKafkaErrorCode::MessageSizeTooLarge;
 
     #[test]
     fn a_message_that_a_sandbox_refuses_goes_to_the_baseline_and_no_other_does() {
         let (mut obstacles, now) = (Obstacles::default(), Instant::now());
         let place = |offset| Place { partition: 1, offset };
-        let too_large = RDKafkaErrorCode::MessageSizeTooLarge;
-        obstacles.refuse_sandbox(place(5), "orders.a", too_large, now);
+        let sandbox = |neighbors| Refusing::Sandbox("orders.a", neighbors);
+        let among = obstacles.refuse(place(5), sandbox(Neighbors::Until(9)), TOO_LARGE, now);
+        assert_eq!(among, Consequence::Careful);
+        assert!(!obstacles.detours(place(5), "orders.a", now));
+        let alone = obstacles.refuse(place(5), sandbox(Neighbors::None), TOO_LARGE, now);
+        assert_eq!(alone, Consequence::Detour);
         assert!(obstacles.detours(place(5), "orders.a", now));
         assert!(!obstacles.detours(place(6), "orders.a", now));
         obstacles.moved(1, 9, now);
         assert!(obstacles.is_empty());
-        let missing = RDKafkaErrorCode::UnknownTopicOrPartition;
-        obstacles.refuse_sandbox(place(11), "orders.a", missing, now);
+    }
+
+    #[test]
+    fn a_topic_that_is_gone_is_left_alone_for_a_while() {
+        let (mut obstacles, now) = (Obstacles::default(), Instant::now());
+        let place = |offset| Place { partition: 1, offset };
+        let gone = Refusing::Sandbox("orders.a", Neighbors::Until(19));
+        obstacles.refuse(place(11), gone, RDKafkaErrorCode::UnknownTopicOrPartition, now);
         assert!(obstacles.detours(place(12), "orders.a", now));
         assert!(!obstacles.detours(place(12), "orders.b", now));
         assert!(!obstacles.detours(place(12), "orders.a", now + PAUSE));
@@ -172,11 +203,13 @@ mod tests {
     fn a_message_that_the_baseline_refuses_is_found_and_then_its_partition_waits() {
         let (mut obstacles, now) = (Obstacles::default(), Instant::now());
         let place = |offset| Place { partition: 0, offset };
-        assert_eq!(obstacles.refuse_baseline(place(8), 8, false, now), Consequence::Careful);
+        let among = Refusing::Baseline(Neighbors::Until(8));
+        assert_eq!(obstacles.refuse(place(8), among, TOO_LARGE, now), Consequence::Careful);
         assert!(obstacles.is_careful(0) && !obstacles.is_careful(1));
         obstacles.moved(0, 3, now);
         assert!(obstacles.is_careful(0));
-        assert_eq!(obstacles.refuse_baseline(place(4), 4, true, now), Consequence::Wait);
+        let alone = Refusing::Baseline(Neighbors::None);
+        assert_eq!(obstacles.refuse(place(4), alone, TOO_LARGE, now), Consequence::Wait);
         assert_eq!(obstacles.take_over(now), Vec::<i32>::new());
         assert_eq!(obstacles.take_over(now + PAUSE), [0]);
         obstacles.moved(0, 8, now);

@@ -19,7 +19,7 @@ use super::{
     batch::{Batch, MessageHeaders},
     connection::{Connection, Reader, TIMEOUT, Writer},
     context::Context,
-    obstacles::{Consequence, Obstacles, Place, is_refusal},
+    obstacles::{Consequence, Neighbors, Obstacles, Place, Refusing, is_refusal},
 };
 use crate::{
     queue::{Fatal, Moved, Queue, WAIT},
@@ -135,12 +135,15 @@ impl KafkaQueue {
                 continue;
             }
             let (place, topic) = (place(message), &target.topic);
-            let consequence = if target.sandbox.is_some() {
-                self.obstacles.refuse_sandbox(place, topic, failure.code, now)
-            } else {
-                let last = last.get(&place.partition).copied().unwrap_or(place.offset);
-                self.obstacles.refuse_baseline(place, last, batch.is_alone(place.partition), now)
+            let neighbors = match last.get(&place.partition) {
+                Some(last) if !batch.is_alone(place.partition) => Neighbors::Until(*last),
+                _ => Neighbors::None,
             };
+            let refusing = match target.sandbox {
+                Some(_) => Refusing::Sandbox(topic, neighbors),
+                None => Refusing::Baseline(neighbors),
+            };
+            let consequence = self.obstacles.refuse(place, refusing, failure.code, now);
             self.report(place, topic, failure.code, consequence);
             refused += u64::from(consequence == Consequence::Detour);
         }
@@ -173,11 +176,12 @@ impl KafkaQueue {
 
     /// Lets the partitions go on whose wait is over, and forgets all of them after a rebalance.
     fn resume(&mut self) {
+        let mut over = self.obstacles.take_over(Instant::now());
         if self.context.generation() != self.generation {
             self.generation = self.context.generation();
-            self.obstacles.forget_partitions();
+            over.extend(self.obstacles.forget_partitions());
         }
-        for partition in self.obstacles.take_over(Instant::now()) {
+        for partition in over {
             let mut partitions = TopicPartitionList::new();
             partitions.add_partition(&self.topic, partition);
             if let Err(error) = self.reader.resume(&partitions) {

@@ -13,7 +13,7 @@ use rdkafka::{
     },
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult},
 };
 
 /// A client of the brokers.
@@ -88,6 +88,18 @@ impl Brokers {
             .set("enable.auto.commit", "false")
             .create()
             .unwrap()
+    }
+
+    /// Polls a consumer until its group has it as a member.
+    pub(crate) fn wait_for_member(&self, group: &str, consumer: &BaseConsumer) {
+        let client = self.client("observer");
+        retry(|| {
+            drop(consumer.poll(Duration::from_millis(100)));
+            let groups = client.fetch_group_list(Some(group), PATIENCE)?;
+            let has_member = groups.groups().iter().any(|found| !found.members().is_empty());
+            let stable = groups.groups().iter().any(|found| found.state() == "Stable");
+            if has_member && stable { Ok(()) } else { Err(KafkaError::NoMessageReceived) }
+        });
     }
 
     /// A member of a group, which reads a topic as an application does.

@@ -233,7 +233,7 @@ impl Run {
         assert_eq!(verdict.faults, nothing, "{:#?}\n{}", verdict.examples, logs());
         assert_eq!(u64::try_from(verdict.messages).unwrap(), form.messages);
         // Otherwise the windows are so wide that any routing would pass.
-        assert!(verdict.certain * 10 > verdict.messages * 8, "{} are certain", verdict.certain);
+        assert!(verdict.certain * 2 > verdict.messages, "{} are certain", verdict.certain);
         assert!(sizes.iter().all(|(_, size)| *size > 100), "{sizes:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -58,7 +58,6 @@ pub(crate) fn send(
 pub(crate) struct Load {
     thread: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
 }
 
 impl Load {
@@ -70,10 +69,10 @@ impl Load {
         rate: u64,
         keys: Vec<Option<String>>,
     ) -> Self {
-        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let stop = Arc::new(AtomicBool::new(false));
         let producer = producer(servers);
         let thread = thread::spawn({
-            let (stop, sent) = (stop.clone(), sent.clone());
+            let stop = stop.clone();
             move || {
                 let start = Instant::now();
                 for number in 0..count {
@@ -89,16 +88,11 @@ impl Load {
                         i32::try_from(number % u64::try_from(partitions).unwrap()).unwrap();
                     let payload = format!("message {number}");
                     send(&producer, "orders", partition, &payload, keys[index].as_deref());
-                    sent.fetch_add(1, Ordering::Relaxed);
                 }
                 producer.flush(Duration::from_secs(120)).unwrap();
             }
         });
-        Self { thread: Some(thread), stop, sent }
-    }
-
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        Self { thread: Some(thread), stop }
     }
 
     pub(crate) fn is_finished(&self) -> bool {

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -57,9 +56,9 @@ impl RulesServer {
         self.held.lock().unwrap().remove(identity);
     }
 
-    /// Where the server listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.url.trim_start_matches("http://").parse().unwrap()
+    /// The version of the rules that were published last.
+    pub(crate) fn version(&self) -> u64 {
+        self.current.borrow().0
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -33,10 +33,13 @@ impl Launcher {
 
     /// The command line of a splitter.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let secret = self.folder.path().join("secret");
         let mut command = killed_with_parent(env!("CARGO_BIN_EXE_skycap-queue"));
         command
             .args(["--queue", "shop/orders", "--controller", &self.controller, "--config"])
             .arg(self.folder.path().join("queue"))
+            .args(secret.is_dir().then_some("--secret"))
+            .args(secret.is_dir().then_some(&secret))
             .args(arguments)
             .stdin(Stdio::null());
         command
@@ -61,9 +64,11 @@ impl Launcher {
         Splitter { identity: identity.to_owned(), listen, log, child }
     }
 
-    /// The folder of the files.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Adds a property to the queue's Secret.
+    pub(crate) fn set_secret(&mut self, property: &str, value: &str) {
+        let folder = self.folder.path().join("secret");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(property), value).unwrap();
     }
 }
 
@@ -138,10 +143,6 @@ impl Splitter {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    pub(crate) fn process_id(&self) -> u32 {
-        self.child.id()
     }
 }
 
