@@ -18,6 +18,7 @@ pub mod invalid_fork;
 pub mod labels;
 mod patch;
 pub mod plan;
+pub mod queues;
 pub mod rights;
 pub mod sandbox;
 pub mod selector;

@@ -33,6 +33,7 @@ fn summary(texts: &[String; 10], ready: bool) -> Summary {
             reason: Some(text(9)),
         }],
         services: vec![Replacement { service: text(5), to: text(6) }],
+        queues: Vec::new(),
         notes: vec![text(7), text(8)],
         served: Some(Served { sidecars: 12, up_to_date: 11 }),
         error: Some(text(9)),

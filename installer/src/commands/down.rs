@@ -1,5 +1,7 @@
 //! `skycap down`.
 
+mod queues;
+
 use std::{
     collections::BTreeSet,
     process::ExitCode,
@@ -47,6 +49,9 @@ pub struct DownArgs {
     name: Option<String>,
     #[command(flatten)]
     file: FileArgs,
+    /// Give messages that its forks have not read to the baseline
+    #[arg(long)]
+    requeue: bool,
     /// How long to wait until nothing is left; 0 does not wait
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     timeout: Duration,
@@ -54,7 +59,7 @@ pub struct DownArgs {
 
 impl DownArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let Self { name, file, timeout } = self;
+        let Self { name, file, requeue, timeout } = self;
         let (name, in_file) = match name {
             // The name and the namespace say everything: a file that lies here is another one's.
             Some(name) if globals.namespace.is_some() && file.is_default() => (name, None),
@@ -74,6 +79,7 @@ impl DownArgs {
                 if !is_owned(live) {
                     anstream::eprintln!("{}", printable_lines(&by_hand(&reference, live)));
                 }
+                queues::end(&client, &reference, live, requeue, &patience).await?;
                 // Not another one that has the name by now.
                 let uid = live.metadata.uid.clone();
                 let preconditions = Some(Preconditions { uid, resource_version: None });

@@ -11,10 +11,15 @@ pub use self::sources::{IN_ROOT, OPTIONAL, REQUIRED};
 use super::{
     hosts::HostPolicy,
     labels::SANDBOX_LABEL,
+    queues,
     selector::{Labels, Purpose, Selector},
     workload::{Workload, WorkloadKind},
 };
-use crate::objects::{ObjectRef, is_owned, reference_of};
+use crate::{
+    objects::{ObjectRef, is_owned, reference_of},
+    problem::Problem,
+    table::queue::Queue,
+};
 
 /// What a namespace has, as far as a fork depends on it.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +30,8 @@ pub struct Baseline {
     pub services: Vec<DynamicObject>,
     /// What selects Pods.
     pub selectors: Vec<Selector>,
+    /// The queues, parsed or rejected.
+    pub(super) queues: BTreeMap<String, Result<Queue, Problem>>,
     /// Workloads of an API version that nothing serves any more, each with the version.
     pub(super) outdated: BTreeMap<String, String>,
     /// What is about Services by their hosts.
@@ -71,6 +78,7 @@ impl Baseline {
         let types = object.types.clone().unwrap_or_default();
         self.selectors.extend(selectors(&object));
         self.host_policies.extend(HostPolicy::of(&object));
+        self.queues.extend(queues::parse(&object));
         if types.kind == "Service" {
             self.services.push(object);
         } else if let Some(kind) = WorkloadKind::of(&types.api_version, &types.kind) {

@@ -62,6 +62,8 @@ pub struct Tenant<'a> {
     pub sandbox: &'a str,
     /// Its routing key.
     pub key: &'a str,
+    /// The variables of its queues.
+    pub variables: &'a BTreeMap<String, String>,
 }
 
 impl Fork {
@@ -79,6 +81,8 @@ impl Fork {
         let labels = Baseline::pod_labels(original);
         let serving = service::serving(&baseline.services, &labels)?;
         let mut object = copy(original, tenant, workload)?;
+        let queues = tenant.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        template::set_env(&mut object["spec"]["template"]["spec"], queues);
         change(&mut object, original, spec, &workload.name)?;
         let env = [("SKYCAP_SANDBOX", tenant.sandbox), ("SKYCAP_KEY", tenant.key)];
         template::set_env(&mut object["spec"]["template"]["spec"], env.into_iter());
@@ -100,7 +104,7 @@ impl Fork {
                  ReadWriteOnce claim keeps both on one node"
             )
         }));
-        if serving.is_empty() {
+        if serving.is_empty() && tenant.variables.is_empty() {
             notes.push(
                 "no Service selects its baseline, so no request reaches it; what it consumes by \
                  itself, it takes from its baseline"

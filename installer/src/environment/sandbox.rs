@@ -10,12 +10,14 @@ use super::{
     fork::{Fork, Tenant},
     hosts,
     invalid_fork::InvalidFork,
+    queues::{InvalidQueue, SandboxQueues},
     spec::SandboxSpec,
     workload::Workload,
 };
 use crate::{
     names::{KIND_LABEL, MANAGED_BY, MANAGER},
     objects::{Object, ObjectRef},
+    table::queue::QueueConfig,
 };
 
 /// What a cluster holds for one sandbox.
@@ -29,6 +31,8 @@ pub struct Sandbox {
     pub forks: Vec<Fork>,
     /// The Services, by the names of those that they replace.
     pub services: BTreeMap<String, Object>,
+    /// The queues whose messages are its own.
+    pub queues: BTreeMap<String, QueueConfig>,
     /// What the user should know about the sandbox as a whole.
     pub notes: Vec<String>,
 }
@@ -54,8 +58,13 @@ impl Sandbox {
     ) -> Result<Self, Vec<InvalidSandbox>> {
         let namespace = spec.namespace.as_deref().unwrap_or(namespace);
         let key = spec.key();
-        let tenant = Tenant { namespace, sandbox: &spec.name, key: &key };
         let (mut forks, mut errors) = (Vec::new(), Vec::new());
+        let queues = SandboxQueues::new(spec, baseline).unwrap_or_else(|invalid| {
+            errors.extend(invalid.into_iter().map(InvalidSandbox::Queue));
+            SandboxQueues::default()
+        });
+        let variables = &queues.variables;
+        let tenant = Tenant { namespace, sandbox: &spec.name, key: &key, variables };
         for (workload, changes) in &spec.forks {
             match Fork::new(baseline, tenant, workload, changes) {
                 Ok(fork) => forks.push(fork),
@@ -65,8 +74,9 @@ impl Sandbox {
         let services = forks.iter().flat_map(|fork| fork.services.clone()).collect();
         let mut notes = shared_services(baseline, spec, &forks);
         notes.extend(hosts::notes(&baseline.host_policies, namespace, &services));
-        let (spec, namespace) = (spec.clone(), namespace.to_owned());
-        let sandbox = Self { spec, namespace, forks, services, notes };
+        notes.extend(queues.notes(spec, baseline));
+        let (spec, namespace, queues) = (spec.clone(), namespace.to_owned(), queues.queues);
+        let sandbox = Self { spec, namespace, forks, services, queues, notes };
         errors.extend(sandbox.duplicate().map(InvalidSandbox::Duplicate));
         if errors.is_empty() { Ok(sandbox) } else { Err(errors) }
     }
@@ -101,6 +111,7 @@ impl Sandbox {
             routes.map(|(service, fork)| format!("{service}: {}\n", fork.reference().name));
         let routes: String = routes.collect();
         set("routes", Some(routes).filter(|routes| !routes.is_empty()));
+        set("queues", Some(self.spec.queues.join(", ")).filter(|queues| !queues.is_empty()));
         let mut all: Value = json!(labels);
         all[KIND_LABEL] = "sandbox".into();
         all[MANAGED_BY] = MANAGER.into();
@@ -167,6 +178,9 @@ pub enum InvalidSandbox {
     /// A workload that cannot be forked.
     #[error("{0}: {1}")]
     Fork(Workload, InvalidFork),
+    /// A queue that it cannot have.
+    #[error(transparent)]
+    Queue(InvalidQueue),
     /// Two forks would have one name.
     #[error("{0}: two forks would both have this name; fork one of them in a sandbox of its own")]
     Duplicate(ObjectRef),

@@ -43,6 +43,8 @@ pub struct SandboxSpec {
     pub labels: Labels,
     /// The workloads to fork.
     pub forks: BTreeMap<Workload, ForkSpec>,
+    /// The queues whose messages with its key are its own.
+    pub queues: Vec<String>,
 }
 
 /// What a fork has instead of its baseline's.
@@ -73,6 +75,7 @@ impl SandboxSpec {
             on_unavailable: None,
             labels: Labels::new(),
             forks: BTreeMap::new(),
+            queues: Vec::new(),
         })
     }
 
@@ -105,6 +108,7 @@ impl SandboxSpec {
             on_unavailable: fields.parsed("onUnavailable", str::parse)?,
             labels: labels(&mut fields)?,
             forks: forks(&mut fields)?,
+            queues: fields.queues(&name)?,
             ..Self::new(&name)?
         };
         fields.close()?;

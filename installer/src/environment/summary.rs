@@ -28,6 +28,9 @@ pub struct Summary {
     pub forks: Vec<Fork>,
     /// Which Services the sandbox replaces.
     pub services: Vec<Replacement>,
+    /// The queues whose messages with the key the sandbox gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<QueueTopic>,
     /// What the author of the sandbox should know, such as a policy that does not select a fork.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -65,6 +68,18 @@ pub struct Replacement {
     pub service: String,
     /// The sandbox's Service.
     pub to: String,
+}
+
+/// A queue of the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueTopic {
+    /// The name of its ConfigMap.
+    pub queue: String,
+    /// The topic with the messages of the sandbox.
+    pub topic: String,
+    /// The consumer group that reads it.
+    pub group: String,
 }
 
 /// How many sidecars have the sandbox in the table that they use.

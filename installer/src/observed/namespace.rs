@@ -18,6 +18,7 @@ use crate::{
         spec::SandboxSpec,
     },
     objects::{ObjectRef, resource},
+    observed::api::api,
 };
 
 /// What a namespace has, with Istio's root namespace `root`; and notes on what the user may not list.
@@ -71,6 +72,9 @@ pub async fn read_baseline(
     // What is not there may be a fork, which cannot be forked.
     let workloads = spec.forks.keys().map(|workload| workload.reference(namespace)).collect();
     add_existing(client, &mut baseline, workloads).await?;
+    for queue in read_queues(client, namespace, &spec.queues).await? {
+        baseline.add(queue);
+    }
     let notes = unread.into_iter().map(|(place, kinds)| {
         let kinds = kinds.join(", ");
         format!(
@@ -79,6 +83,21 @@ pub async fn read_baseline(
         )
     });
     Ok((baseline, notes.collect()))
+}
+
+/// The ConfigMaps of these queues, as far as they are there: by name, because those of the namespace may
+/// be confidential.
+async fn read_queues(
+    client: &Client,
+    namespace: &str,
+    names: &[String],
+) -> anyhow::Result<Vec<DynamicObject>> {
+    let reads = names.iter().map(async |name| {
+        let reference = ObjectRef::config_map(namespace, name);
+        let found = api(client, &reference).get_opt(name).await;
+        found.with_context(|| format!("cannot read {reference}"))
+    });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
 
 /// A sandbox's own objects.

@@ -29,12 +29,16 @@ pub(crate) const ONE: &str =
 const TWO: &str = "{containers: [{name: app, image: 'app:1'}, {name: log, image: 'log:1'}]}";
 
 pub(crate) fn sandbox(manifests: &str, forks: &str) -> Result<Sandbox, String> {
+    of_file(manifests, &format!("sandbox: pr-9\nforks: {{{forks}}}\n"))
+}
+
+/// The sandbox of this file.
+pub(crate) fn of_file(manifests: &str, text: &str) -> Result<Sandbox, String> {
     let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     std::fs::write(file.path(), manifests).map_err(|error| error.to_string())?;
     let objects =
         manifests::objects(&[file.path().to_owned()]).map_err(|error| format!("{error:#}"))?;
-    let text = format!("sandbox: pr-9\nforks: {{{forks}}}\n");
-    let spec = SandboxSpec::parse(&text, None, &|_| None).map_err(|error| error.to_string())?;
+    let spec = SandboxSpec::parse(text, None, &|_| None).map_err(|error| error.to_string())?;
     Sandbox::new(&spec, "shop", &Baseline::new(objects)).map_err(|errors| {
         errors.iter().map(InvalidSandbox::to_string).collect::<Vec<_>>().join("\n")
     })

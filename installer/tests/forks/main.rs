@@ -4,6 +4,7 @@
 mod examples;
 mod namespaces;
 mod policies;
+mod queues;
 mod shapes;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

@@ -19,8 +19,10 @@ use skycap_tests::{
     },
 };
 
-use self::client::Client;
-use self::tokens::{expired, is_revoked};
+use self::{
+    client::Client,
+    tokens::{expired, is_revoked},
+};
 
 #[test]
 fn each_replica_serves_the_rules_as_they_are() -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use crate::{
     environment::{
         plan::SandboxPlan,
         sandbox::Sandbox,
-        summary::{self, Replacement, Summary},
+        summary::{self, QueueTopic, Replacement, Summary},
     },
     forward::{member::Member, names},
     objects::Object,
@@ -37,6 +37,12 @@ pub(super) fn plan(sandbox: &Sandbox, plan: &SandboxPlan) -> String {
     for (service, fork) in &sandbox.services {
         lines.push(format!("serve  service/{service} -> {}{}", fork.reference().name, state(fork)));
     }
+    for (name, queue) in &sandbox.queues {
+        let topic = queue.topic_of(&sandbox.spec.name);
+        let variables = queue.variables(&sandbox.spec.name);
+        let variables = variables.map(|(name, value)| format!("  {name}={value}"));
+        lines.push(format!("queue  {name} -> {topic}{}", variables.collect::<String>()));
+    }
     let deleted = plan.objects.steps.iter().filter_map(|step| match step {
         Step::Delete(object) => {
             Some(format!("delete {}/{}", object.kind.to_lowercase(), object.name))
@@ -53,7 +59,10 @@ pub(super) fn text(sandbox: &Sandbox, summary: &Summary) -> String {
     let forward = laptop(sandbox);
     let Summary { sandbox, namespace, key, expires, served, curl, .. } = summary;
     let routed = match served {
-        _ if summary.services.is_empty() => "no Service: it gets no requests".into(),
+        _ if summary.services.is_empty() => match summary.queues.is_empty() {
+            true => "no Service: it gets no requests".into(),
+            false => "no Service: it gets no requests, only messages".into(),
+        },
         Some(served) => format!("{} of {} sidecars serve it", served.up_to_date, served.sidecars),
         None => format!("not yet: `skycap wait {sandbox} -n {namespace}` waits for it"),
     };
@@ -82,6 +91,16 @@ fn laptop(sandbox: &Sandbox) -> Option<String> {
 
 fn port(service: &Object) -> u64 {
     service.0.data.pointer("/spec/ports/0/port").and_then(Value::as_u64).unwrap_or(80)
+}
+
+fn queues(sandbox: &Sandbox) -> Vec<QueueTopic> {
+    let name = &sandbox.spec.name;
+    let queues = sandbox.queues.iter().map(|(queue, config)| QueueTopic {
+        queue: queue.clone(),
+        topic: config.topic_of(name),
+        group: config.group_of(name),
+    });
+    queues.collect()
 }
 
 /// What programs are told, whether the run succeeded or not.
@@ -119,6 +138,7 @@ pub(super) async fn summary(
         .map(|(service, fork)| Replacement { service: service.clone(), to: fork.reference().name });
     Summary {
         sandbox: sandbox.spec.name.clone(),
+        queues: queues(sandbox),
         namespace: sandbox.namespace.clone(),
         expires: expires(&plan.config_map),
         curl: format!("curl -H 'baggage: {baggage}' {}", url(sandbox)),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde_json::{Map, Value};
 
 use super::InvalidFile;
+use crate::table::queue::names;
 
 /// The fields of one map.
 pub(super) struct Fields {
@@ -64,6 +65,23 @@ impl Fields {
             Ok((key, value))
         })
         .collect()
+    }
+
+    /// Takes a list of texts.
+    fn list(&mut self, name: &'static str) -> Result<Vec<String>, InvalidFile> {
+        let path = self.path(name);
+        match self.take(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(items)) => items.into_iter().map(|item| text(item, &path)).collect(),
+            Some(_) => Err(InvalidFile::field(&path, "expected a list, such as `[orders]`")),
+        }
+    }
+
+    /// Takes the names of the queues of a sandbox.
+    pub(super) fn queues(&mut self, sandbox: &str) -> Result<Vec<String>, InvalidFile> {
+        let queues = self.list("queues")?;
+        names::check(&queues, sandbox).map_err(|error| InvalidFile::field("queues", error))?;
+        Ok(queues)
     }
 
     /// Takes a patch of a workload. A fork's identity is not the user's to choose.

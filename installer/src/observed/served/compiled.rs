@@ -111,7 +111,10 @@ impl Stage {
             return Self::Waiting(format!("the target of `{route}` is unavailable"));
         }
         let shown = listed.routes.iter().map(|route| (&route.service, &route.to)).collect();
-        if listed.key != fragment.key.as_str() || targets(fragment) != shown {
+        let is_current = listed.key == fragment.key.as_str()
+            && targets(fragment) == shown
+            && queues(fragment) == listed.queues;
+        if !is_current {
             return Self::Waiting("the controller has not compiled its latest change yet".into());
         }
         Self::Compiled(Compiled {
@@ -153,6 +156,13 @@ const fn why_inactive(state: FragmentState) -> Option<&'static str> {
             Some("`namespaces` in the settings does not select its namespace")
         }
         FragmentState::Evicted => Some("the table has no room for it"),
+    }
+}
+
+fn queues(fragment: &Fragment) -> &[String] {
+    match &fragment.content {
+        Content::Sandbox { queues, .. } => queues,
+        Content::Group { .. } => &[],
     }
 }
 

@@ -10,22 +10,28 @@ use crate::table::limits::FRAGMENT_QUEUES;
 /// Parses the list of the sandbox whose ConfigMap has this name.
 pub(crate) fn parse(text: &str, sandbox: &str) -> Result<Vec<String>, InvalidQueues> {
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let (mut queues, mut seen) = (Vec::new(), BTreeSet::new());
+    let names: Vec<_> = names.map(str::to_owned).collect();
+    check(&names, sandbox)?;
+    Ok(names)
+}
+
+/// Checks the list of the sandbox whose ConfigMap has this name.
+pub(crate) fn check(names: &[String], sandbox: &str) -> Result<(), InvalidQueues> {
+    let mut seen = BTreeSet::new();
     for name in names {
         check_label(name)?;
         if !seen.insert(name) {
             return Err(InvalidQueues::Twice(name.into()));
         }
-        queues.push(name.to_owned());
     }
-    if queues.len() > FRAGMENT_QUEUES {
-        return Err(InvalidQueues::TooMany(queues.len()));
+    if names.len() > FRAGMENT_QUEUES {
+        return Err(InvalidQueues::TooMany(names.len()));
     }
     // Its name becomes a part of the names of topics.
-    if !queues.is_empty() && (sandbox == BASELINE || check_label(sandbox).is_err()) {
+    if !names.is_empty() && (sandbox == BASELINE || check_label(sandbox).is_err()) {
         return Err(InvalidQueues::Sandbox(sandbox.into()));
     }
-    Ok(queues)
+    Ok(())
 }
 
 /// Why `queues` is rejected.
