@@ -8,6 +8,7 @@ pub mod installation;
 pub mod istio;
 pub mod plan;
 pub mod published;
+pub mod splitter;
 
 use self::{
     gateway_api::HttpRoutes,

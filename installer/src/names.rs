@@ -14,13 +14,17 @@ pub const STATUS: &str = "skycap-status";
 pub const LEASE: &str = "skycap-controller";
 /// The controller's Deployment, Service, ServiceAccount, roles and PodDisruptionBudget.
 pub const CONTROLLER: &str = "skycap-controller";
+/// The program that moves the messages of a queue, and the first part of the names of its objects.
+pub const SPLITTER: &str = "skycap-queue";
+/// The label of a splitter's Pods with the name of its queue.
+pub const QUEUE_LABEL: &str = "skycap.dev/queue";
 /// The roles with what `list`, `explain`, `check` and `status` read, and their bindings.
 pub const READER: &str = "skycap-reader";
 /// The roles of those who make sandboxes in a namespace, their ServiceAccount and bindings.
 pub const SANDBOXES: &str = "skycap-sandboxes";
 /// The role of those who send requests into a sandbox through the API server, and its binding.
 pub const TESTS: &str = "skycap-tests";
-/// The label of the controller's Pods; its value is [`CONTROLLER`].
+/// The label of the Pods of the controller and of splitters; its value is [`CONTROLLER`] or [`SPLITTER`].
 pub const APP_LABEL: &str = "app.kubernetes.io/name";
 /// The ValidatingAdmissionPolicy on fragments and settings.
 pub const FRAGMENTS_POLICY: &str = "skycap-fragments";

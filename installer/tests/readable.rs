@@ -142,6 +142,18 @@ fn deploy_is_what_render_writes() -> std::io::Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_splitter_of_the_example_is_what_render_writes() -> std::io::Result<()> {
+    let image = "registry.example.com/skycap/controller:0.1.0";
+    let text = printed(&format!("render --queue orders -n shop --image {image}"))?;
+    let path = root().join("deploy/examples/queue/splitter.yaml");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &text)?;
+    }
+    assert_eq!(text, fs::read_to_string(path)?);
+    Ok(())
+}
+
 /// Compares the files of a folder with those that a command writes. `UPDATE=1` writes them. Returns how
 /// many there are.
 fn written(command: &str, folder: &str) -> std::io::Result<usize> {

@@ -1,5 +1,6 @@
 //! `skycap render`.
 
+mod queue;
 mod sandbox;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
-use self::sandbox::SandboxArgs;
+use self::{queue::QueueArgs, sandbox::SandboxArgs};
 use super::{
     Globals, Usage,
     install::{ImageArgs, ReadersArgs},
@@ -59,6 +60,8 @@ pub struct RenderArgs {
     /// Write nothing but this role, for the namespace of --namespace; may be given several times
     #[arg(long, value_enum, value_name = "ROLE", conflicts_with_all = NOT_OF_A_ROLE)]
     role: Vec<RoleName>,
+    #[command(flatten)]
+    queue: QueueArgs,
     /// Folder to write to [default: all manifests to stdout]
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
@@ -87,8 +90,10 @@ impl RenderArgs {
         if !self.role.is_empty() {
             return roles(&self.role, globals, self.mesh);
         }
-        let Self { what: _, mesh, module, image, readers, access_log, spans, chart, role: _, to } =
-            self;
+        let Self { mesh, module, image, readers, access_log, spans, chart, queue, to, .. } = self;
+        if let Some(name) = queue.queue.clone() {
+            return queue.run(name, image.given(), globals);
+        }
         if let Some(folder) = to.as_ref().filter(|_| chart) {
             write_chart(folder, image.given().as_deref(), module.url().as_deref())
                 .with_context(|| format!("cannot write to `{}`", folder.display()))?;

@@ -72,8 +72,8 @@ pub enum Usage {
     /// `explain` with a malformed curl command or header.
     #[error(transparent)]
     InvalidCurl(#[from] InvalidCurl),
-    /// `render --role` without a namespace.
-    #[error("missing `--namespace`: a role is for the sandboxes of one namespace")]
+    /// `render --role` or `--queue` without a namespace.
+    #[error("missing `--namespace`: roles and splitters are for one namespace")]
     MissingNamespace,
     /// `ci` outside of a job of a pull request.
     #[error(transparent)]

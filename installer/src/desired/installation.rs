@@ -7,7 +7,7 @@ mod reader;
 
 use serde_json::{Value, json};
 
-pub(crate) use self::rbac::Role;
+pub(crate) use self::{deployment::QUEUES_PORT, rbac::Role};
 use super::{admission, istio::IstioMesh};
 use crate::{
     names::{KIND_LABEL, NAMESPACE, SETTINGS},
