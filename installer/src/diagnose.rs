@@ -4,6 +4,7 @@
 pub mod check;
 pub mod curl;
 pub mod explain;
+pub mod message;
 pub mod request;
 pub mod scope;
 pub mod status;

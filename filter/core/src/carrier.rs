@@ -92,7 +92,8 @@ impl Source {
     }
 
     /// Whether a message of a queue can contain it.
-    const fn is_in_messages(&self) -> bool {
+    #[must_use]
+    pub const fn is_in_messages(&self) -> bool {
         matches!(self, Self::Baggage(_) | Self::Header(_) | Self::Tracestate(_))
     }
 

@@ -1,5 +1,7 @@
 //! `skycap explain`.
 
+mod queue;
+
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -32,7 +34,8 @@ use crate::{
 #[command(mut_group("FileArgs", |files| files.conflicts_with("MeshArgs")))]
 #[command(after_help = "Examples:\n  \
     skycap explain --to cart.shop:80 -H 'baggage: sandbox=pr-123'\n  \
-    skycap explain -f deploy/examples -- curl http://cart.shop/items -H 'baggage: sandbox=pr-123'")]
+    skycap explain -f deploy/examples -- curl http://cart.shop/items -H 'baggage: sandbox=pr-123'\n  \
+    skycap explain --queue orders -n shop -H 'baggage: sandbox=pr-123'")]
 pub struct ExplainArgs {
     #[command(flatten)]
     files: FileArgs,
@@ -53,7 +56,10 @@ struct RequestArgs {
     /// Explain the request as a proxy of the edge decides it, such as the ingress gateway
     #[arg(long)]
     edge: bool,
-    /// Header of the request; may be given several times
+    /// Explain where a message of this queue goes, instead of a request
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["to", "edge", "curl"])]
+    queue: Option<String>,
+    /// Header of the request or message; may be given several times
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// Curl command that sends the request
@@ -64,6 +70,9 @@ struct RequestArgs {
 impl ExplainArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
         let Self { files, request, output, mesh } = self;
+        if let Some(queue) = &request.queue {
+            return queue::run(queue, files, &request.headers, output, globals).await;
+        }
         let (config, report, meshes, namespace) = if files.are_given() {
             let now = Timestamp::now();
             let input = files.input(now)?;
@@ -120,7 +129,7 @@ async fn read_table(
 impl RequestArgs {
     /// The request that the flags and the curl command describe.
     fn read(self, namespace: &str, domain: String) -> Result<AskedRequest, Usage> {
-        let Self { to, edge: _, headers, curl } = self;
+        let Self { to, headers, curl, .. } = self;
         let curl = match curl.as_slice() {
             [] => CurlCommand::default(),
             curl => CurlCommand::parse(curl)?,

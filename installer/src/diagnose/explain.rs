@@ -18,6 +18,7 @@ use skycap_core::{
 };
 
 use self::hints::hints;
+pub(super) use self::hints::unknown_key;
 use super::request::AskedRequest;
 use crate::table::report::{FragmentReport, FragmentState, Report};
 

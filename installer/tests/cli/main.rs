@@ -3,6 +3,7 @@
 
 mod cluster;
 mod flags;
+mod queue;
 mod sandbox_file;
 mod stub;
 

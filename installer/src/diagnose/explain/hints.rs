@@ -44,7 +44,7 @@ fn no_key(decision: &Decision<'_>) -> String {
     }
 }
 
-fn unknown_key(key: &str, report: &Report) -> Vec<String> {
+pub(in crate::diagnose) fn unknown_key(key: &str, report: &Report) -> Vec<String> {
     let of_key = report.fragments.iter().filter(|fragment| fragment.key == key);
     let inactive = of_key.filter_map(inactive);
     let refused = report.problems.iter().filter(|problem| {
