@@ -44,6 +44,9 @@ fn explain_reads_well() -> std::io::Result<()> {
     let routed =
         "explain -f deploy/examples -- curl http://cart.shop/items -H baggage:_sandbox=pr-123";
     shown("explain-routed.txt", &printed(routed)?)?;
+    let message = "explain -f deploy/examples/queue/queue.yaml installer/tests/data/queue --queue orders -n shop \
+                   -H baggage:_sandbox=pr-9";
+    shown("explain-queue.txt", &printed(message)?)?;
     let off = "explain -f deploy/examples --to cart.shop -H baggage:_sandbox=pr-9";
     shown("explain-off.txt", &printed(off)?)
 }
