@@ -29,6 +29,7 @@ fn a_sandbox_that_is_there() -> anyhow::Result<()> {
         what_would_go_is_shown(fixture).await?;
         what_the_api_server_refuses_is_told(fixture).await?;
         what_a_displaced_run_wrote_does_not_stay(fixture).await?;
+        a_renamed_sandbox_is_named(fixture).await?;
         by_hand_it_goes_alone(fixture).await
     })
 }
@@ -92,6 +93,29 @@ async fn what_a_displaced_run_wrote_does_not_stay(fixture: &Fixture) -> anyhow::
     let map =
         Api::<ConfigMap>::namespaced(fixture.cluster.client.clone(), "shop").get("pr-9").await?;
     anyhow::ensure!(map.data.is_some_and(|data| data["enabled"] == "true"), "it is not enabled");
+    Ok(())
+}
+
+/// In a job of the same pull request, and in no other one.
+async fn a_renamed_sandbox_is_named(fixture: &Fixture) -> anyhow::Result<()> {
+    let in_job = async |name: &str, number: &str, repository: &str, flag: &str| {
+        let label = format!("skycap.dev/pull-request={number}");
+        let args = ["up", name, "-n", "shop", "--fork", "cart", "--label", &label, flag];
+        let output = fixture.command(&args)?.env("GITHUB_REPOSITORY", repository).output().await?;
+        anyhow::ensure!(output.status.success(), "{output:?}");
+        anyhow::Ok(String::from_utf8(output.stdout)?)
+    };
+    in_job("old", "7", "acme/cart", "--no-wait").await?;
+    fixture
+        .skycap(&["sync", "--plugin", "WasmPlugin", "--module-url", "file:///skycap.wasm"])
+        .await?;
+    for (number, repository, is_told) in
+        [("7", "acme/cart", true), ("8", "acme/cart", false), ("7", "acme/web", false)]
+    {
+        let said = in_job("new", number, repository, "--dry-run").await?;
+        anyhow::ensure!(said.contains("`skycap down old -n shop`") == is_told, "{number}: {said}");
+    }
+    fixture.skycap(&["down", "old", "-n", "shop", "--timeout", "0"]).await?;
     Ok(())
 }
 
