@@ -2,6 +2,7 @@
 
 mod ends;
 mod failures;
+mod outages;
 
 use std::time::Instant;
 
@@ -37,7 +38,10 @@ fn an_environment_is_opened_updated_interrupted_and_closed() -> anyhow::Result<(
         failures::a_wrong_image_is_named(fixture).await?;
         failures::a_quota_is_named(fixture).await?;
         failures::one_of_two_wins(fixture).await?;
+        outages::its_namespace_is_deleted(fixture).await?;
         failures::every_interruption_is_mended(fixture).await?;
+        outages::the_api_server_is_away(fixture).await?;
+        outages::its_namespace_is_gone(fixture).await?;
         ends::it_crashes(fixture).await?;
         ends::it_closes(fixture).await?;
         ends::its_config_map_is_deleted(fixture).await?;
