@@ -63,7 +63,8 @@ impl CheckArgs {
             let client = globals.connect().await?;
             let scope = scope.on_cluster(globals, &client);
             let (input, compilation) = read_compilation(&client, now).await?;
-            let surroundings = read_surroundings(&client, &scope).await?;
+            let mut surroundings = read_surroundings(&client, &scope).await?;
+            surroundings.workloads = read_workloads(&client, &input, &scope).await?;
             (input, compilation, surroundings, scope)
         };
         let problems = check(&input, &compilation, &surroundings, &scope);
@@ -106,9 +107,31 @@ async fn read_surroundings(client: &Client, scope: &Scope) -> anyhow::Result<Sur
         virtual_services: istio("VirtualService").await?,
         sidecars: istio("Sidecar").await?,
         pods: pods.context("invalid Pod")?,
+        workloads: None,
         has_all_pods,
         root_namespace: root_namespace(&istio("EnvoyFilter").await?),
     })
+}
+
+/// The workloads around the queues in scope; `None` if there are none, or if the user may not list them.
+async fn read_workloads(
+    client: &Client,
+    input: &Input,
+    scope: &Scope,
+) -> anyhow::Result<Option<Vec<Value>>> {
+    if !input.queues().iter().any(|queue| scope.has(&queue.origin.namespace)) {
+        return Ok(None);
+    }
+    let mut workloads = Vec::new();
+    for kind in ["Deployment", "StatefulSet"] {
+        let Some(mut found) = list_kind(client, scope, "apps/v1", kind).await? else {
+            return Ok(None);
+        };
+        // Items of a list do not say what they are.
+        found.0.iter_mut().for_each(|workload| workload["kind"] = kind.into());
+        workloads.extend(found.0);
+    }
+    Ok(Some(workloads))
 }
 
 /// Istio's root namespace: the one that has skycap's own EnvoyFilter.
@@ -117,14 +140,24 @@ fn root_namespace(filters: &[Value]) -> Option<String> {
     own["metadata"]["namespace"].as_str().map(str::to_owned)
 }
 
-/// All objects of a kind, or those of the scope's namespace if the user may read no others, and whether
-/// these are all; none if the cluster does not serve the kind.
+/// As [`list_kind`]; none if the user may not list them.
 async fn list(
     client: &Client,
     scope: &Scope,
     api_version: &str,
     kind: &str,
 ) -> anyhow::Result<(Vec<Value>, bool)> {
+    Ok(list_kind(client, scope, api_version, kind).await?.unwrap_or_default())
+}
+
+/// All objects of a kind, or those of the scope's namespace if the user may read no others, and whether
+/// these are all; none if the cluster does not serve the kind, and `None` if the user may list none.
+async fn list_kind(
+    client: &Client,
+    scope: &Scope,
+    api_version: &str,
+    kind: &str,
+) -> anyhow::Result<Option<(Vec<Value>, bool)>> {
     let resource = resource(api_version, kind);
     let mut apis = vec![(Api::<DynamicObject>::all_with(client.clone(), &resource), true)];
     if let Scope::Namespace(namespace) = scope {
@@ -134,18 +167,22 @@ async fn list(
         match api.list(&ListParams::default()).await {
             Ok(objects) => {
                 let values = objects.iter().map(serde_json::to_value);
-                return Ok((values.collect::<Result<_, _>>()?, has_all));
+                return Ok(Some((values.collect::<Result<_, _>>()?, has_all)));
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok((Vec::new(), false)),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                return Ok(Some((Vec::new(), false)));
+            }
             Err(kube::Error::Api(status)) if status.is_forbidden() => {}
             Err(error) => return Err(error).with_context(|| format!("cannot list {kind}s")),
         }
     }
-    // The role has no Pods, because their environment may be confidential.
-    let what =
-        if kind == "Pod" { "this permission".into() } else { format!("the role `{READER}`") };
+    // The role has no Pods and workloads, because their environment may be confidential.
+    let what = match kind {
+        "Pod" | "Deployment" | "StatefulSet" => "this permission".into(),
+        _ => format!("the role `{READER}`"),
+    };
     anstream::eprintln!(
         "note: {kind}s are not checked, because you may not list them; ask an administrator for {what}"
     );
-    Ok((Vec::new(), false))
+    Ok(None)
 }

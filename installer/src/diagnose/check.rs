@@ -7,6 +7,7 @@
 mod istio;
 mod pods;
 mod ports;
+mod queues;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +41,8 @@ pub struct Surroundings {
     pub sidecars: Vec<Value>,
     /// The Pods, for those without a sidecar.
     pub pods: Vec<Pod>,
+    /// The Deployments and StatefulSets, as JSON, if there are queues; `None` if they are not known.
+    pub workloads: Option<Vec<Value>>,
     /// Whether these are the Pods of all namespaces.
     pub has_all_pods: bool,
     /// Istio's root namespace, in which a Sidecar is for all namespaces; `None` if it is not known,
@@ -61,6 +64,9 @@ pub fn check(
     let mut problems: Vec<_> =
         compiled.filter(|problem| scope.concerns(problem)).cloned().collect();
     problems.extend(fragments(compilation, FragmentState::Expired, scope).map(expired));
+    if let Some(workloads) = &surroundings.workloads {
+        problems.extend(queues::queues(&input.queues(), workloads, scope));
+    }
     if meshes.has(MeshKind::Istio) {
         problems.extend(size(compilation));
         problems.extend(on_istio(&input.policies, compilation, surroundings, scope));

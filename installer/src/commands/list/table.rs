@@ -53,7 +53,9 @@ impl Listing {
         let owner = [fragment.owner.clone(), request];
         let owner = owner.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let forks = self.forks(fragment);
-        [name, key, state, owner, age.unwrap_or_default(), left.unwrap_or_default(), forks, routes]
+        let (age, left) = (age.unwrap_or_default(), left.unwrap_or_default());
+        let queues = fragment.queues.join(", ");
+        [name, key, state, owner, age, left, forks, queues, routes]
     }
 
     /// How many forks of a sandbox are ready, and how many have drifted.
@@ -88,7 +90,7 @@ fn short(duration: SignedDuration) -> String {
     }
 }
 
-const COLUMNS: [&str; 8] =
-    ["fragment", "key", "state", "owner", "age", "left", "forks ready", "routes"];
+const COLUMNS: [&str; 9] =
+    ["fragment", "key", "state", "owner", "age", "left", "forks ready", "queues", "routes"];
 /// The columns that are left out if nothing stands in them.
-const OPTIONAL: std::ops::Range<usize> = 3..7;
+const OPTIONAL: std::ops::Range<usize> = 3..8;
