@@ -5,7 +5,8 @@
 //! 3. `reconciler` waits until no change arrives for a moment, compiles, plans, and executes the
 //!    plan: only while it is the leader ([`lease`]), and only for objects that differ.
 //! 4. `publisher` writes the status and Events about what is rejected, beside the rounds; `queues` serves
-//!    the rules of queues; `serve` and [`telemetry`] serve health, metrics, logs and traces.
+//!    the rules of queues; `resources` ends the resources of sandboxes that are gone; `serve` and
+//!    [`telemetry`] serve health, metrics, logs and traces.
 //!
 //! A round depends only on what the watches report, never on the round before. So a controller that
 //! starts, becomes the leader or missed a day does the same as one that ran all the time. While the
@@ -18,6 +19,7 @@ pub mod lease;
 mod publisher;
 mod queues;
 mod reconciler;
+mod resources;
 mod schedule;
 mod serve;
 pub mod telemetry;
@@ -83,14 +85,14 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     tracing::info!(identity, %listen, "controller started");
     let (publications, published) = watch::channel(None);
     let publisher = Publisher::new(client.clone(), term.clone(), metrics.clone());
-    let publishing = tokio::spawn(publisher.run(published));
-    let cluster = cache::Cache::new(named.len(), PolicyKind::on(&meshes));
+    let ending = resources::run(client.clone(), term.clone());
+    let publishing = tokio::spawn(async { tokio::join!(publisher.run(published), ending) });
     let reconciler = Reconciler {
         client,
+        cache: cache::Cache::new(named.len(), PolicyKind::on(&meshes)),
         meshes,
         mesh,
         watches,
-        cache: cluster,
         desired: BTreeMap::new(),
         is_partial: false,
         schedule: Schedule::default(),

@@ -24,6 +24,8 @@ pub const READER: &str = "skycap-reader";
 pub const SANDBOXES: &str = "skycap-sandboxes";
 /// The role of those who send requests into a sandbox through the API server, and its binding.
 pub const TESTS: &str = "skycap-tests";
+/// The roles by which the controller ends the resources of a namespace, and their bindings.
+pub const RESOURCES: &str = "skycap-resources";
 /// The label of the Pods of the controller and of splitters; its value is [`CONTROLLER`] or [`SPLITTER`].
 pub const APP_LABEL: &str = "app.kubernetes.io/name";
 /// The ValidatingAdmissionPolicy on fragments and settings.
@@ -47,6 +49,8 @@ pub const SPANS: &str = "skycap-spans";
 
 /// The label that makes a ConfigMap a fragment, and names its kind.
 pub const KIND_LABEL: &str = "skycap.dev/kind";
+/// The label of a resource's objects and Pods with the name of the resource in its sandbox.
+pub const RESOURCE_LABEL: &str = "skycap.dev/resource";
 /// The label of a sandbox with the name of its owner, for `list`.
 pub const OWNER_LABEL: &str = "skycap.dev/owner";
 /// The label of a sandbox with the number of its pull request, for `list`.

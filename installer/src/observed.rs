@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod preflight;
 pub mod published;
 pub mod readiness;
+pub mod resources;
 pub mod served;
 pub mod sidecars;
 pub mod snapshot;

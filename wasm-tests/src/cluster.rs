@@ -45,9 +45,9 @@ pub use self::{
     istiod::local_address,
     node::{Image, machine},
     obtain::{
-        Browser, IPTABLES, ISTIO_VERSION, Kubernetes, NodePrograms, Parts, XTABLES, act, agent,
-        browser, faketime, helm_3, istio_bootstrap, istio_sources, istiod, kube_score,
-        node_programs, obtain, prometheus, registry,
+        Browser, Databases, IPTABLES, ISTIO_VERSION, Kubernetes, NodePrograms, Parts, XTABLES, act,
+        agent, browser, databases, faketime, helm_3, istio_bootstrap, istio_sources, istiod,
+        kube_score, node_programs, obtain, prometheus, registry,
     },
     prometheus::Prometheus,
     registry::{Registry, USER},

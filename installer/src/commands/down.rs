@@ -1,6 +1,7 @@
 //! `skycap down`.
 
 mod queues;
+mod records;
 
 use std::{
     collections::BTreeSet,
@@ -55,11 +56,14 @@ pub struct DownArgs {
     /// How long to wait until nothing is left; 0 does not wait
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     timeout: Duration,
+    /// End its resources without the Jobs of their `delete`: what lies outside the cluster stays
+    #[arg(long)]
+    force: bool,
 }
 
 impl DownArgs {
     pub(crate) async fn run(self, globals: &Globals) -> anyhow::Result<ExitCode> {
-        let Self { name, file, requeue, timeout } = self;
+        let Self { name, file, requeue, timeout, force } = self;
         let (name, in_file) = match name {
             // The name and the namespace say everything: a file that lies here is another one's.
             Some(name) if globals.namespace.is_some() && file.is_default() => (name, None),
@@ -95,13 +99,13 @@ impl DownArgs {
             Some(_) => return Err(Usage::NotSandbox { namespace, name }.into()),
             None => {}
         }
-        let left = wait_until_gone(&client, &namespace, &name, &patience).await?;
+        let records = records::of(&client, &namespace, &name, live.as_ref(), force).await?;
+        let left = wait_until_gone(&client, &namespace, &name, &records, &patience).await?;
         anyhow::ensure!(
             left.is_empty() || timeout.is_zero(),
-            "the sandbox routes nothing any more, but Kubernetes has not deleted {} yet; look for a \
-             finalizer with `kubectl -n {namespace} get {} -o yaml`",
+            "the sandbox routes nothing any more, but Kubernetes has not deleted {} yet; {}",
             left.join(", "),
-            left.first().map_or("", String::as_str)
+            records::advice(&namespace, &name, &left)
         );
         match live {
             Some(_) => print(&format!("{id} is gone"))?,
@@ -129,11 +133,13 @@ async fn wait_until_gone(
     client: &Client,
     namespace: &str,
     name: &str,
+    records: &BTreeSet<String>,
     patience: &Patience<'_>,
 ) -> anyhow::Result<Vec<String>> {
     let Patience { deadline, report } = *patience;
     loop {
-        let left = patience.with(async || remaining(client, namespace, name).await).await?;
+        let left =
+            patience.with(async || remaining(client, namespace, name, records).await).await?;
         if left.is_empty() || Instant::now() >= deadline {
             return Ok(left);
         }
@@ -142,7 +148,12 @@ async fn wait_until_gone(
     }
 }
 
-async fn remaining(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Vec<String>> {
+async fn remaining(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    records: &BTreeSet<String>,
+) -> anyhow::Result<Vec<String>> {
     let params = ListParams::default().labels(&format!("{SANDBOX_LABEL}={name}"));
     let mut left = Vec::new();
     for (api_version, kind) in [
@@ -163,6 +174,7 @@ async fn remaining(client: &Client, namespace: &str, name: &str) -> anyhow::Resu
             )
         }));
     }
+    left.extend(records::remaining(client, namespace, records).await?);
     Ok(left)
 }
 

@@ -74,6 +74,8 @@ enum RoleName {
     Sandboxes,
     /// What the same account needs for `test --forward`
     Tests,
+    /// What the controller needs to run the Jobs of resources with `delete`
+    Resources,
 }
 
 /// What else can be written.
@@ -115,16 +117,24 @@ impl RenderArgs {
     }
 }
 
-/// Prints the roles of those who make sandboxes.
+/// Prints these roles, and how they are bound.
 fn roles(names: &[RoleName], globals: &Globals, mesh: MeshArgs) -> anyhow::Result<ExitCode> {
     let namespace = globals.namespace.as_deref().ok_or(Usage::MissingNamespace)?;
     let (meshes, istio) = mesh.offline();
     let of = |name: &RoleName| match name {
-        RoleName::Sandboxes => rights::sandboxes(namespace, &meshes, &istio),
-        RoleName::Tests => rights::tests(namespace),
+        RoleName::Sandboxes => (rights::ABOUT, rights::sandboxes(namespace, &meshes, &istio)),
+        RoleName::Tests => (rights::ABOUT, rights::tests(namespace)),
+        RoleName::Resources => (rights::ABOUT_RESOURCES, rights::resources(namespace)),
     };
-    let objects = names.iter().flat_map(of).collect();
-    print(text(&("", rights::ABOUT, objects))?.trim_end())?;
+    let mut files: Vec<File> = Vec::new();
+    for (about, objects) in names.iter().map(of) {
+        match files.iter_mut().find(|(_, found, _)| *found == about) {
+            Some((_, _, found)) => found.extend(objects),
+            None => files.push(("", about, objects)),
+        }
+    }
+    let texts: anyhow::Result<Vec<_>> = files.iter().map(text).collect();
+    print(texts?.join("---\n").trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

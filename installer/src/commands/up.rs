@@ -6,6 +6,7 @@ mod dry_run;
 mod patience;
 mod progress;
 mod renamed;
+mod resources;
 mod result;
 
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
@@ -13,7 +14,7 @@ use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use kube::Client;
+use kube::{Client, core::DynamicObject};
 
 use self::apply::Application;
 pub(super) use self::{patience::Patience, progress::Report};
@@ -27,17 +28,17 @@ use super::{
 use crate::{
     environment::{
         baseline::Baseline,
-        plan::{SandboxPlan, check_repository},
+        plan::{SandboxPlan, check_repository, needed, recorded},
         sandbox::{End, InvalidSandbox, Sandbox},
         spec::SandboxSpec,
     },
-    objects::Object,
     observed::{
         api::api,
         causes::is_forbidden,
         namespace::{add_existing, defect_of, read_baseline},
         preflight::rights,
         published::read_published,
+        resources::{check_deletion, check_scopes},
         snapshot::read_settings,
     },
     table::{expiry, report::FragmentReport},
@@ -112,10 +113,14 @@ impl UpArgs {
         };
         sandbox.notes.extend(notes);
         sandbox.notes.extend(renamed::notes(&client, &sandbox, &fragments).await);
+        let live = read_config_map(&client, &sandbox).await?;
         // Another sandbox may have one of the names.
-        let names = sandbox.objects().map(Object::reference).collect();
-        add_existing(&client, &mut baseline, names).await?;
-        let plan = plan(&client, &sandbox, &baseline).await?;
+        add_existing(&client, &mut baseline, needed(&sandbox, live.as_ref())).await?;
+        let recorded = recorded(&sandbox, &baseline);
+        add_existing(&client, &mut baseline, recorded).await?;
+        check_scopes(&client, &sandbox).await?;
+        check_deletion(&client, &mut sandbox).await?;
+        let plan = plan(&sandbox, &baseline, live)?;
         if output == Output::Table {
             print(&result::plan(&sandbox, &plan))?;
         }
@@ -169,14 +174,20 @@ async fn read_fragments(client: &Client) -> anyhow::Result<Vec<FragmentReport>> 
     }
 }
 
-async fn plan(
+async fn read_config_map(
     client: &Client,
     sandbox: &Sandbox,
-    baseline: &Baseline,
-) -> anyhow::Result<SandboxPlan> {
+) -> anyhow::Result<Option<DynamicObject>> {
     let reference = sandbox.reference();
     let live = api(client, &reference).get_opt(&reference.name).await;
-    let live = live.with_context(|| format!("cannot read {reference}"))?;
+    live.with_context(|| format!("cannot read {reference}"))
+}
+
+fn plan(
+    sandbox: &Sandbox,
+    baseline: &Baseline,
+    live: Option<DynamicObject>,
+) -> anyhow::Result<SandboxPlan> {
     // The time counts anew from each `up`: a pull request that is worked on does not expire.
     let now = Timestamp::from_second(Timestamp::now().as_second())?;
     let expires = sandbox.spec.ttl.as_ref().map(|ttl| expiry::after(ttl, None, now)).transpose()?;

@@ -27,6 +27,8 @@ pub struct Plan {
 pub enum Step {
     /// Server-side apply of an object that does not exist.
     Create(Object),
+    /// Creation of an object that stays as it is if it exists, and that nobody reads.
+    Once(Object),
     /// Server-side apply of an object that differs from the one in the cluster.
     Update(Object, Box<DynamicObject>),
     /// Deletion of an object.
@@ -52,7 +54,7 @@ impl Plan {
         // are created before others shrink.
         steps.sort_by_key(|step| match step {
             Step::Update(object, _) if object.reference().kind == HTTP_ROUTE => 1,
-            Step::Create(_) | Step::Update(..) => 0,
+            Step::Create(_) | Step::Once(_) | Step::Update(..) => 0,
             Step::Delete(_) => 2,
         });
         Self { steps }
@@ -81,7 +83,9 @@ impl Step {
     #[must_use]
     pub fn reference(&self) -> ObjectRef {
         match self {
-            Self::Create(object) | Self::Update(object, _) => object.reference(),
+            Self::Create(object) | Self::Once(object) | Self::Update(object, _) => {
+                object.reference()
+            }
             Self::Delete(reference) => reference.clone(),
         }
     }
@@ -98,7 +102,7 @@ impl std::fmt::Display for Plan {
                 f.write_str("\n")?;
             }
             let (verb, diff) = match step {
-                Step::Create(_) => ("create", String::new()),
+                Step::Create(_) | Step::Once(_) => ("create", String::new()),
                 Step::Update(object, live) => ("change", diff(live, object)),
                 Step::Delete(_) => ("delete", String::new()),
             };

@@ -16,6 +16,7 @@ use super::{
     workload::{Workload, WorkloadKind},
 };
 use crate::{
+    names::KIND_LABEL,
     objects::{ObjectRef, is_owned, reference_of},
     problem::Problem,
     table::queue::Queue,
@@ -36,6 +37,10 @@ pub struct Baseline {
     pub(super) outdated: BTreeMap<String, String>,
     /// What is about Services by their hosts.
     pub(super) host_policies: Vec<HostPolicy>,
+    /// The resources, by name.
+    pub resources: BTreeMap<String, DynamicObject>,
+    /// Objects of other kinds, as far as a sandbox wants or has one of their names.
+    pub others: Vec<DynamicObject>,
 }
 
 impl Baseline {
@@ -55,11 +60,25 @@ impl Baseline {
         labels.and_then(|labels| serde_json::from_value(labels.clone()).ok()).unwrap_or_default()
     }
 
-    /// Whether it has this Service or workload.
+    /// All objects that it has by name.
+    pub fn objects(&self) -> impl Iterator<Item = &DynamicObject> {
+        self.services.iter().chain(self.workloads.values()).chain(&self.others)
+    }
+
+    /// Whether it has this object.
     #[must_use]
     pub fn has(&self, reference: &ObjectRef) -> bool {
-        let mut objects = self.services.iter().chain(self.workloads.values());
-        objects.any(|object| reference_of(object) == *reference)
+        self.objects().any(|object| reference_of(object) == *reference)
+    }
+
+    /// Adds an object whose name a sandbox wants or has, of whatever kind.
+    pub fn add_named(&mut self, object: DynamicObject) {
+        let types = object.types.clone().unwrap_or_default();
+        if types.kind == "Service" || WorkloadKind::of(&types.api_version, &types.kind).is_some() {
+            self.add(object);
+        } else {
+            self.others.push(object);
+        }
     }
 
     /// Adds an object of Istio's root namespace: there, policies are about the Pods of all namespaces.
@@ -88,6 +107,8 @@ impl Baseline {
             let name = object.metadata.name.unwrap_or_default();
             let workload = format!("{}/{name}", types.kind.to_ascii_lowercase());
             self.outdated.insert(workload, types.api_version);
+        } else if types.kind == "ConfigMap" && is_resource(&object) {
+            self.resources.insert(object.metadata.name.clone().unwrap_or_default(), object);
         }
     }
 }
@@ -96,4 +117,9 @@ impl Baseline {
 #[must_use]
 pub fn sandbox_of(object: &DynamicObject) -> Option<&str> {
     object.metadata.labels.as_ref()?.get(SANDBOX_LABEL).map(String::as_str)
+}
+
+fn is_resource(map: &DynamicObject) -> bool {
+    let labels = map.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(KIND_LABEL)).is_some_and(|kind| kind == "resource")
 }

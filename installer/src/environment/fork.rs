@@ -20,6 +20,7 @@ pub use self::copy::fingerprint;
 use super::{
     affinity::{self, Template},
     baseline::{Baseline, sandbox_of},
+    env::Env,
     identity::Identities,
     invalid_fork::InvalidFork,
     labels::{FORK_LABEL, SANDBOX_LABEL, shorten, stamp},
@@ -67,13 +68,14 @@ pub struct Tenant<'a> {
 }
 
 impl Fork {
-    /// Forks a workload.
+    /// Forks a workload. `resources` are the variables that the sandbox's resources give.
     ///
     /// # Errors
     /// [`InvalidFork`], if the fork would not be one: if the baseline would see it, or cannot be copied.
     pub fn new(
         baseline: &Baseline,
         tenant: Tenant<'_>,
+        resources: &Env,
         workload: &Workload,
         spec: &ForkSpec,
     ) -> Result<Self, InvalidFork> {
@@ -83,7 +85,7 @@ impl Fork {
         let mut object = copy(original, tenant, workload)?;
         let queues = tenant.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         template::set_env(&mut object["spec"]["template"]["spec"], queues);
-        change(&mut object, original, spec, &workload.name)?;
+        change(&mut object, original, resources, spec, &workload.name)?;
         let env = [("SKYCAP_SANDBOX", tenant.sandbox), ("SKYCAP_KEY", tenant.key)];
         template::set_env(&mut object["spec"]["template"]["spec"], env.into_iter());
         let identities = Identities::new(baseline, tenant.sandbox, &labels, &pod_labels(&object)?);
@@ -159,23 +161,33 @@ fn changed_images(object: &Value, original: &DynamicObject) -> BTreeMap<String, 
     images
 }
 
-/// Applies what the baseline's owner says, then what the sandbox says.
+/// Applies what the baseline's owner says, then what the resources say, then what the sandbox says.
 fn change(
     object: &mut Value,
     original: &DynamicObject,
+    resources: &Env,
     spec: &ForkSpec,
     workload: &str,
 ) -> Result<(), InvalidFork> {
     let annotation = original.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION));
     let declared = annotation.map(|text| ForkSpec::of_annotation(text)).transpose();
     let declared = declared.map_err(InvalidFork::Annotation)?;
-    for spec in declared.iter().chain([spec]) {
-        if spec.patch.is_object() {
-            merge(object, &spec.patch);
-        }
-        template::apply(&mut object["spec"]["template"]["spec"], spec, workload)?;
+    if let Some(declared) = &declared {
+        merge_patch(object, &declared.patch);
+        template::apply(&mut object["spec"]["template"]["spec"], declared, workload)?;
     }
-    Ok(())
+    let pod = &mut object["spec"]["template"]["spec"];
+    template::all_containers(pod).for_each(|container| resources.set(container));
+    merge_patch(object, &spec.patch);
+    let pod = &mut object["spec"]["template"]["spec"];
+    template::all_containers(pod).for_each(|container| resources.add(container));
+    template::apply(pod, spec, workload)
+}
+
+fn merge_patch(object: &mut Value, patch: &Value) {
+    if patch.is_object() {
+        merge(object, patch);
+    }
 }
 
 /// A patch with what makes the fork another workload than its baseline.

@@ -11,6 +11,8 @@ const MAX_BYTES: usize = 63;
 /// Maximum bytes of a StatefulSet's name: its controller labels each Pod with the name, `-` and a hash of
 /// up to 10 digits (kubernetes/kubernetes#64023).
 const STATEFUL_SET_BYTES: usize = MAX_BYTES - 11;
+/// Maximum bytes of a resource's name in a sandbox: a StatefulSet of it may have 11 more.
+const RESOURCE_BYTES: usize = 40;
 /// Digits of the hash at the end of a shortened name: with 32 bits, two of 1,000 shortened names are
 /// equal in one of 8,000 namespaces, and then the second one is rejected as taken.
 const HASH_DIGITS: usize = 8;
@@ -31,6 +33,11 @@ pub fn in_sandbox(base: &str, sandbox: &str) -> String {
 /// The name of what stands for a StatefulSet in a sandbox.
 pub(super) fn stateful_set_in_sandbox(base: &str, sandbox: &str) -> String {
     shorten_to(STATEFUL_SET_BYTES, &format!("{base}-{sandbox}"))
+}
+
+/// The name of a resource in a sandbox, which its objects' names begin with: short enough for a suffix.
+pub(super) fn resource_in_sandbox(resource: &str, sandbox: &str) -> String {
+    shorten_to(RESOURCE_BYTES, &format!("{resource}-{sandbox}"))
 }
 
 /// At most 63 bytes that stand for `text`.
@@ -80,7 +87,7 @@ pub(crate) fn check_label_name(name: &str) -> Result<(), String> {
 /// skycap's labels that a user may give a sandbox.
 const KNOWN_LABELS: [&str; 2] = [OWNER_LABEL, PULL_REQUEST_LABEL];
 /// The label of a fork's objects with a hash of what `up` applied.
-const REVISION_LABEL: &str = "skycap.dev/revision";
+pub(super) const REVISION_LABEL: &str = "skycap.dev/revision";
 /// The label of a fork's objects and Pods with the name of the sandbox.
 pub const SANDBOX_LABEL: &str = "skycap.dev/sandbox";
 /// The label of a fork and its Pods with the fork's name.

@@ -1,9 +1,16 @@
 //! What `up` writes, as a value: the ConfigMap, the objects that it owns, and those that go.
 
-use std::{collections::BTreeMap, fmt};
+mod resource;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use kube::core::DynamicObject;
 
+pub use self::resource::{Ending, ResourcePlan, Unchangeable, former, needed, recorded};
+use self::resource::{record_of, records_of, with_records};
 use super::{
     baseline::{Baseline, sandbox_of},
     labels::revision,
@@ -20,9 +27,11 @@ use crate::{
 pub struct SandboxPlan {
     /// The ConfigMap, enabled: the last write.
     pub config_map: Object,
-    /// The ConfigMap, disabled: the first write, and the state while `objects` change.
+    /// The ConfigMap, disabled: the first write, and the state while everything else changes.
     pub disabled: Object,
-    /// What the ConfigMap owns.
+    /// The resources, which are written and waited for before the forks.
+    pub resources: Vec<ResourcePlan>,
+    /// What else the ConfigMap owns.
     pub objects: Plan,
     /// The ConfigMap as it is; `None` for a new sandbox.
     pub live: Option<DynamicObject>,
@@ -32,7 +41,7 @@ impl SandboxPlan {
     /// The plan. `live` is the ConfigMap with the sandbox's name.
     ///
     /// # Errors
-    /// A name that something else has.
+    /// A name that something else has, or an object that cannot be changed.
     pub fn new(
         sandbox: &Sandbox,
         end: End,
@@ -42,9 +51,8 @@ impl SandboxPlan {
         if live.as_ref().is_some_and(|live| !is_sandbox(live) || !is_owned(live)) {
             return Err(Taken(sandbox.reference()).into());
         }
-        let existing = baseline.services.iter().chain(baseline.workloads.values());
         let (mut own, mut others) = (Live::new(), Vec::new());
-        for object in existing {
+        for object in baseline.objects() {
             match sandbox_of(object) {
                 Some(name) if name == sandbox.spec.name && is_owned(object) => {
                     own.insert(reference_of(object), object.clone());
@@ -52,23 +60,37 @@ impl SandboxPlan {
                 _ => others.push(reference_of(object)),
             }
         }
-        let wanted: Vec<_> = sandbox.objects().cloned().collect();
-        if let Some(taken) = wanted.iter().map(Object::reference).find(|name| others.contains(name))
-        {
-            return Err(Taken(taken).into());
+        let all = sandbox.resource_objects().chain(sandbox.objects());
+        let all: Vec<_> = all.map(Object::reference).collect();
+        if let Some(taken) = all.iter().find(|name| others.contains(name)) {
+            return Err(Taken(taken.clone()).into());
         }
-        let unwanted: Vec<_> = own.keys().cloned().collect();
+        let owner = live.as_ref().and_then(|live| live.metadata.uid.as_ref());
+        let resources = sandbox.resources.iter();
+        let resources: Result<_, _> =
+            resources.map(|instance| ResourcePlan::new(instance, &own, owner)).collect();
+        let unwanted = unwanted(&own, &all);
+        let wanted: Vec<_> = sandbox.objects().cloned().collect();
         // What a ConfigMap before this one owns is about to be collected, however right it looks now:
         // it is written again, with its new owner.
-        let owner = live.as_ref().and_then(|live| live.metadata.uid.as_ref());
         let names: Vec<_> = wanted.iter().map(Object::reference).collect();
         own.retain(|name, object| !names.contains(name) || has_owner(object, owner));
+        let objects = Plan::new(wanted, &unwanted, &own);
+        let now = records_of(sandbox).map(|record| record.name).collect();
+        let meanwhile = &now | &former(live.as_ref());
         Ok(Self {
-            config_map: sandbox.config_map(true, end)?,
-            disabled: sandbox.config_map(false, end)?,
-            objects: Plan::new(wanted, &unwanted, &own),
+            config_map: with_records(sandbox.config_map(true, end)?, &now),
+            disabled: with_records(sandbox.config_map(false, end)?, &meanwhile),
+            resources: resources?,
+            objects,
             live,
         })
+    }
+
+    /// Whether there is anything to write beside the ConfigMap.
+    #[must_use]
+    pub fn changes_objects(&self) -> bool {
+        !self.objects.is_empty() || self.resources.iter().any(|one| !one.steps.is_empty())
     }
 
     /// Whether the ConfigMap is there, and its requests are routed.
@@ -84,12 +106,25 @@ impl SandboxPlan {
         let live =
             self.live.iter().map(|live| (self.config_map.reference(), live.clone())).collect();
         let mut plan = Plan::new(vec![self.config_map.clone()], &[], &live);
+        plan.steps.extend(self.resources.iter().flat_map(|resource| resource.whole().steps));
         plan.steps.extend(self.objects.steps.iter().cloned());
         plan
     }
 }
 
-/// What of the sandbox's own objects, as they are, is not what `up` wrote for the ConfigMap with this uid. They
+/// What of a sandbox's own objects goes: all that is not among the wanted ones. With the record of a
+/// resource goes everything of it.
+fn unwanted(own: &Live, wanted: &[ObjectRef]) -> Vec<ObjectRef> {
+    let mut own = own.clone();
+    own.retain(|name, _| !wanted.contains(name));
+    let records: BTreeSet<_> = own.keys().cloned().collect();
+    own.retain(|name, object| {
+        record_of(object).is_none_or(|record| *name == record || !records.contains(&record))
+    });
+    own.into_keys().collect()
+}
+
+/// What of the forks and their Services, as they are, is not what `up` wrote for the ConfigMap with this uid. They
 /// are compared by their revisions alone: a webhook may change what it likes.
 #[must_use]
 pub fn displaced(sandbox: &Sandbox, own: &[DynamicObject], uid: &String) -> Vec<Step> {
@@ -102,7 +137,9 @@ pub fn displaced(sandbox: &Sandbox, own: &[DynamicObject], uid: &String) -> Vec<
     let writes = wanted.iter().filter(|object| !is_ours(object));
     let writes = writes.map(|object| Step::Create((*object).clone()));
     let names: Vec<_> = wanted.iter().map(|object| object.reference()).collect();
-    let others = live.iter().filter(|(name, live)| is_owned(live) && !names.contains(name));
+    let others = live.iter().filter(|(name, live)| {
+        is_owned(live) && record_of(live).is_none() && !names.contains(name)
+    });
     writes.chain(others.map(|(name, _)| Step::Delete(name.clone()))).collect()
 }
 

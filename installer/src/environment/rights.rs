@@ -2,8 +2,9 @@
 //! `down`, `wait` and `test` ask the API server for, and nothing else. A test takes each right away in
 //! turn.
 //!
-//! No Secrets are among them. But who may create a Deployment in a namespace can mount its Secrets into
-//! a Pod: Kubernetes has no right to create one without the other.
+//! A Secret can be created with them, for a password of a resource, and none can be read or changed: for
+//! that, `patch` and `delete` would do, whose answers show the Secret. But who may create a Deployment in a
+//! namespace can mount its Secrets into a Pod: Kubernetes has no right to create one without the other.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::baseline::{IN_ROOT, OPTIONAL, REQUIRED};
 use crate::{
     desired::installation::Role,
-    names::{NAMESPACE, PLUGIN, SANDBOXES, SETTINGS, STATUS, TESTS},
+    names::{CONTROLLER, NAMESPACE, PLUGIN, RESOURCES, SANDBOXES, SETTINGS, STATUS, TESTS},
     objects::{object, resource},
     table::{
         meshes::{MeshKind, Meshes},
@@ -69,12 +70,39 @@ pub fn tests(namespace: &str) -> Vec<Value> {
     vec![role.object(), role.binding(&subject)]
 }
 
+/// What the controller needs to run the Jobs of `delete`: a role, and its binding. Whoever may write a
+/// ConfigMap in the namespace can then have a Job run in it, with any of its ServiceAccounts.
+///
+/// A second role is for the account that makes sandboxes, which asks whether there is the first one.
+#[must_use]
+pub fn resources(namespace: &str) -> Vec<Value> {
+    let account = |namespace: &str, name: &str| json!({"kind": "ServiceAccount", "namespace": namespace, "name": name});
+    let controller = [
+        json!({"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create"]}),
+        // An admission policy limits this to the finalizers of resources.
+        json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}),
+    ];
+    let asking = [
+        json!({"apiGroups": ["authorization.k8s.io"], "resources": ["localsubjectaccessreviews"], "verbs": ["create"]}),
+    ];
+    let role = Role { name: RESOURCES, namespace: Some(namespace), rules: &controller };
+    let name = format!("{SANDBOXES}-resources");
+    let of_account = Role { name: &name, namespace: Some(namespace), rules: &asking };
+    vec![
+        role.object(),
+        role.binding(&account(NAMESPACE, CONTROLLER)),
+        of_account.object(),
+        of_account.binding(&account(namespace, SANDBOXES)),
+    ]
+}
+
 /// In the namespace of the sandboxes.
 fn in_namespace(meshes: &Meshes) -> Vec<Value> {
     let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
     let mut rules = vec![
         rule("", &["configmaps"], &["get", "create", "patch", "delete"]),
         rule("", &["services"], &["create", "patch", "delete"]),
+        rule("", &["secrets"], &["create"]),
         rule("apps", &["deployments", "statefulsets"], &["get", "create", "patch", "delete"]),
         // Why a fork is not ready.
         rule("", &["pods/log"], &["get"]),
@@ -107,6 +135,9 @@ fn lists(kinds: impl Iterator<Item = (&'static str, &'static str)>) -> Vec<Value
     listed.into_iter().map(rule).collect()
 }
 
+/// The comment above the controller's role.
+pub const ABOUT_RESOURCES: &str = "What the controller needs to run the Jobs of `delete` in one namespace. Whoever may write a ConfigMap \
+                                   there can then run a Job with any ServiceAccount of the namespace.";
 /// The comment above the roles.
 pub const ABOUT: &str = "What an account needs to make sandboxes in one namespace. Whoever may create a Deployment there can \
                          mount the namespace's Secrets into it.";

@@ -1,16 +1,20 @@
-//! A sandbox as a value: its ConfigMap, its forks and their Services.
+//! A sandbox as a value: its ConfigMap, its resources, its forks and their Services.
+
+mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::resources::{env, instances};
 use super::{
     baseline::Baseline,
     fork::{Fork, Tenant},
     hosts,
     invalid_fork::InvalidFork,
     queues::{InvalidQueue, SandboxQueues},
+    resource::{Instance, InvalidResource},
     spec::SandboxSpec,
     workload::Workload,
 };
@@ -27,6 +31,8 @@ pub struct Sandbox {
     pub spec: SandboxSpec,
     /// The namespace.
     pub namespace: String,
+    /// What it has of resources, in the order of the file.
+    pub resources: Vec<Instance>,
     /// The forks, by the names of their workloads.
     pub forks: Vec<Fork>,
     /// The Services, by the names of those that they replace.
@@ -65,8 +71,10 @@ impl Sandbox {
         });
         let variables = &queues.variables;
         let tenant = Tenant { namespace, sandbox: &spec.name, key: &key, variables };
+        let resources = instances(baseline, tenant, &spec.resources, &mut errors);
+        let env = env(&resources, &mut errors);
         for (workload, changes) in &spec.forks {
-            match Fork::new(baseline, tenant, workload, changes) {
+            match Fork::new(baseline, tenant, &env, workload, changes) {
                 Ok(fork) => forks.push(fork),
                 Err(error) => errors.push(InvalidSandbox::Fork(workload.clone(), error)),
             }
@@ -76,7 +84,7 @@ impl Sandbox {
         notes.extend(hosts::notes(&baseline.host_policies, namespace, &services));
         notes.extend(queues.notes(spec, baseline));
         let (spec, namespace, queues) = (spec.clone(), namespace.to_owned(), queues.queues);
-        let sandbox = Self { spec, namespace, forks, services, queues, notes };
+        let sandbox = Self { spec, namespace, resources, forks, services, queues, notes };
         errors.extend(sandbox.duplicate().map(InvalidSandbox::Duplicate));
         if errors.is_empty() { Ok(sandbox) } else { Err(errors) }
     }
@@ -124,7 +132,12 @@ impl Sandbox {
         }))
     }
 
-    /// The objects beside the ConfigMap, in the order in which they are written: Services first, so
+    /// The objects of all resources, with the records and without the Secrets.
+    pub fn resource_objects(&self) -> impl Iterator<Item = &Object> {
+        self.resources.iter().flat_map(|one| [&one.record].into_iter().chain(&one.objects))
+    }
+
+    /// The other objects beside the ConfigMap, in the order in which they are written: Services first, so
     /// that a mesh knows them by the time that the Pods are ready.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         let governing = self.forks.iter().filter_map(|fork| fork.governing.as_ref());
@@ -140,10 +153,12 @@ impl Sandbox {
         forks.chain(self.notes.iter().cloned())
     }
 
-    /// An object that two of the forks would both be.
+    /// An object that two of the forks and resources would both be.
     fn duplicate(&self) -> Option<ObjectRef> {
         let mut seen = BTreeSet::new();
-        self.objects().map(Object::reference).find(|reference| !seen.insert(reference.clone()))
+        let objects = self.resource_objects().chain(self.objects());
+        let mut names = objects.map(Object::reference).chain([self.reference()]);
+        names.find(|reference| !seen.insert(reference.clone()))
     }
 }
 
@@ -182,6 +197,21 @@ pub enum InvalidSandbox {
     #[error(transparent)]
     Queue(InvalidQueue),
     /// Two forks would have one name.
-    #[error("{0}: two forks would both have this name; fork one of them in a sandbox of its own")]
+    #[error(
+        "{0}: two objects of the sandbox would both have this name; give the sandbox another name, or \
+         leave one of them out"
+    )]
     Duplicate(ObjectRef),
+    /// A resource that is not there.
+    #[error(
+        "resources: `{0}` not found; expected a ConfigMap of this name in the namespace, with the label \
+         `skycap.dev/kind: resource`"
+    )]
+    NoResource(String),
+    /// A resource that is malformed, or that would not stay inside the sandbox.
+    #[error("ConfigMap {0}: {1}")]
+    Resource(String, InvalidResource),
+    /// A variable of two resources.
+    #[error("resources: `{1}` and `{2}` both set the variable `{0}`; rename one, or leave one out")]
+    Variable(String, String, String),
 }

@@ -45,6 +45,8 @@ pub struct SandboxSpec {
     pub forks: BTreeMap<Workload, ForkSpec>,
     /// The queues whose messages with its key are its own.
     pub queues: Vec<String>,
+    /// The resources that it gets.
+    pub resources: Vec<String>,
 }
 
 /// What a fork has instead of its baseline's.
@@ -76,6 +78,7 @@ impl SandboxSpec {
             labels: Labels::new(),
             forks: BTreeMap::new(),
             queues: Vec::new(),
+            resources: Vec::new(),
         })
     }
 
@@ -109,6 +112,7 @@ impl SandboxSpec {
             labels: labels(&mut fields)?,
             forks: forks(&mut fields)?,
             queues: fields.queues(&name)?,
+            resources: fields.names("resources")?,
             ..Self::new(&name)?
         };
         fields.close()?;
@@ -218,7 +222,7 @@ pub enum InvalidFile {
     #[error("{0}")]
     Yaml(String),
     /// Variables that are not set, or are malformed.
-    #[error("{}", lines(.0))]
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Variables(Vec<InvalidVariable>),
     /// A field with a wrong value, or one that nothing knows.
     #[error("{field}{}{text}", if field.is_empty() { "" } else { ": " })]
@@ -240,8 +244,4 @@ impl From<InvalidYaml> for InvalidFile {
     fn from(error: InvalidYaml) -> Self {
         Self::Yaml(error.to_string())
     }
-}
-
-fn lines(errors: &[InvalidVariable]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -42,6 +42,12 @@ pub(super) fn set_env<'a>(pod: &mut Value, env: impl Iterator<Item = (&'a str, &
     }
 }
 
+/// All containers, those too that run to their end before the others: one that migrates a database must
+/// find the same database as the others.
+pub(super) fn all_containers(pod: &mut Value) -> impl Iterator<Item = &mut Value> {
+    containers(pod, &["containers", "initContainers"])
+}
+
 /// # Errors
 /// If the Pod uses what only one Pod of a node can have.
 pub(super) fn check_node(pod: &Value) -> Result<(), InvalidFork> {

@@ -13,8 +13,22 @@ pub(super) fn substitute(
     value: Value,
     lookup: &impl Fn(&str) -> Option<String>,
 ) -> Result<Value, Vec<InvalidVariable>> {
+    substitute_in(value, "", is_name, &|_, name| lookup(name))
+}
+
+/// As [`substitute`], with names of another form, and with a `lookup` that is told the field as well.
+/// `field` is where `value` stands.
+///
+/// # Errors
+/// [`InvalidVariable`] for each variable that `lookup` does not know.
+pub(super) fn substitute_in(
+    value: Value,
+    field: &str,
+    is_name: fn(&str) -> bool,
+    lookup: &impl Fn(&str, &str) -> Option<String>,
+) -> Result<Value, Vec<InvalidVariable>> {
     let mut errors = Vec::new();
-    let value = Substitution { lookup, errors: &mut errors }.value(value, "");
+    let value = Substitution { is_name, lookup, errors: &mut errors }.value(value, field);
     if errors.is_empty() { Ok(value) } else { Err(errors) }
 }
 
@@ -42,11 +56,12 @@ pub enum InvalidVariable {
 }
 
 struct Substitution<'a, L> {
+    is_name: fn(&str) -> bool,
     lookup: &'a L,
     errors: &'a mut Vec<InvalidVariable>,
 }
 
-impl<L: Fn(&str) -> Option<String>> Substitution<'_, L> {
+impl<L: Fn(&str, &str) -> Option<String>> Substitution<'_, L> {
     fn value(&mut self, value: Value, field: &str) -> Value {
         match value {
             Value::String(text) => Value::String(self.text(&text, field)),
@@ -76,14 +91,14 @@ impl<L: Fn(&str) -> Option<String>> Substitution<'_, L> {
                 continue;
             }
             replaced.push_str(before);
-            let Some((name, behind)) = behind.split_once('}').filter(|(name, _)| is_name(name))
-            else {
+            let is_name = |(name, _): &(&str, &str)| (self.is_name)(name);
+            let Some((name, behind)) = behind.split_once('}').filter(is_name) else {
                 let field = field.into();
                 self.errors.push(InvalidVariable::Malformed { field, text: text.into() });
                 return replaced;
             };
             rest = behind;
-            match (self.lookup)(name) {
+            match (self.lookup)(field, name) {
                 Some(value) => replaced.push_str(&value),
                 None => {
                     let (field, name) = (field.into(), name.into());

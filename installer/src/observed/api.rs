@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::DynamicObject,
     discovery,
 };
@@ -125,6 +125,13 @@ pub(crate) async fn write(client: &Client, step: &Step) -> Result<(), kube::Erro
             if let Some(patch) = object.cleaning(&written) {
                 let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
                 api.patch(&reference.name, &params, &Patch::Merge(patch)).await?;
+            }
+        }
+        Step::Once(object) => {
+            let params = PostParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+            match api.create(&params, &object.0).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                result => drop(result?),
             }
         }
         Step::Delete(_) => match api.delete(&reference.name, &DeleteParams::background()).await {

@@ -1,4 +1,4 @@
-//! How far the forks of a sandbox are, and what keeps one from being ready.
+//! How far the forks and resources of a sandbox are, and what keeps one from being ready.
 
 mod listing;
 
@@ -15,13 +15,14 @@ pub use self::listing::{ListedFork, list};
 use super::api::api;
 use crate::{
     environment::labels::{FORK_LABEL, SANDBOX_LABEL},
+    names::RESOURCE_LABEL,
     objects::ObjectRef,
 };
 
-/// How far a fork is.
+/// How far a fork is, or another object with Pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForkState {
-    /// Its Pod is of the current template, and available.
+    /// Its Pod is of the current template, and available; a Job has succeeded.
     Ready,
     /// Not yet: what is going on.
     Progressing(String),
@@ -53,7 +54,7 @@ impl std::fmt::Display for Failure {
 }
 
 impl ForkState {
-    /// Reads the state of a fork.
+    /// Reads the state of a Deployment, StatefulSet, Job or Pod of a sandbox.
     ///
     /// # Errors
     /// The API server's error.
@@ -62,15 +63,16 @@ impl ForkState {
         let Some(object) = found.with_context(|| format!("cannot read {fork}"))? else {
             return Ok(Self::Failing(Failure::new("it has been deleted", "")));
         };
-        if is_available(&object) {
+        if is_ready(&object, &fork.kind) {
             return Ok(Self::Ready);
         }
-        if let Some(failure) = replica_failure(&object) {
+        if let Some(failure) = replica_failure(&object).or_else(|| job_failure(&object)) {
             return Ok(Self::Failing(failure));
         }
         let labels = object.labels();
-        let own = [SANDBOX_LABEL, FORK_LABEL]
-            .map(|label| format!("{label}={}", labels.get(label).map_or("", String::as_str)));
+        let own = [SANDBOX_LABEL, FORK_LABEL, RESOURCE_LABEL].into_iter();
+        let own = own.filter_map(|label| Some(format!("{label}={}", labels.get(label)?)));
+        let own: Vec<_> = own.collect();
         let namespace = fork.namespace.as_deref().unwrap_or_default();
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
         let list = pods.list(&ListParams::default().labels(&own.join(","))).await;
@@ -92,6 +94,14 @@ impl ForkState {
     }
 }
 
+fn is_ready(object: &DynamicObject, kind: &str) -> bool {
+    match kind {
+        "Job" => condition(object, "Complete").is_some(),
+        "Pod" => condition(object, "Ready").is_some(),
+        _ => is_available(object),
+    }
+}
+
 /// Whether all of the workload's Pods are of its template and available.
 fn is_available(object: &DynamicObject) -> bool {
     let number = |path: &str| object.data.pointer(path).and_then(Value::as_i64).unwrap_or(0);
@@ -104,12 +114,21 @@ fn is_available(object: &DynamicObject) -> bool {
 
 /// Why the Deployment cannot create Pods: a quota, an admission policy.
 fn replica_failure(object: &DynamicObject) -> Option<Failure> {
-    let conditions = object.data.pointer("/status/conditions")?.as_array()?;
-    let failure = conditions
-        .iter()
-        .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")?;
+    let failure = condition(object, "ReplicaFailure")?;
     let why = failure["message"].as_str().unwrap_or_default();
     Some(Failure::new("it cannot create its Pod", why))
+}
+
+fn job_failure(object: &DynamicObject) -> Option<Failure> {
+    let failure = condition(object, "Failed")?;
+    Some(Failure::new("it has failed", failure["message"].as_str().unwrap_or_default()))
+}
+
+/// The condition of this type, if it is true.
+fn condition<'a>(object: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
+    let conditions = object.data.pointer("/status/conditions")?.as_array()?;
+    let mut conditions = conditions.iter();
+    conditions.find(|condition| condition["type"] == kind && condition["status"] == "True")
 }
 
 fn state_of(pod: &Pod) -> ForkState {

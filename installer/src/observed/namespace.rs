@@ -1,16 +1,19 @@
 //! The baseline of a namespace, read from the cluster.
 
+mod served;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
-use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::APIGroup};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
     api::ListParams,
     core::{DynamicObject, TypeMeta},
 };
 
+use self::served::Served;
 use crate::{
     environment::{
         baseline::{Baseline, IN_ROOT, OPTIONAL, REQUIRED},
@@ -72,8 +75,9 @@ pub async fn read_baseline(
     // What is not there may be a fork, which cannot be forked.
     let workloads = spec.forks.keys().map(|workload| workload.reference(namespace)).collect();
     add_existing(client, &mut baseline, workloads).await?;
-    for queue in read_queues(client, namespace, &spec.queues).await? {
-        baseline.add(queue);
+    for names in [&spec.queues, &spec.resources] {
+        let found = read_config_maps(client, namespace, names).await?;
+        found.into_iter().for_each(|object| baseline.add(object));
     }
     let notes = unread.into_iter().map(|(place, kinds)| {
         let kinds = kinds.join(", ");
@@ -85,9 +89,9 @@ pub async fn read_baseline(
     Ok((baseline, notes.collect()))
 }
 
-/// The ConfigMaps of these queues, as far as they are there: by name, because those of the namespace may
+/// The ConfigMaps of these queues or resources, as far as they are there: by name, because those of the namespace may
 /// be confidential.
-async fn read_queues(
+async fn read_config_maps(
     client: &Client,
     namespace: &str,
     names: &[String],
@@ -133,10 +137,10 @@ pub async fn defect_of(client: &Client, namespace: &str) -> Option<String> {
     }
 }
 
-/// Adds those of the Services and workloads that the baseline does not have yet, whoever owns them.
+/// Adds those of the objects that the baseline does not have yet, whoever owns them.
 ///
 /// # Errors
-/// The API server's error.
+/// The API server's error, and a missing permission to read an object of a resource.
 pub async fn add_existing(
     client: &Client,
     baseline: &mut Baseline,
@@ -144,48 +148,36 @@ pub async fn add_existing(
 ) -> anyhow::Result<()> {
     references.retain(|reference| !baseline.has(reference));
     let reads = stream::iter(references).map(|reference| async move {
-        // By a list, for which the user has permissions.
-        let params = ListParams::default().fields(&format!("metadata.name={}", reference.name));
-        let ObjectRef { api_version, kind, namespace, .. } = &reference;
-        list(client, namespace.as_deref().unwrap_or_default(), api_version, kind, &params).await
+        let found = read_named(client, &reference).await?;
+        anyhow::Ok((found, reference))
     });
-    for found in reads.buffered(AT_ONCE).try_collect::<Vec<_>>().await? {
-        if let Listed::Objects(objects) = found {
-            objects.into_iter().for_each(|object| baseline.add(object));
+    for (found, reference) in reads.buffered(AT_ONCE).try_collect::<Vec<_>>().await? {
+        match found {
+            Listed::Objects(objects) => {
+                objects.into_iter().for_each(|object| baseline.add_named(object));
+            }
+            // Of the kinds of forks, all have been listed.
+            Listed::Forbidden if OWN.iter().any(|(_, kind)| *kind == reference.kind) => {}
+            Listed::Forbidden => anyhow::bail!(
+                "missing permissions to list {}: nobody knows whether {reference} exists; nothing was \
+                 changed; ask an administrator for them",
+                plural(&reference.kind)
+            ),
         }
     }
     Ok(())
 }
 
-/// The API groups that the cluster serves, each with its versions; `None` if nobody may know.
-struct Served(Option<BTreeMap<String, Vec<String>>>);
-
-impl Served {
-    async fn read(client: &Client) -> Self {
-        let groups = client.list_api_groups().await.ok();
-        Self(groups.map(|list| {
-            let versions = |group: &APIGroup| {
-                let preferred = group.preferred_version.iter();
-                let all = preferred.chain(&group.versions);
-                (group.name.clone(), all.map(|one| one.group_version.clone()).collect())
-            };
-            list.groups.iter().map(versions).collect()
-        }))
+/// Reads one object: a ConfigMap by its name, and others by a list, for which the user has permissions.
+async fn read_named(client: &Client, reference: &ObjectRef) -> anyhow::Result<Listed> {
+    let ObjectRef { api_version, kind, namespace, name } = reference;
+    if kind == "ConfigMap" {
+        let found = api(client, reference).get_opt(name).await;
+        let found = found.with_context(|| format!("cannot read {reference}"))?;
+        return Ok(Listed::Objects(found.into_iter().collect()));
     }
-
-    fn has(&self, api_version: &str) -> bool {
-        let group = api_version.split('/').next().unwrap_or_default();
-        self.0.as_ref().is_none_or(|groups| groups.contains_key(group))
-    }
-
-    /// The version if it is served, or else the one that the group prefers.
-    fn version(&self, api_version: &str) -> String {
-        let group = api_version.split('/').next().unwrap_or_default();
-        let versions = self.0.as_ref().and_then(|groups| groups.get(group));
-        let other = versions.filter(|all| !all.iter().any(|one| one == api_version));
-        let preferred = other.and_then(|all| all.first());
-        preferred.map_or_else(|| api_version.to_owned(), Clone::clone)
-    }
+    let params = ListParams::default().fields(&format!("metadata.name={name}"));
+    list(client, namespace.as_deref().unwrap_or_default(), api_version, kind, &params).await
 }
 
 /// What the API server has of a kind.

@@ -95,7 +95,11 @@ impl Fragment {
             "group" => group(Data::of(map), &origin, now),
             other => Err(InvalidField::new(
                 &format!("metadata.labels.{KIND_LABEL}"),
-                InvalidValue::new("kind", other, "`sandbox`, `group`, `queue` or `settings`"),
+                InvalidValue::new(
+                    "kind",
+                    other,
+                    "`sandbox`, `group`, `queue`, `resource` or `settings`",
+                ),
             )),
         };
         Some(parsed.map_err(|field| origin.refusal(field)))

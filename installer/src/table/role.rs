@@ -30,6 +30,8 @@ impl<'a> Role<'a> {
                 // The label of the settings, on a ConfigMap with another name.
                 "settings" => None,
                 "queue" => Some(Self::Queue),
+                // The table does not have it: `skycap up` reads it.
+                "resource" => None,
                 kind => Some(Self::Fragment(kind)),
             }
         })

@@ -9,9 +9,19 @@ use serde::de::DeserializeOwned;
 /// Without aliases: 500 bytes of them can stand for a million nodes, and anybody who may write a
 /// ConfigMap would make each round of the controller wait for them.
 pub(crate) fn parse_value<T: DeserializeOwned>(text: &str) -> Result<T, InvalidYaml> {
+    serde_saphyr::from_str_with_options(text, bounded())
+        .map_err(|error| InvalidYaml::new(&error, 0))
+}
+
+/// Parses a data value with several documents, with the same limits.
+pub(crate) fn parse_documents<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, InvalidYaml> {
+    serde_saphyr::from_multiple_with_options(text, bounded())
+        .map_err(|error| InvalidYaml::new(&error, 0))
+}
+
+fn bounded() -> serde_saphyr::Options {
     let budget = serde_saphyr::budget! { max_aliases: 0, max_anchors: 0, max_nodes: NODES };
-    let options = serde_saphyr::options! { budget: budget };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| InvalidYaml::new(&error, 0))
+    serde_saphyr::options! { budget: budget }
 }
 
 /// Parses one document of a file, `lines_before` lines below the file's first.

@@ -5,6 +5,8 @@ mod examples;
 mod namespaces;
 mod policies;
 mod queues;
+mod refused_resources;
+mod resources;
 mod shapes;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;

@@ -2,6 +2,7 @@
 //! or unpacked once, into the cache. The CRDs and charts are read from Go's module cache.
 
 mod browser;
+mod databases;
 mod debian;
 mod go;
 
@@ -12,6 +13,7 @@ use anyhow::Context as _;
 use self::go::GoModule;
 pub use self::{
     browser::{Browser, browser},
+    databases::{Databases, databases},
     debian::{IPTABLES, NodePrograms, XTABLES, faketime, node_programs, prometheus, registry},
 };
 

@@ -20,6 +20,9 @@ impl ConfigMaps {
         fs::create_dir_all(folder)?;
         for entry in fs::read_dir(workspace::root().join("deploy/examples"))? {
             let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                continue;
+            }
             fs::copy(entry.path(), folder.join(entry.file_name()))?;
         }
         Ok(Self { skycap: skycap.into(), folder: folder.into() })

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use skycap::{
     desired::istio::PluginKind,
+    environment::resource::Resource,
     table::{
         fragments::Fragment, limits::FRAGMENT_BYTES, queue::Queue, role::Role, settings::Settings,
     },
@@ -50,7 +51,21 @@ fn rejection_of(map: &ConfigMap) -> Option<String> {
     if Role::of(map) == Some(Role::Queue) {
         return Queue::parse(map, None).err().map(|problem| problem.text);
     }
-    Fragment::parse(map, None, Timestamp::now())?.err().map(|problem| problem.text)
+    if let Some(parsed) = Fragment::parse(map, None, Timestamp::now()) {
+        return parsed.err().map(|problem| problem.text);
+    }
+    let map = serde_json::from_value(json!(map)).ok()?;
+    Resource::parse(&map).err().map(|invalid| invalid.to_string())
+}
+
+/// The data of a resource with a Pod, and with this.
+fn resource(more: Value) -> Value {
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: '${name}'}\nspec: {}\n";
+    let mut data = json!({"manifest": manifest, "ready": "pod/${name}"});
+    data.as_object_mut()
+        .into_iter()
+        .for_each(|data| data.extend(more.as_object().cloned().unwrap_or_default()));
+    data
 }
 
 /// The data of a queue, with these fields too.
@@ -107,6 +122,10 @@ fn cases() -> Vec<(&'static str, &'static str, Value, Option<&'static str>)> {
         ("queue", "orders", queue(&json!({"unread": "drop"})), Some("data.unread")),
         ("queue", "orders", queue(&json!({"password": "a"})), Some("data: unknown key")),
         ("queue", "orders", json!({"topic": "orders"}), Some("data: missing key")),
+        ("resource", "orders-db", resource(json!({})), None),
+        ("resource", "orders-db", resource(json!({"env": "A: b"})), None),
+        ("resource", "orders-db", json!({"ready": "pod/${name}"}), Some("data: missing key")),
+        ("resource", "orders-db", resource(json!({"routes": ""})), Some("data: unknown key")),
         ("sandboxes", "pr-1", json!({}), Some("skycap.dev/kind")),
     ]
 }

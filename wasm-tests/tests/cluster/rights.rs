@@ -2,6 +2,7 @@
 //! server denies it nothing; without any one of them, the API server denies it a request for that verb
 //! and resource, or `up` says before it writes anything that this one is missing.
 
+mod resources;
 pub(super) mod shop;
 
 use std::fs;
@@ -36,7 +37,7 @@ fn each_right_of_those_who_make_sandboxes_is_needed() -> anyhow::Result<()> {
             install_kind(fixture, api_version, kind).await?;
         }
         let tried = each_is_needed(fixture, &sandboxes(), &SANDBOX, &pods()).await?;
-        anyhow::ensure!(tried == 51, "{tried} permissions were tried");
+        anyhow::ensure!(tried == 52, "{tried} permissions were tried");
         Ok(())
     })
 }
@@ -106,7 +107,10 @@ impl<'a> Work<'a> {
         let folder = tempfile::tempdir()?;
         let file = |forks: &str| format!("sandbox: pr-9\nnamespace: shop\nforks:\n{forks}");
         let (cart, db) = ("  cart: {image: cart:new}\n", "  statefulset/db: {image: db:new}\n");
-        fs::write(folder.path().join("both.yaml"), file(&[cart, db].concat()))?;
+        fs::write(
+            folder.path().join("both.yaml"),
+            file(&[cart, db, "resources: [cache]\n"].concat()),
+        )?;
         fs::write(folder.path().join("cart.yaml"), file(cart))?;
         fs::write(folder.path().join("db.yaml"), file(db))?;
         Ok(Self { steps, token: fixture.cluster.token_of("shop", SANDBOXES).await?, folder })
@@ -167,9 +171,13 @@ impl<'a> Work<'a> {
 /// Deletes what an interrupted work has left. Its owner's garbage collector does not run here.
 async fn delete_sandbox(fixture: &Fixture) -> anyhow::Result<()> {
     let own = ListParams::default().labels(&format!("{SANDBOX_LABEL}=pr-9"));
-    for (api_version, kind) in
-        [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("v1", "Service")]
-    {
+    for (api_version, kind) in [
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
+        ("v1", "Service"),
+        ("v1", "Secret"),
+        ("v1", "ConfigMap"),
+    ] {
         let api = Api::<DynamicObject>::namespaced_with(
             fixture.cluster.client.clone(),
             "shop",
@@ -221,6 +229,7 @@ fn kind(resource: &str) -> &str {
     match resource {
         "configmaps" => "ConfigMap",
         "services" => "Service",
+        "secrets" => "Secret",
         "deployments" => "Deployment",
         "statefulsets" => "StatefulSet",
         other => other,

@@ -29,7 +29,7 @@ proptest! {
         let unwanted: Vec<_> = cluster.keys().cloned().collect();
         for step in Plan::new(wanted, &unwanted, &cluster).steps {
             match &step {
-                Step::Create(object) | Step::Update(object, _) => {
+                Step::Create(object) | Step::Once(object) | Step::Update(object, _) => {
                     cluster.extend(live(std::slice::from_ref(object)).expect("an object"));
                 }
                 Step::Delete(reference) => drop(cluster.remove(reference)),

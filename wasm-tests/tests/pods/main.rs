@@ -7,4 +7,5 @@ mod fallback;
 mod install;
 mod machine;
 mod playground;
+mod resources;
 mod test_command;

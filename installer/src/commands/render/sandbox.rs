@@ -54,15 +54,36 @@ impl SandboxArgs {
         }
         let sandbox =
             Sandbox::new(&spec, &namespace, &Baseline::new(objects)).map_err(rejection)?;
+        check_resources(&sandbox)?;
         for note in sandbox.all_notes() {
             anstream::eprintln!("note: {}", printable_lines(&note));
         }
         let config_map = sandbox.config_map(true, End::Ttl)?;
-        let all: Result<Vec<_>, _> =
-            [&config_map].into_iter().chain(sandbox.objects()).map(yaml).collect();
+        let resources = sandbox.resources.iter().flat_map(|resource| &resource.objects);
+        let all = [&config_map].into_iter().chain(resources).chain(sandbox.objects());
+        let all: Result<Vec<_>, _> = all.map(yaml).collect();
         print(all?.join("---\n").trim_end())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// # Errors
+/// A resource that needs more than manifests.
+fn check_resources(sandbox: &Sandbox) -> anyhow::Result<()> {
+    for resource in &sandbox.resources {
+        let name = &resource.resource;
+        anyhow::ensure!(
+            resource.secrets.is_empty(),
+            "resource `{name}` has random values, which belong into no Git repository; use `skycap \
+             up`, or `secretKeyRef` with a Secret of the namespace in the resource"
+        );
+        anyhow::ensure!(
+            !resource.has_delete,
+            "resource `{name}` has `delete`, which only a sandbox of `skycap up` runs; use that, or \
+             remove `delete` from the resource"
+        );
+    }
+    Ok(())
 }
 
 fn yaml(object: &Object) -> Result<String, serde_saphyr::ser::Error> {

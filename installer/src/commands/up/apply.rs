@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
 
 use super::{
-    claim::{Claim, token},
+    claim::{Claim, own, token},
     patience::Patience,
     progress::Report,
 };
@@ -18,7 +19,7 @@ use crate::{
         plan::{SandboxPlan, displaced},
         sandbox::Sandbox,
     },
-    objects::Object,
+    objects::{Object, ObjectRef},
     observed::{
         api::write,
         forks::ForkState,
@@ -49,10 +50,11 @@ impl Application<'_> {
         let report = Report::new("up");
         let patience = Patience { deadline, report: &report };
         // What changes must not be routed to meanwhile. What does not change keeps its requests.
-        let mut is_enabled = self.plan.objects.is_empty() && self.plan.is_enabled();
+        let mut is_enabled = !self.plan.changes_objects() && self.plan.is_enabled();
         let first = if is_enabled { &self.plan.config_map } else { &self.plan.disabled };
         let token = token();
         let claim = patience.with(async || self.claim(first, &token).await).await?;
+        self.write_resources(wait, &claim, &patience).await?;
         let mut steps = self.plan.objects.steps.clone();
         for _ in 0..ROUNDS {
             if is_enabled && !steps.is_empty() {
@@ -60,10 +62,11 @@ impl Application<'_> {
                 is_enabled = false;
             }
             for step in steps {
-                self.write(&claim, step, &patience).await?;
+                self.write(&claim, &claim.owner, step, &patience).await?;
             }
             if wait {
-                self.wait_for_forks(&claim, &patience).await?;
+                let forks = self.sandbox.forks.iter().map(|fork| fork.object.reference());
+                self.wait_for("forks", forks.collect(), &claim, &patience).await?;
             }
             // A run that this one has displaced may have written until just now.
             steps = patience.with(async || self.changed(&claim).await).await?;
@@ -105,14 +108,16 @@ impl Application<'_> {
         written.await.map(drop)
     }
 
-    async fn write(
+    /// Executes a step, whose object then has this owner.
+    pub(super) async fn write(
         &self,
         claim: &Claim,
+        owner: &OwnerReference,
         step: Step,
         patience: &Patience<'_>,
     ) -> anyhow::Result<()> {
         patience.report.now(&format!("writing {}", step.reference()));
-        let step = claim.own(step);
+        let step = own(step, owner);
         let written = patience.with(async || {
             self.check(claim).await?;
             let context = || format!("cannot write {}", step.reference());
@@ -128,17 +133,25 @@ impl Application<'_> {
         Ok(displaced(self.sandbox, &live, &claim.owner.uid))
     }
 
-    async fn wait_for_forks(&self, claim: &Claim, patience: &Patience<'_>) -> anyhow::Result<()> {
+    /// Waits until all of `objects` are ready; `what` they are.
+    pub(super) async fn wait_for(
+        &self,
+        what: &str,
+        objects: Vec<ObjectRef>,
+        claim: &Claim,
+        patience: &Patience<'_>,
+    ) -> anyhow::Result<()> {
         let Patience { deadline, report } = *patience;
         loop {
-            let missing = patience.with(async || self.missing(claim, report).await).await?;
+            let missing =
+                patience.with(async || self.missing(&objects, claim, report).await).await?;
             if missing.is_empty() {
                 return Ok(());
             }
             report.now(&missing.join("; "));
             anyhow::ensure!(
                 Instant::now() < deadline,
-                "timed out waiting for the forks, and they get no requests: {}; correct it and \
+                "timed out waiting for the {what}, and the forks get no requests: {}; correct it and \
                  run this command again, or `skycap down {} -n {}`",
                 missing.join("; "),
                 self.sandbox.spec.name,
@@ -148,13 +161,17 @@ impl Application<'_> {
         }
     }
 
-    /// The forks that are not ready, each with what it waits for.
-    async fn missing(&self, claim: &Claim, report: &Report) -> anyhow::Result<Vec<String>> {
+    /// The objects that are not ready, each with what it waits for.
+    async fn missing(
+        &self,
+        objects: &[ObjectRef],
+        claim: &Claim,
+        report: &Report,
+    ) -> anyhow::Result<Vec<String>> {
         self.check(claim).await?;
         let mut missing = Vec::new();
-        for fork in &self.sandbox.forks {
-            let reference = fork.object.reference();
-            let state = ForkState::read(self.client, &reference).await?;
+        for reference in objects {
+            let state = ForkState::read(self.client, reference).await?;
             report.state(&reference.name, &state);
             let why = match state {
                 ForkState::Ready => continue,

@@ -14,7 +14,10 @@ use kube::{
 
 use super::{apply::Application, repository};
 use crate::{
-    desired::plan::Step, environment::plan::REPOSITORY, names::MANAGER, objects::Object,
+    desired::plan::Step,
+    environment::plan::REPOSITORY,
+    names::MANAGER,
+    objects::{Object, ObjectRef},
     observed::api::api,
 };
 
@@ -24,18 +27,30 @@ pub(super) struct Claim {
     pub(super) owner: OwnerReference,
 }
 
-impl Claim {
-    /// The step, with the ConfigMap as owner of what it writes.
-    pub(super) fn own(&self, step: Step) -> Step {
-        let own = |mut object: Object| {
-            object.0.metadata.owner_references = Some(vec![self.owner.clone()]);
-            object
-        };
-        match step {
-            Step::Create(object) => Step::Create(own(object)),
-            Step::Update(object, live) => Step::Update(own(object), live),
-            Step::Delete(reference) => Step::Delete(reference),
-        }
+/// The step, with an owner of what it writes.
+pub(super) fn own(step: Step, owner: &OwnerReference) -> Step {
+    let own = |mut object: Object| {
+        object.0.metadata.owner_references = Some(vec![owner.clone()]);
+        object
+    };
+    match step {
+        Step::Create(object) => Step::Create(own(object)),
+        Step::Once(object) => Step::Once(own(object)),
+        Step::Update(object, live) => Step::Update(own(object), live),
+        Step::Delete(reference) => Step::Delete(reference),
+    }
+}
+
+/// A ConfigMap with this uid, as the owner of other objects.
+pub(super) fn owner(config_map: &ObjectRef, uid: String) -> OwnerReference {
+    OwnerReference {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        name: config_map.name.clone(),
+        uid,
+        // True would need a permission on `configmaps/finalizers`.
+        block_owner_deletion: Some(false),
+        controller: Some(false),
     }
 }
 
@@ -44,16 +59,7 @@ impl Application<'_> {
     pub(super) async fn claim(&self, config_map: &Object, token: &str) -> anyhow::Result<Claim> {
         let live = self.put(config_map, token, self.plan.live.clone()).await?;
         let uid = live.metadata.uid.context("the API server gave the ConfigMap no uid")?;
-        let owner = OwnerReference {
-            api_version: "v1".into(),
-            kind: "ConfigMap".into(),
-            name: self.sandbox.spec.name.clone(),
-            uid,
-            // True would need a permission on `configmaps/finalizers`.
-            block_owner_deletion: Some(false),
-            controller: Some(false),
-        };
-        Ok(Claim { token: token.into(), owner })
+        Ok(Claim { token: token.into(), owner: owner(&self.sandbox.reference(), uid) })
     }
 
     /// Writes the ConfigMap, if nobody else has changed it since it was `live`.
@@ -125,7 +131,8 @@ pub(super) fn claimed(
     let kept = live.and_then(|live| live.metadata.annotations.as_ref()?.get(REPOSITORY).cloned());
     let repository = repository().or(kept).map(|name| (REPOSITORY.to_owned(), name));
     let token = (TOKEN.to_owned(), token.to_owned());
-    object.metadata.annotations = Some([token].into_iter().chain(repository).collect());
+    let annotations = object.metadata.annotations.get_or_insert_default();
+    annotations.extend([token].into_iter().chain(repository));
     object.metadata.resource_version = live.and_then(|live| live.metadata.resource_version.clone());
     object
 }

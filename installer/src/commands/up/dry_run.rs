@@ -30,9 +30,12 @@ impl Application<'_> {
         let config_map = Object(claimed(&self.plan.config_map, token, live));
         let mut lines = Vec::new();
         lines.extend(self.try_write(&config_map, live).await?);
-        for step in &self.plan.objects.steps {
-            lines.extend(match step {
+        let resources = self.plan.resources.iter().flat_map(|resource| resource.whole().steps);
+        for step in resources.chain(self.plan.objects.steps.iter().cloned()) {
+            lines.extend(match &step {
                 Step::Create(object) => self.try_write(object, None).await?,
+                // The answer would say what the Secret has.
+                Step::Once(object) => Some(format!("create {}", object.reference())),
                 Step::Update(object, live) => self.try_write(object, Some(live)).await?,
                 Step::Delete(reference) => Some(format!("delete {reference}")),
             });

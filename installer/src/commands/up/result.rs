@@ -28,6 +28,9 @@ pub(super) fn plan(sandbox: &Sandbox, plan: &SandboxPlan) -> String {
         false => "  unchanged",
     };
     let mut lines = Vec::new();
+    for instance in &sandbox.resources {
+        lines.push(format!("add    resource/{} -> {}", instance.resource, instance.name()));
+    }
     for fork in &sandbox.forks {
         let images: Vec<_> =
             fork.images.iter().map(|(container, image)| format!("  {container}={image}")).collect();
@@ -47,7 +50,7 @@ pub(super) fn plan(sandbox: &Sandbox, plan: &SandboxPlan) -> String {
         Step::Delete(object) => {
             Some(format!("delete {}/{}", object.kind.to_lowercase(), object.name))
         }
-        Step::Create(_) | Step::Update(..) => None,
+        Step::Create(_) | Step::Once(_) | Step::Update(..) => None,
     });
     lines.extend(deleted);
     lines.extend(sandbox.all_notes().map(|note| format!("note   {note}")));

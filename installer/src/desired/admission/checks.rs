@@ -41,8 +41,8 @@ fn kind_and_fields() -> Vec<Check> {
     };
     vec![
         Check::new(
-            "variables.kind in ['sandbox', 'group', 'queue', 'settings']".into(),
-            format!("label {KIND_LABEL}: invalid value: expected `sandbox`, `group`, `queue` or `settings`"),
+            "variables.kind in ['sandbox', 'group', 'queue', 'resource', 'settings']".into(),
+            format!("label {KIND_LABEL}: invalid value: expected `sandbox`, `group`, `queue`, `resource` or `settings`"),
         ),
         for_kind("sandbox", &SANDBOX_FIELDS),
         for_kind("group", &GROUP_FIELDS),
@@ -50,6 +50,11 @@ fn kind_and_fields() -> Vec<Check> {
         Check::new(
             "variables.isSettings || variables.kind != 'queue' || ['kafka', 'topic', 'group'].all(name, name in variables.data)".into(),
             "data: missing key: expected `kafka`, `topic` and `group`",
+        ),
+        for_kind("resource", &RESOURCE_FIELDS),
+        Check::new(
+            "variables.kind != 'resource' || ['manifest', 'ready'].all(name, name in variables.data)".into(),
+            "data: missing key: a resource has at least `manifest` and `ready`",
         ),
         Check::new(
             format!("!variables.isSettings || {}", has_only(&SETTINGS_FIELDS)),
@@ -102,7 +107,7 @@ fn choices() -> Vec<Check> {
 
 /// Fields that hold routing keys.
 fn keys() -> Vec<Check> {
-    let name_is_key = "variables.isSettings || variables.kind == 'settings' || 'key' in variables.data || object.metadata.name.size() <= 64";
+    let name_is_key = "variables.isSettings || variables.kind in ['resource', 'settings'] || 'key' in variables.data || object.metadata.name.size() <= 64";
     let list = format!("^{SPACE}(,{SPACE})*({KEY}{SPACE}(,{SPACE}({KEY}{SPACE})?)*)?$");
     vec![
         Check::new(
@@ -169,6 +174,7 @@ const SANDBOX_FIELDS: [&str; 9] =
     ["key", "enabled", "extends", "onUnavailable", "ttl", "expires", "routes", "queues", "unread"];
 const GROUP_FIELDS: [&str; 6] = ["key", "members", "match", "enabled", "ttl", "expires"];
 const QUEUE_FIELDS: [&str; 6] = ["kafka", "secret", "topic", "group", "env", "unread"];
+const RESOURCE_FIELDS: [&str; 4] = ["manifest", "env", "ready", "delete"];
 const SETTINGS_FIELDS: [&str; 12] = [
     "enabled",
     "dispatch",

@@ -14,7 +14,7 @@ use crate::{
     desired::istio::IstioMesh,
     names::{
         CANARY, CONTROLLER, CONTROLLER_POLICY, DISPATCH_ROUTE, EDGE, KIND_LABEL, MANAGED_BY,
-        MANAGER, NAMESPACE, PLUGIN,
+        MANAGER, NAMESPACE, PLUGIN, RESOURCE_LABEL,
     },
     objects::object,
 };
@@ -32,7 +32,7 @@ pub fn controller_policy(mesh: &IstioMesh) -> Vec<Value> {
     let rules = json!([
         rule("extensions.istio.io", &["wasmplugins", "trafficextensions"], &write),
         rule("networking.istio.io", &["envoyfilters"], &write),
-        rule("", &["configmaps"], &["DELETE"]),
+        rule("", &["configmaps"], &["UPDATE", "DELETE"]),
         rule("gateway.networking.k8s.io", &["httproutes"], &["CREATE", "UPDATE", "DELETE"]),
     ]);
     let user =
@@ -71,6 +71,10 @@ fn validations(mesh: &IstioMesh) -> Vec<Value> {
         &ends(),
         "the controller deletes only sandboxes and groups that have a `ttl` or `expires`",
     );
+    let records = check(
+        &own_record(),
+        "the controller changes only its own ConfigMaps and the finalizers of resources",
+    );
     let routes = check(&own_route(), "the controller writes only its own HTTPRoutes of Services");
     let of_plugins = plugin_checks(mesh).into_iter().map(|(expression, message)| {
         check(&format!("!variables.isPlugin || ({expression})"), message)
@@ -78,7 +82,7 @@ fn validations(mesh: &IstioMesh) -> Vec<Value> {
     let of_filters = filter_checks(mesh).into_iter().map(|(expression, message)| {
         check(&format!("!variables.isFilter || ({expression})"), message)
     });
-    [own_objects, maps, routes].into_iter().chain(of_plugins).chain(of_filters).collect()
+    [own_objects, maps, records, routes].into_iter().chain(of_plugins).chain(of_filters).collect()
 }
 
 /// Expressions that hold for skycap's plugins, each with the message if it does not.
@@ -117,8 +121,22 @@ fn check(expression: &str, message: &str) -> Value {
 /// A fragment that ends by itself. RBAC cannot tell it from any other ConfigMap.
 fn ends() -> String {
     format!(
-        "!variables.isMap || (oldObject.metadata.?labels[?'{KIND_LABEL}'].orValue('') in \
+        "!variables.isMap || request.operation != 'DELETE' || (oldObject.metadata.?labels[?'{KIND_LABEL}'].orValue('') in \
          ['sandbox', 'group'] && ['ttl', 'expires'].exists(field, field in oldObject.?data.orValue({{}})))"
+    )
+}
+
+/// The record of a resource, in which the data and the labels stay. RBAC cannot tell it from any other
+/// ConfigMap either.
+fn own_record() -> String {
+    let same =
+        |field: &str| format!("object.{field}.orValue({{}}) == oldObject.{field}.orValue({{}})");
+    format!(
+        "!variables.isMap || request.operation != 'UPDATE' || request.namespace == '{NAMESPACE}' || \
+         ('{RESOURCE_LABEL}' in oldObject.metadata.?labels.orValue({{}}) && {} && {} && {})",
+        same("?data"),
+        same("?binaryData"),
+        same("metadata.?labels"),
     )
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Map, Value};
+use skycap_core::names::check_label;
 
 use super::InvalidFile;
 use crate::table::queue::names;
@@ -82,6 +83,23 @@ impl Fields {
         let queues = self.list("queues")?;
         names::check(&queues, sandbox).map_err(|error| InvalidFile::field("queues", error))?;
         Ok(queues)
+    }
+
+    /// Takes a list of objects' names, each of which stands there once.
+    pub(super) fn names(&mut self, name: &'static str) -> Result<Vec<String>, InvalidFile> {
+        let names = self.list(name)?;
+        let path = self.path(name);
+        for (index, name) in names.iter().enumerate() {
+            if check_label(name).is_err() {
+                let text = format!("invalid name `{name}`: expected a DNS label");
+                return Err(InvalidFile::field(&path, text));
+            }
+            if names[..index].contains(name) {
+                let text = format!("`{name}` is listed twice; keep one of them");
+                return Err(InvalidFile::field(&path, text));
+            }
+        }
+        Ok(names)
     }
 
     /// Takes a patch of a workload. A fork's identity is not the user's to choose.

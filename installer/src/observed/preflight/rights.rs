@@ -21,6 +21,7 @@ pub async fn check(client: &Client, plan: &Plan) -> anyhow::Result<()> {
         let verbs: &[&str] = match step {
             // The API server requires both for a server-side apply that creates an object.
             Step::Create(_) => &["create", "patch"],
+            Step::Once(_) => &["create"],
             Step::Update(..) => &["patch"],
             Step::Delete(_) => &["delete"],
         };

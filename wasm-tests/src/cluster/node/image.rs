@@ -84,6 +84,26 @@ impl Image {
         self
     }
 
+    /// With a folder of this machine and everything in it.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn tree(mut self, place: &str, folder: &Path) -> anyhow::Result<Self> {
+        let entries = std::fs::read_dir(folder)
+            .with_context(|| format!("cannot read `{}`", folder.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let place = format!("{place}/{name}");
+            if path.is_dir() {
+                self = self.tree(&place, &path)?;
+            } else {
+                self.files.insert(place.into(), Content::Program(path));
+            }
+        }
+        Ok(self)
+    }
+
     /// With a text file.
     #[must_use]
     pub fn text(mut self, place: &str, text: String) -> Self {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use skycap::environment::labels::{FORK_LABEL, SANDBOX_LABEL};
 use skycap_tests::fixture::manifests::endpoints;
 
-/// Two workloads with their Services, and two Pods without a kubelet.
+/// Two workloads with their Services, a resource, and two Pods without a kubelet.
 pub(crate) fn shop() -> Vec<Value> {
     let of_shop = |api_version: &str, kind: &str, name: &str, labels: Value, spec: Value| {
         let annotations = json!({"sidecar.istio.io/status": "{}"});
@@ -19,6 +19,7 @@ pub(crate) fn shop() -> Vec<Value> {
     cart["endpoints"][0]["targetRef"] =
         json!({"kind": "Pod", "namespace": "shop", "name": "crashed"});
     let mut objects = vec![
+        cache(),
         cart,
         endpoints("db-pr-9", true),
         // Pods need it, and the controller that makes it does not run here.
@@ -31,6 +32,23 @@ pub(crate) fn shop() -> Vec<Value> {
         objects.extend([workload(kind, name), of_shop("v1", "Service", name, json!({}), spec)]);
     }
     objects
+}
+
+/// A resource with a password.
+pub(crate) fn cache() -> Value {
+    let manifest = "apiVersion: apps/v1
+kind: Deployment
+metadata: {name: '${name}'}
+spec:
+  selector: {matchLabels: {app: '${name}'}}
+  template:
+    metadata: {labels: {app: '${name}'}}
+    spec: {containers: [{name: cache, image: 'cache:1', args: ['${random.password}']}]}
+";
+    let data = json!({"manifest": manifest, "ready": "deployment/${name}"});
+    let labels = json!({"skycap.dev/kind": "resource"});
+    let metadata = json!({"name": "cache", "namespace": "shop", "labels": labels});
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 }
 
 /// What a kubelet says about the Pods: one has an address for its sidecar, and the other one crashes.
