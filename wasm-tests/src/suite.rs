@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn the_default_leaves_out_the_tiers_with_a_control_plane() {
         let line = left_out(&Tier::by_default()).unwrap_or_default();
-        assert!(line.starts_with("not run: cluster, istio, pods;"), "{line}");
-        assert!(line.contains("`cargo suite --only cluster,istio,pods`"), "{line}");
+        assert!(line.starts_with("not run: queue, cluster, istio, pods;"), "{line}");
+        assert!(line.contains("`cargo suite --only queue,cluster,istio,pods`"), "{line}");
         assert_eq!(left_out(Tier::value_variants()), None);
     }
 }

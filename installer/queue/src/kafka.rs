@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`connection`] | makes clients, with the properties that exactness needs |
 //! | [`batch`], [`transaction`] | read messages, and forward them with their offsets |
-//! | [`obstacles`] | messages that a topic refuses |
+//! | [`obstacles`], `refused` | messages that a topic refuses |
 //! | [`topics`], [`groups`], [`records`] | what is in the cluster |
 //! | [`observe`] | what [`life`](crate::life) has to know, and how its steps are done |
 //! | [`end`] | the end of a sandbox's topic |
@@ -26,6 +26,7 @@ pub mod groups;
 pub mod observe;
 pub mod obstacles;
 pub mod records;
+mod refused;
 pub mod retirement;
 pub mod topics;
 pub mod transaction;

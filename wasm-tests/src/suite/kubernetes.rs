@@ -1,4 +1,4 @@
-//! The tiers with a control plane: real programs, in a network namespace of their own if possible.
+//! The tiers with a control plane or a broker: real programs, in a network namespace of their own if possible.
 
 use std::process::Command;
 
@@ -9,9 +9,15 @@ use super::{
     runner::{Skip, Tally},
 };
 use crate::{
-    cluster, envoy, fixture,
+    cluster, envoy, fixture, kafka,
     module::{self, run},
 };
+
+/// The tier `queue`. Each test has brokers of its own.
+pub(super) fn queue(options: Options) -> Result<Tally, Skip> {
+    kafka::obtain()?;
+    run_prepared("queue", "2", options)
+}
 
 /// The tier `cluster`.
 pub(super) fn cluster(options: Options) -> Result<Tally, Skip> {
@@ -48,6 +54,10 @@ pub(super) fn pods(options: Options) -> Result<Tally, Skip> {
 fn run_in_namespace(program: &str, threads: &str, options: Options) -> Result<Tally, Skip> {
     cluster::obtain()?;
     cluster::build_program()?;
+    run_prepared(program, threads, options)
+}
+
+fn run_prepared(program: &str, threads: &str, options: Options) -> Result<Tally, Skip> {
     // The build needs the registry, so it runs outside the namespace.
     run(cargo::tests(&[program], options).arg("--no-run"))?;
     let mut command = cargo::tests(&[program], options);

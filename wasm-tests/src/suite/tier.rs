@@ -30,6 +30,8 @@ pub enum Tier {
     Envoy,
     /// The core on random bytes, with nightly Rust
     Fuzz,
+    /// The splitter of queues on real Kafka brokers
+    Queue,
     /// The controller and the command on a real etcd and kube-apiserver
     Cluster,
     /// A real istiod between the controller and Envoy
@@ -39,11 +41,12 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// The tiers that `cargo suite` runs by default: no etcd, API server or istiod.
+    /// The tiers that `cargo suite` runs by default: no etcd, API server, istiod or Kafka.
     #[must_use]
     pub fn by_default() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|tier| !matches!(tier, Self::Cluster | Self::Istio | Self::Pods)).collect()
+        all.filter(|tier| !matches!(tier, Self::Queue | Self::Cluster | Self::Istio | Self::Pods))
+            .collect()
     }
 
     /// What the tier shows, in a line.
@@ -57,6 +60,7 @@ impl Tier {
             Self::Module => "the built module in the in-process host",
             Self::Envoy => "the built module in real Envoys",
             Self::Fuzz => "the core on random bytes (5 s a target, 60 s with --long)",
+            Self::Queue => "the splitter of queues on real Kafka brokers",
             Self::Cluster => "the controller and the command on a real etcd and kube-apiserver",
             Self::Istio => "a real istiod between the controller and Envoy",
             Self::Pods => "real Pods with injected sidecars, and skycap from its image; needs root",
@@ -96,6 +100,7 @@ impl Tier {
                 Ok(Tally::of_runner(&mut tests(&["envoy"], options)))
             }
             Self::Fuzz => fuzz::run_targets(options),
+            Self::Queue => kubernetes::queue(options),
             Self::Cluster => kubernetes::cluster(options),
             Self::Istio => kubernetes::istio(options),
             Self::Pods => kubernetes::pods(options),
@@ -104,7 +109,7 @@ impl Tier {
 
     /// Whether the tier cannot run without a toolchain for wasm32.
     const fn needs_wasm(self) -> bool {
-        !matches!(self, Self::Lint | Self::Unit | Self::Instructions | Self::Fuzz)
+        !matches!(self, Self::Lint | Self::Unit | Self::Instructions | Self::Fuzz | Self::Queue)
     }
 }
 

@@ -79,7 +79,7 @@ impl Refusal {
     #[must_use]
     pub fn of(error: &KafkaError, settings: &Settings, context: &Context) -> Self {
         let servers = settings.queue.kafka.get("bootstrap.servers").cloned().unwrap_or_default();
-        let reason = context.take_error().unwrap_or_else(|| error.to_string());
+        let reason = context.last_error().unwrap_or_else(|| error.to_string());
         Self::Brokers { servers, reason }
     }
 }

@@ -15,6 +15,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::DeliveryResult,
     producer::ProducerContext,
+    topic_partition_list::TopicPartitionListElem,
 };
 
 /// The context of all clients of a splitter.
@@ -79,10 +80,10 @@ impl Context {
         lock(&self.shared.failures).push(Failure { index, code });
     }
 
-    /// Takes what librdkafka said last of a connection that does not work.
+    /// What librdkafka said last of a connection that does not work.
     #[must_use]
-    pub fn take_error(&self) -> Option<String> {
-        lock(&self.last_error).take()
+    pub fn last_error(&self) -> Option<String> {
+        lock(&self.last_error).clone()
     }
 }
 
@@ -93,6 +94,8 @@ impl ClientContext for Context {
         if facility == "FAIL" {
             let (_, reason) = message.split_once("]: ").unwrap_or_default();
             let reason = if reason.is_empty() { message } else { reason };
+            // How long it took differs each time.
+            let (reason, _) = reason.split_once(" (after ").unwrap_or((reason, ""));
             *lock(&self.last_error) = Some(reason.to_owned());
         }
     }
@@ -107,7 +110,8 @@ impl ConsumerContext for Context {
         let mut assigned = lock(&self.shared.assigned);
         match rebalance {
             Rebalance::Assign(partitions) => {
-                assigned.extend(partitions.elements().iter().map(|element| element.partition()));
+                let elements = partitions.elements();
+                assigned.extend(elements.iter().map(TopicPartitionListElem::partition));
             }
             Rebalance::Revoke(partitions) => {
                 for element in partitions.elements() {

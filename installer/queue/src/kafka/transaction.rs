@@ -8,7 +8,7 @@ use std::{
 };
 
 use rdkafka::{
-    Message as _, TopicPartitionList,
+    Message as _,
     consumer::Consumer as _,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
@@ -19,7 +19,7 @@ use super::{
     batch::{Batch, MessageHeaders},
     connection::{Connection, Reader, TIMEOUT, Writer},
     context::Context,
-    obstacles::{Consequence, Neighbors, Obstacles, Place, Refusing, is_refusal},
+    obstacles::{Obstacles, Place},
 };
 use crate::{
     queue::{Fatal, Moved, Queue, WAIT},
@@ -29,13 +29,13 @@ use crate::{
 
 /// A topic of Kafka whose messages are moved.
 pub struct KafkaQueue {
-    topic: String,
+    pub(super) topic: String,
     /// Shared with the batches, which borrow from it.
-    reader: Arc<Reader>,
+    pub(super) reader: Arc<Reader>,
     writer: Writer,
-    context: Context,
-    obstacles: Obstacles,
-    generation: u64,
+    pub(super) context: Context,
+    pub(super) obstacles: Obstacles,
+    pub(super) generation: u64,
 }
 
 impl KafkaQueue {
@@ -122,74 +122,6 @@ impl KafkaQueue {
         Ok(Moved { aborted: true, refused, waiting: self.obstacles.waiting(), ..Moved::default() })
     }
 
-    fn note_refusals(&mut self, batch: &Batch<'_>, targets: &[Arc<Target>]) -> u64 {
-        let (now, last) = (Instant::now(), batch.last_offsets());
-        let mut refused = 0;
-        for failure in self.context.take_failures() {
-            let (Some(message), Some(target)) =
-                (batch.messages.get(failure.index), targets.get(failure.index))
-            else {
-                continue;
-            };
-            if !is_refusal(failure.code) {
-                continue;
-            }
-            let (place, topic) = (place(message), &target.topic);
-            let neighbors = match last.get(&place.partition) {
-                Some(last) if !batch.is_alone(place.partition) => Neighbors::Until(*last),
-                _ => Neighbors::None,
-            };
-            let refusing = match target.sandbox {
-                Some(_) => Refusing::Sandbox(topic, neighbors),
-                None => Refusing::Baseline(neighbors),
-            };
-            let consequence = self.obstacles.refuse(place, refusing, failure.code, now);
-            self.report(place, topic, failure.code, consequence);
-            refused += u64::from(consequence == Consequence::Detour);
-        }
-        refused
-    }
-
-    fn report(&self, place: Place, topic: &str, code: RDKafkaErrorCode, consequence: Consequence) {
-        let Place { partition, offset } = place;
-        match consequence {
-            Consequence::Careful => {}
-            Consequence::Detour => tracing::warn!(
-                partition,
-                offset,
-                "`{topic}` refuses a message: {code}; it goes to the baseline"
-            ),
-            Consequence::Wait => {
-                tracing::error!(
-                    partition,
-                    offset,
-                    "`{topic}` refuses a message: {code}; the partition waits until the topic takes it"
-                );
-                let mut partitions = TopicPartitionList::new();
-                partitions.add_partition(&self.topic, partition);
-                if let Err(error) = self.reader.pause(&partitions) {
-                    tracing::debug!(%error, "the partition is no longer assigned");
-                }
-            }
-        }
-    }
-
-    /// Lets the partitions go on whose wait is over, and forgets all of them after a rebalance.
-    fn resume(&mut self) {
-        let mut over = self.obstacles.take_over(Instant::now());
-        if self.context.generation() != self.generation {
-            self.generation = self.context.generation();
-            over.extend(self.obstacles.forget_partitions());
-        }
-        for partition in over {
-            let mut partitions = TopicPartitionList::new();
-            partitions.add_partition(&self.topic, partition);
-            if let Err(error) = self.reader.resume(&partitions) {
-                tracing::debug!(%error, "the partition is no longer assigned");
-            }
-        }
-    }
-
     fn note_moved(&mut self, batch: &Batch<'_>, targets: Vec<Arc<Target>>) -> Moved {
         if !self.obstacles.is_empty() {
             for (partition, last) in batch.last_offsets() {
@@ -240,7 +172,7 @@ impl Queue for KafkaQueue {
     }
 }
 
-fn place(message: &BorrowedMessage<'_>) -> Place {
+pub(super) fn place(message: &BorrowedMessage<'_>) -> Place {
     Place { partition: message.partition(), offset: message.offset() }
 }
 

@@ -5,6 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{
+    checker::read,
+    cluster::PATIENCE,
+    load::{producer, send},
+    shop::{PARTITIONS, Shop, payloads_of, rules},
+};
 use rdkafka::{
     Message as _,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
@@ -12,88 +18,8 @@ use rdkafka::{
 };
 use skycap::table::{
     availability::OnUnavailable,
-    queue::{
-        Unread,
-        rules::{Rules, SandboxRule},
-    },
+    queue::{Unread, rules::Rules},
 };
-use skycap_tests::kafka::Kafka;
-
-use crate::{
-    checker::read,
-    cluster::{Brokers, PATIENCE},
-    load::{producer, send},
-    rules_server::RulesServer,
-    splitter::{Launcher, Splitter},
-};
-
-const PARTITIONS: i32 = 3;
-
-/// A queue with one splitter.
-struct Shop {
-    _kafka: Kafka,
-    brokers: Brokers,
-    server: RulesServer,
-    launcher: Launcher,
-}
-
-impl Shop {
-    async fn start(rules: &Rules) -> Self {
-        let kafka = Kafka::start(1).await.unwrap();
-        let brokers = Brokers::new(&kafka.servers());
-        brokers.create("orders", PARTITIONS, &[]).await;
-        let server = RulesServer::start(rules).await;
-        let launcher = Launcher::new(&server.url, &kafka.servers(), &[]);
-        Self { _kafka: kafka, brokers, server, launcher }
-    }
-
-    /// Writes messages with these payloads and this key, to partition 0.
-    fn write(&self, payloads: &[&str], key: Option<&str>) {
-        let producer = producer(&self.brokers.servers);
-        for payload in payloads {
-            send(&producer, "orders", 0, payload, key);
-        }
-        producer.flush(PATIENCE).unwrap();
-    }
-
-    /// Waits until a topic contains exactly these payloads, in this order.
-    async fn expect(&self, topic: &str, payloads: &[&str]) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let found = payloads_of(&self.brokers.servers, topic);
-            if found == payloads {
-                return;
-            }
-            assert!(Instant::now() < deadline, "`{topic}` contains {found:?}, not {payloads:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// Waits until a topic is there, or is gone.
-    async fn wait_for_topic(&self, topic: &str, expected: bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.brokers.has_topic(topic) != expected {
-            assert!(Instant::now() < deadline, "`{topic}`: expected {expected}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-}
-
-fn payloads_of(servers: &str, topic: &str) -> Vec<String> {
-    let payload = |payload: Option<Vec<u8>>| String::from_utf8(payload.unwrap()).unwrap();
-    read(servers, topic, PARTITIONS).into_iter().map(|seen| payload(seen.content.payload)).collect()
-}
-
-/// Rules by which each of these sandboxes has the key of its name.
-fn rules(sandboxes: &[&str], on_unavailable: OnUnavailable) -> Rules {
-    let rule = SandboxRule { on_unavailable, unread: None };
-    Rules {
-        enabled: true,
-        carriers: vec![skycap_core::carrier::Carrier::default()],
-        keys: sandboxes.iter().map(|name| (name.parse().unwrap(), (*name).to_owned())).collect(),
-        sandboxes: sandboxes.iter().map(|name| ((*name).to_owned(), rule)).collect(),
-    }
-}
 
 /// Reads as a member of a group until these payloads have come, and commits.
 fn consume(consumer: &BaseConsumer, payloads: &[&str]) {
@@ -168,7 +94,7 @@ async fn messages_follow_their_sandbox_from_its_first_moment_to_its_last() {
     shop.server.publish(&on);
     shop.settle().await;
     let before = payloads_of(&shop.brokers.servers, "orders.pr-1");
-    let Shop { _kafka, brokers, server, launcher } = shop;
+    let Shop { kafka, brokers, server, launcher } = shop;
     drop(server);
     let producer = producer(&brokers.servers);
     send(&producer, "orders", 0, "controller away", Some("pr-1"));
@@ -178,7 +104,7 @@ async fn messages_follow_their_sandbox_from_its_first_moment_to_its_last() {
         assert!(Instant::now() < deadline, "{}", splitter.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    drop(launcher);
+    drop((kafka, launcher));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,38 +189,6 @@ fn consume_first(consumer: &BaseConsumer, expected: &str) {
         if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
             assert_eq!(message.payload(), Some(expected.as_bytes()));
             return consumer.commit_message(&message, CommitMode::Sync).unwrap();
-        }
-    }
-}
-
-impl Shop {
-    /// Writes to a sandbox until a message arrives there.
-    async fn route(&self, splitter: &Splitter, sandbox: &str) {
-        let topic = format!("orders.{sandbox}");
-        for number in 0.. {
-            self.write(&[&format!("to {sandbox} {number}")], Some(sandbox));
-            if !payloads_of(&self.brokers.servers, &topic).is_empty() {
-                return;
-            }
-            assert!(number < 200, "nothing arrives in `{topic}`:\n{}", splitter.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// Waits until every splitter has the rules that were published last.
-    async fn settle(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.server.lowest_held() != Some(self.server.version()) {
-            assert!(Instant::now() < deadline, "the rules do not arrive");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn grow(&self, topic: &str, size: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        while payloads_of(&self.brokers.servers, topic).len() < size {
-            assert!(Instant::now() < deadline, "`{topic}` does not grow to {size}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }

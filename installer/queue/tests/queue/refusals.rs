@@ -43,7 +43,7 @@ async fn a_queue_that_cannot_be_split_is_refused_with_the_reason() {
         kafka.sasl_servers()
     );
     brokers.create("orders", 1, &[]).await;
-    let mut launcher = launcher(&servers, &[("kafka", &sasl)]);
+    let launcher = launcher(&servers, &[("kafka", &sasl)]);
     launcher.set_secret("sasl.password", "wrong");
     let splitter = launcher.start("e");
     splitter.wait_until_it_says("do not answer").await;

@@ -101,7 +101,7 @@ async fn answer(
     }
     let (version, text) = current.borrow().as_ref().clone();
     // It holds what it has said, or these, until it says that it holds newer ones.
-    held.lock().unwrap().entry(identity.to_owned()).or_insert(known.unwrap_or(version));
+    held.lock().unwrap().entry(identity.to_owned()).or_insert_with(|| known.unwrap_or(version));
     response(StatusCode::OK, Some(version), text)
 }
 

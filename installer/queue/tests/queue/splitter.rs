@@ -65,7 +65,7 @@ impl Launcher {
     }
 
     /// Adds a property to the queue's Secret.
-    pub(crate) fn set_secret(&mut self, property: &str, value: &str) {
+    pub(crate) fn set_secret(&self, property: &str, value: &str) {
         let folder = self.folder.path().join("secret");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(property), value).unwrap();
