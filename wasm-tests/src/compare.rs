@@ -12,6 +12,7 @@ mod environments;
 mod http_routes;
 mod latency;
 mod load;
+mod queue;
 mod tables;
 mod variants;
 
@@ -25,6 +26,7 @@ pub use self::{
     environments::{environments, on_machine},
     http_routes::http_routes,
     latency::latencies,
+    queue::queue,
     tables::configure,
 };
 use self::{load::Connections, variants::Variant};

@@ -5,6 +5,7 @@
 //! | [`connection`] | makes clients, with the properties that exactness needs |
 //! | [`batch`], [`transaction`] | read messages, and forward them with their offsets |
 //! | [`obstacles`], `refused` | messages that a topic refuses |
+//! | [`gaps`] | whether the topic is written in transactions |
 //! | [`topics`], [`groups`], [`records`] | what is in the cluster |
 //! | [`observe`] | what [`life`](crate::life) has to know, and how its steps are done |
 //! | [`end`] | the end of a sandbox's topic |
@@ -22,6 +23,7 @@ pub mod batch;
 pub mod connection;
 pub mod context;
 pub mod end;
+pub mod gaps;
 pub mod groups;
 pub mod observe;
 pub mod obstacles;

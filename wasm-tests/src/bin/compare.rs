@@ -38,6 +38,8 @@ enum Comparison {
     ControlPlane,
     /// `skycap up`, `down` and `render sandbox`, and what an environment requests; needs Go and root
     Environments,
+    /// The splitter of queues beside a Kafka broker; needs Java and Maven
+    Queue,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -65,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
             Comparison::HttpRoutes => compare::http_routes()?,
             Comparison::ControlPlane => compare::control_plane().await?,
             Comparison::Environments => compare::environments().await?,
+            Comparison::Queue => compare::queue()?,
         };
         anstream::println!("\n{}", measured.markdown());
         results.push(measured);

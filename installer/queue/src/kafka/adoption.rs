@@ -7,7 +7,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use super::{
     admission::Refusal,
     connection::Connection,
-    groups::{Group, Readers, is_refused},
+    groups::{Group, Readers, is_refused, readers},
     topics::watermarks,
 };
 use crate::settings::Settings;
@@ -27,7 +27,7 @@ pub fn adopt(
     let group = Group::new(connection, name)?;
     // Some offsets are missing later too, if the topic gets more partitions. Those begin at their start.
     if own.offsets(topic, partitions)?.is_empty() {
-        if group.readers(topic, partitions)? == Readers::OfTopic {
+        if readers(own.client(), connection, name, topic, partitions)? == Readers::OfTopic {
             return Ok(Err(Refusal::StillRead {
                 group: name.clone(),
                 topic: topic.clone(),

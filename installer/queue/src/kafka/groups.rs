@@ -12,7 +12,6 @@ use super::connection::{Connection, Isolation, Reader, TIMEOUT};
 
 /// A consumer group, seen from outside.
 pub struct Group {
-    name: String,
     client: Reader,
 }
 
@@ -22,8 +21,7 @@ impl Group {
     /// # Errors
     /// If a property is invalid.
     pub fn new(connection: &Connection, name: &str) -> KafkaResult<Self> {
-        let client = connection.bystander(name, Isolation::Committed)?;
-        Ok(Self { name: name.to_owned(), client })
+        Ok(Self { client: connection.bystander(name, Isolation::Committed)? })
     }
 
     /// The client, which is no member.
@@ -66,27 +64,36 @@ impl Group {
         }
         self.client.commit(&list, CommitMode::Sync)
     }
+}
 
-    /// How the group reads: with members or not.
-    ///
-    /// # Errors
-    /// If the brokers do not answer.
-    pub fn readers(&self, topic: &str, partitions: i32) -> KafkaResult<Readers> {
-        match members(&self.client, &self.name)? {
-            Members::Known(topics) if topics.is_empty() => Ok(Readers::None),
-            Members::Known(topics) => {
-                let reads = |topics: &Option<Vec<String>>| {
-                    topics.as_ref().is_none_or(|topics| topics.iter().any(|name| name == topic))
-                };
-                Ok(if topics.iter().any(reads) { Readers::OfTopic } else { Readers::OfOthers })
-            }
-            // The brokers tell the members of this kind of group to newer clients only. They refuse a
-            // commit from outside while there is one, so the group's own offsets are committed again.
-            Members::Unknown => match self.commit(topic, &self.offsets(topic, partitions)?) {
+/// Who reads as a member of `group`. `client` is any client of the brokers.
+///
+/// # Errors
+/// If the brokers do not answer.
+pub fn readers(
+    client: &Reader,
+    connection: &Connection,
+    group: &str,
+    topic: &str,
+    partitions: i32,
+) -> KafkaResult<Readers> {
+    match members(client, group)? {
+        Members::Known(topics) if topics.is_empty() => Ok(Readers::None),
+        Members::Known(topics) => {
+            let reads = |topics: &Option<Vec<String>>| {
+                topics.as_ref().is_none_or(|topics| topics.iter().any(|name| name == topic))
+            };
+            Ok(if topics.iter().any(reads) { Readers::OfTopic } else { Readers::OfOthers })
+        }
+        // The brokers tell the members of this kind of group to newer clients only. They refuse a commit
+        // from outside while there is one, so the group's own offsets are committed again.
+        Members::Unknown => {
+            let group = Group::new(connection, group)?;
+            match group.commit(topic, &group.offsets(topic, partitions)?) {
                 Ok(()) => Ok(Readers::None),
                 Err(error) if is_refused(&error) => Ok(Readers::OfTopic),
                 Err(error) => Err(error),
-            },
+            }
         }
     }
 }

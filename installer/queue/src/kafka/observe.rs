@@ -14,7 +14,7 @@ use super::{
     adoption::commit_at_start,
     connection::{Connection, Isolation, Reader},
     end::UnreadMessages,
-    groups::{Group, Readers},
+    groups::{Group, Readers, readers},
     records::Records,
     topics::{Topics, partitions, watermarks},
 };
@@ -32,7 +32,6 @@ pub struct Cluster {
     records: Records,
     own: Group,
     uncommitted: Reader,
-    groups: BTreeMap<String, Group>,
     /// Since when each sandbox has ended.
     ended: BTreeMap<String, Instant>,
 }
@@ -62,7 +61,6 @@ impl Cluster {
             records: Records::new(&connection, &settings)?,
             own: Group::new(&connection, &settings.own_group())?,
             uncommitted: connection.bystander(&settings.record_group(), Isolation::Uncommitted)?,
-            groups: BTreeMap::new(),
             ended: BTreeMap::new(),
             settings,
             connection,
@@ -96,7 +94,6 @@ impl Cluster {
             }
         }
         self.ended.retain(|name, _| observation.topics.contains_key(name));
-        self.groups.retain(|name, _| observation.topics.contains_key(name));
         Ok(observation)
     }
 
@@ -125,14 +122,12 @@ impl Cluster {
         Ok(seen)
     }
 
-    fn has_members(&mut self, name: &str, partitions: i32) -> KafkaResult<bool> {
-        let (group, topic) =
-            (self.settings.queue.group_of(name), self.settings.queue.topic_of(name));
-        if !self.groups.contains_key(name) {
-            self.groups.insert(name.to_owned(), Group::new(&self.connection, &group)?);
-        }
-        let readers = self.groups.get(name).map(|group| group.readers(&topic, partitions));
-        Ok(readers.transpose()?.is_some_and(|readers| readers == Readers::OfTopic))
+    fn has_members(&self, name: &str, partitions: i32) -> KafkaResult<bool> {
+        let queue = &self.settings.queue;
+        let (group, topic) = (queue.group_of(name), queue.topic_of(name));
+        let client = self.records.client();
+        let readers = readers(client, &self.connection, &group, &topic, partitions)?;
+        Ok(readers == Readers::OfTopic)
     }
 
     fn unread(&self, name: &str, partitions: i32) -> KafkaResult<UnreadMessages> {

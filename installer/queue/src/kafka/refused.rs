@@ -71,6 +71,7 @@ impl KafkaQueue {
         if self.context.generation() != self.generation {
             self.generation = self.context.generation();
             over.extend(self.obstacles.forget_partitions());
+            self.gaps.forget_partitions();
         }
         for partition in over {
             let mut partitions = TopicPartitionList::new();

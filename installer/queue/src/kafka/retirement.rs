@@ -6,7 +6,7 @@ use rdkafka::error::KafkaError;
 use super::{
     connection::Connection,
     end::UnreadMessages,
-    groups::{Group, Readers},
+    groups::{Group, Readers, readers},
 };
 use crate::settings::Settings;
 
@@ -48,16 +48,18 @@ pub fn retire(
     let (topic, baseline) = (settings.queue.topic.clone(), settings.queue.baseline_topic());
     let name = settings.queue.group.clone();
     let own = Group::new(connection, &settings.own_group())?;
-    if own.readers(&topic, partitions)? != Readers::None {
+    let reads =
+        |group: &str, topic: &str| readers(own.client(), connection, group, topic, partitions);
+    if reads(&settings.own_group(), &topic)? != Readers::None {
         return Ok(Err(NotYet::Splitter(topic)));
     }
     if UnreadMessages::open(connection, &name, &baseline, partitions)?.any()? {
         return Ok(Err(NotYet::Unread { group: name, topic: baseline }));
     }
-    let group = Group::new(connection, &name)?;
-    if group.readers(&baseline, partitions)? != Readers::None {
+    if reads(&name, &baseline)? != Readers::None {
         return Ok(Err(NotYet::Baseline { group: name, topic: baseline }));
     }
-    group.commit(&topic, &own.offsets(&topic, partitions)?)?;
+    Group::new(connection, &settings.queue.group)?
+        .commit(&topic, &own.offsets(&topic, partitions)?)?;
     Ok(Ok(()))
 }

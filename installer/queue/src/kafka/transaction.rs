@@ -19,6 +19,7 @@ use super::{
     batch::{Batch, MessageHeaders},
     connection::{Connection, Reader, TIMEOUT, Writer},
     context::Context,
+    gaps::Gaps,
     obstacles::{Obstacles, Place},
 };
 use crate::{
@@ -35,6 +36,7 @@ pub struct KafkaQueue {
     writer: Writer,
     pub(super) context: Context,
     pub(super) obstacles: Obstacles,
+    pub(super) gaps: Gaps,
     pub(super) generation: u64,
 }
 
@@ -56,8 +58,8 @@ impl KafkaQueue {
         let topic = settings.queue.topic.clone();
         reader.subscribe(&[&topic])?;
         let context = connection.context.clone();
-        let obstacles = Obstacles::default();
-        Ok(Self { topic, reader, writer, context, obstacles, generation: 0 })
+        let (obstacles, gaps) = (Obstacles::default(), Gaps::default());
+        Ok(Self { topic, reader, writer, context, obstacles, gaps, generation: 0 })
     }
 
     /// Where each message goes.
@@ -153,6 +155,12 @@ impl Queue for KafkaQueue {
             }
         };
         self.resume();
+        if self.gaps.find(&batch) {
+            tracing::warn!(
+                "`{}` is written in transactions: what one of them has written arrives as several",
+                self.topic
+            );
+        }
         if !self.obstacles.is_empty() {
             let mut tried = BTreeSet::new();
             batch.retain(&reader, |message| {

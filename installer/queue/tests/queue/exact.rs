@@ -114,7 +114,9 @@ impl Run {
             Event::Rebalance => match self.guest.take() {
                 Some(guest) => {
                     let identity = guest.identity.clone();
-                    guest.stop().await;
+                    let status = guest.terminate().await;
+                    *self.counted.entry("ended by themselves").or_default() +=
+                        usize::from(!status.success());
                     self.server.forget(&identity);
                 }
                 None => self.guest = Some(self.launcher.start("guest")),

@@ -27,6 +27,15 @@ pub(crate) fn producer(servers: &str) -> ThreadedProducer<DefaultProducerContext
         .unwrap()
 }
 
+/// A producer of transactions.
+pub(crate) fn transactional_producer(servers: &str) -> ThreadedProducer<DefaultProducerContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("transactional.id", "somebody")
+        .create()
+        .unwrap()
+}
+
 /// Writes one message, with this routing key.
 pub(crate) fn send(
     producer: &ThreadedProducer<DefaultProducerContext>,

@@ -1,4 +1,5 @@
 //! The splitter as a process, on real Kafka brokers.
+#![allow(dead_code, reason = "the measurements use more of the shared files")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a helper fails the test")]
 
 mod chaos;

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     checker::read,
     cluster::PATIENCE,
-    load::{producer, send},
+    load::{producer, send, transactional_producer},
     shop::{PARTITIONS, Shop, payloads_of, rules},
 };
 use rdkafka::{
@@ -191,4 +191,25 @@ fn consume_first(consumer: &BaseConsumer, expected: &str) {
             return consumer.commit_message(&message, CommitMode::Sync).unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_producer_has_written_in_transactions_arrives_and_that_is_said() {
+    let shop = Shop::start(&rules(&[], OnUnavailable::Baseline)).await;
+    let splitter = shop.launcher.start("a");
+    splitter.wait_until_ready().await;
+    let producer = transactional_producer(&shop.brokers.servers);
+    producer.init_transactions(PATIENCE).unwrap();
+    for (payload, commits) in [("1", true), ("aborted", false), ("2", true)] {
+        producer.begin_transaction().unwrap();
+        send(&producer, "orders", 0, payload, None);
+        producer.flush(PATIENCE).unwrap();
+        if commits {
+            producer.commit_transaction(PATIENCE).unwrap();
+        } else {
+            producer.abort_transaction(PATIENCE).unwrap();
+        }
+    }
+    shop.expect("orders.baseline", &["1", "2"]).await;
+    assert!(splitter.log().contains("`orders` is written in transactions"), "{}", splitter.log());
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,7 @@ impl Launcher {
         fs::create_dir(&config).unwrap();
         let kafka = format!("bootstrap.servers: {servers}\n");
         let usual = [("kafka", kafka.as_str()), ("topic", "orders"), ("group", "cart")];
+        // A field takes the place of a usual one.
         for (name, text) in usual.iter().chain(fields) {
             fs::write(config.join(name), text).unwrap();
         }
@@ -33,10 +34,15 @@ impl Launcher {
 
     /// The command line of a splitter.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of("orders", arguments)
+    }
+
+    fn command_of(&self, queue: &str, arguments: &[&str]) -> Command {
         let secret = self.folder.path().join("secret");
         let mut command = killed_with_parent(env!("CARGO_BIN_EXE_skycap-queue"));
         command
-            .args(["--queue", "shop/orders", "--controller", &self.controller, "--config"])
+            .args(["--queue", &format!("shop/{queue}"), "--controller", &self.controller])
+            .arg("--config")
             .arg(self.folder.path().join("queue"))
             .args(secret.is_dir().then_some("--secret"))
             .args(secret.is_dir().then_some(&secret))
@@ -47,6 +53,11 @@ impl Launcher {
 
     /// Starts a splitter of this name.
     pub(crate) fn start(&self, identity: &str) -> Splitter {
+        self.start_queue("orders", identity)
+    }
+
+    /// Starts a splitter of another queue, with the same fields.
+    pub(crate) fn start_queue(&self, queue: &str, identity: &str) -> Splitter {
         let token = self.folder.path().join(format!("token-{identity}"));
         fs::write(&token, identity).unwrap();
         let log = self.folder.path().join(format!("{identity}.log"));
@@ -55,7 +66,10 @@ impl Launcher {
         let listen = port.local_addr().unwrap();
         drop(port);
         let child = self
-            .command(&["--identity", identity, "--listen", &listen.to_string(), "--token"])
+            .command_of(
+                queue,
+                &["--identity", identity, "--listen", &listen.to_string(), "--token"],
+            )
             .arg(token)
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -114,6 +128,13 @@ impl Splitter {
         }
     }
 
+    /// The most memory that it has had, in MB.
+    pub(crate) fn peak_memory(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1_024.0
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         send_signal(signal, &self.child.id().to_string()).unwrap();
     }
@@ -125,15 +146,21 @@ impl Splitter {
     }
 
     /// Ends it as Kubernetes does, and checks that it ends without an error.
-    pub(crate) async fn stop(mut self) {
-        self.signal("TERM");
+    pub(crate) async fn stop(self) {
+        let status = self.terminate().await;
+        assert!(status.success(), "{status}");
+    }
+
+    /// Ends it as Kubernetes does, whatever it was doing.
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        // It may have ended already.
+        drop(send_signal("TERM", &self.child.id().to_string()));
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "it does not stop:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}:\n{}", self.log());
+        self.child.wait().unwrap()
     }
 
     /// Whether it has ended by itself.
