@@ -75,28 +75,29 @@ pub async fn read_baseline(
     // What is not there may be a fork, which cannot be forked.
     let workloads = spec.forks.keys().map(|workload| workload.reference(namespace)).collect();
     add_existing(client, &mut baseline, workloads).await?;
-    for names in [&spec.queues, &spec.resources] {
-        let found = read_config_maps(client, namespace, names).await?;
-        found.into_iter().for_each(|object| baseline.add(object));
+    let named = spec.queues.iter().chain(&spec.resources);
+    for map in read_config_maps(client, namespace, named).await? {
+        baseline.add(map);
     }
-    let notes = unread.into_iter().map(|(place, kinds)| {
-        let kinds = kinds.join(", ");
-        format!(
-            "you may not list {kinds} in namespace {place}, so nobody knows which of them are about \
-             the forks"
-        )
-    });
+    let notes = unread.into_iter().map(|(place, kinds)| unread_note(place, &kinds));
     Ok((baseline, notes.collect()))
 }
 
-/// The ConfigMaps of these queues or resources, as far as they are there: by name, because those of the namespace may
-/// be confidential.
+fn unread_note(place: &str, kinds: &[String]) -> String {
+    let kinds = kinds.join(", ");
+    format!(
+        "you may not list {kinds} in namespace {place}, so nobody knows which of them are about the forks"
+    )
+}
+
+/// These ConfigMaps, as far as they are there: by name, because those of the namespace may be
+/// confidential.
 async fn read_config_maps(
     client: &Client,
     namespace: &str,
-    names: &[String],
+    names: impl Iterator<Item = &String>,
 ) -> anyhow::Result<Vec<DynamicObject>> {
-    let reads = names.iter().map(async |name| {
+    let reads = names.map(async |name| {
         let reference = ObjectRef::config_map(namespace, name);
         let found = api(client, &reference).get_opt(name).await;
         found.with_context(|| format!("cannot read {reference}"))
