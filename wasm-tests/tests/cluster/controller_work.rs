@@ -79,8 +79,7 @@ pub(super) async fn work_on_istio(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.is_deleted("over").await?;
     fixture.apply(&sandbox("bad", json!({"routes": "cart: [oops"}))).await?;
     fixture.until("a report", async |f| Ok(f.summary().await?.refused == 1)).await?;
-    fixture.until("an Event", async |f| Ok(!f.notes("bad").await?.is_empty())).await?;
-    Ok(())
+    fixture.until("an Event", async |f| Ok(!f.notes("bad").await?.is_empty())).await.map(drop)
 }
 
 /// The work with HTTPRoutes, and when the settings leave Istio.
@@ -125,8 +124,7 @@ async fn follow_services(fixture: &Fixture) -> anyhow::Result<()> {
         let routes = fixture.table().await?.routes;
         Ok(routes.iter().any(|route| route.to_port.is_some_and(|port| port.get() == 8080)))
     };
-    fixture.until("another port", has_moved).await?;
-    Ok(())
+    fixture.until("another port", has_moved).await.map(drop)
 }
 
 /// Each kind of a gateway's routes comes and goes.
@@ -197,8 +195,7 @@ async fn add_and_remove_canary(fixture: &Fixture) -> anyhow::Result<()> {
     }
     fixture.apply(&Rollout::default().manifest()).await?;
     let is_gone = async |fixture: &Fixture| Ok(canary_objects(fixture).await?.is_empty());
-    fixture.until("no canary", is_gone).await?;
-    Ok(())
+    fixture.until("no canary", is_gone).await.map(drop)
 }
 
 async fn canary_objects(fixture: &Fixture) -> anyhow::Result<Vec<ObjectRef>> {
@@ -229,8 +226,7 @@ async fn has_http_routes(fixture: &Fixture, wanted: bool, what: &str) -> anyhow:
             snapshot::read_policies(&fixture.cluster.client, &[PolicyKind::HttpRoute]).await?;
         Ok(own.is_empty() != wanted)
     };
-    fixture.until(what, holds).await?;
-    Ok(())
+    fixture.until(what, holds).await.map(drop)
 }
 
 fn namespace(labels: Value) -> Value {
