@@ -24,6 +24,8 @@ async fn a_queue_that_cannot_be_split_is_refused_with_the_reason() {
         |servers: &str, fields: &[(&str, &str)]| Launcher::new(&server.url, servers, fields);
     let servers = kafka.servers();
 
+    let alone = Launcher::new("http://127.0.0.1:9", &servers, &[]);
+    says(alone.start("z"), "the controller has not sent the rules yet").await;
     let nobody = launcher("127.0.0.1:9", &[]);
     says(nobody.start("a"), "the brokers at `127.0.0.1:9` do not answer").await;
     let unknown = launcher(&servers, &[]);
