@@ -1,6 +1,7 @@
 //! The rules of queues, which every replica of the controller serves: to whom, and how soon.
 
 mod client;
+mod life;
 mod tokens;
 
 use std::time::{Duration, Instant};
