@@ -63,13 +63,16 @@ impl Authentication {
 
     /// `None` for a token that is invalid, or of no ServiceAccount.
     async fn review(&self, token: &str) -> anyhow::Result<Option<String>> {
-        let _permit = self.reviews.acquire().await?;
         let spec =
             TokenReviewSpec { audiences: Some(vec![AUDIENCE.to_owned()]), token: token.to_owned() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let api = Api::<TokenReview>::all(self.client.clone());
         let params = PostParams::default();
-        let review = timeout(REVIEW_TIME, api.create(&params, &review)).await??;
+        let review = async {
+            let _permit = self.reviews.acquire().await?;
+            anyhow::Ok(api.create(&params, &review).await?)
+        };
+        let review = timeout(REVIEW_TIME, review).await??;
         Ok(review.status.and_then(namespace_of))
     }
 
@@ -86,6 +89,11 @@ fn namespace_of(status: TokenReviewStatus) -> Option<String> {
     let user = status.user.filter(|_| is_valid)?.username?;
     let (namespace, _) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
     Some(namespace.to_owned())
+}
+
+/// For how long an answer holds.
+const fn fresh(namespace: &Option<String>) -> Duration {
+    if namespace.is_some() { FRESH } else { REFUSED }
 }
 
 type Digest = [u8; 32];
@@ -117,7 +125,7 @@ impl Reviewed {
     fn find(&self, digest: &Digest, now: Instant) -> Option<Known> {
         let (namespace, reviewed) = self.tokens.get(digest)?;
         let age = now.saturating_duration_since(*reviewed);
-        let is_fresh = age < FRESH;
+        let is_fresh = age < fresh(namespace);
         let is_usable = is_fresh || (namespace.is_some() && age < USABLE);
         // An attempt can take seconds, for which the client does not learn of a change.
         let is_away =
@@ -137,7 +145,7 @@ impl Reviewed {
     fn make_room(&mut self, now: Instant) {
         self.tokens.retain(|_, (namespace, reviewed)| {
             let age = now.saturating_duration_since(*reviewed);
-            age < if namespace.is_some() { USABLE } else { FRESH }
+            age < if namespace.is_some() { USABLE } else { fresh(namespace) }
         });
         if self.tokens.len() >= TOKENS {
             self.tokens.retain(|_, (namespace, _)| namespace.is_some());
@@ -153,8 +161,10 @@ impl Reviewed {
 
 /// For whom a client's token must be.
 pub(super) const AUDIENCE: &str = "skycap";
-/// For how long an answer of the API server holds.
+/// For how long a token is valid without another review.
 const FRESH: Duration = Duration::from_secs(30);
+/// For how long a token is invalid without another review: its ServiceAccount may just have been created.
+const REFUSED: Duration = Duration::from_secs(5);
 /// For how long a valid token is good enough while the API server does not answer: as long as the token
 /// that the rendered Deployment mounts.
 const USABLE: Duration = Duration::from_secs(600);
@@ -164,7 +174,7 @@ const AWAY: Duration = Duration::from_secs(5);
 const TOKENS: usize = 1_024;
 /// How many reviews run at once.
 const REVIEWS: usize = 4;
-/// How long a review may take.
+/// How long a review may take, and the wait for it.
 const REVIEW_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
