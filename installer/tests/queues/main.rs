@@ -113,6 +113,27 @@ fn the_rules_list_who_keeps_a_topic_and_whose_messages_are_whose() {
 }
 
 #[test]
+fn a_rejected_queue_and_the_sandbox_that_has_it_are_in_the_report() {
+    let objects = [
+        queue("shop", "orders", 20, "or ders"),
+        queue("shop", "payments", 20, "payments"),
+        sandbox("pr-1", &json!({"queues": "orders, payments"})),
+    ];
+    let report = compiled(&objects).report;
+    let problems: Vec<_> =
+        report.problems.iter().map(|one| (one.severity, one.to_string())).collect();
+    let [(Severity::Refused, of_queue), (Severity::Warning, of_sandbox)] = &problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert!(
+        of_queue.contains("ConfigMap shop/orders") && of_queue.contains("`or ders`"),
+        "{of_queue}"
+    );
+    assert!(of_sandbox.contains("queue `orders` is rejected in namespace `shop`"), "{of_sandbox}");
+    assert_eq!(rules(&objects, "shop", "payments").map(|rules| rules.keys.len()), Some(1));
+}
+
+#[test]
 fn the_kill_switch_takes_all_keys_and_no_topic() {
     let settings = |data| config_map("settings", "skycap-system", "skycap", 99, &data);
     let mut objects = vec![
