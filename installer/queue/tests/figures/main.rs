@@ -1,5 +1,5 @@
 //! The figures of the splitter, for `cargo compare --only queue`: one row of JSON a line.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails ends the measurement")]
+#![expect(clippy::unwrap_used, reason = "what fails ends the measurement")]
 #![allow(dead_code, reason = "the tests use more of the shared files")]
 
 #[path = "../queue/cluster.rs"]
