@@ -87,7 +87,7 @@ impl Kafka {
         let folder = self.data(index);
         let mut command = command("java");
         command
-            .args(["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+            .args(["-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
             .arg(format!("{}/*", self.jars.display()))
             .arg("kafka.Kafka")
             .arg(folder.join("server.properties"));

@@ -140,4 +140,4 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 const ROUNDS: usize = 3;
-const MESSAGES: u64 = 300_000;
+const MESSAGES: u64 = 150_000;
