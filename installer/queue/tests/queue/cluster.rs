@@ -104,22 +104,13 @@ impl Brokers {
 
     /// A member of a group, which reads a topic as an application does.
     pub(crate) fn member(&self, group: &str, topic: &str) -> BaseConsumer {
-        self.subscriber(group, topic, ("session.timeout.ms", "6000"))
-    }
-
-    /// A member by the protocol of KIP-848.
-    pub(crate) fn newer_member(&self, group: &str, topic: &str) -> BaseConsumer {
-        self.subscriber(group, topic, ("group.protocol", "consumer"))
-    }
-
-    fn subscriber(&self, group: &str, topic: &str, property: (&str, &str)) -> BaseConsumer {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.servers)
             .set("group.id", group)
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "latest")
             .set("enable.auto.commit", "false")
-            .set(property.0, property.1)
+            .set("session.timeout.ms", "6000")
             .create()
             .unwrap();
         consumer.subscribe(&[topic]).unwrap();
