@@ -44,16 +44,17 @@ impl Settings {
         Ok(Self { namespace, name, queue: parsed, secret })
     }
 
-    /// The consumer group of the splitters themselves.
+    /// The consumer group of the splitters themselves. With the namespace, because queues of two namespaces
+    /// may be on one Kafka; and with dots, which no name of either has.
     #[must_use]
     pub fn own_group(&self) -> String {
-        format!("skycap-{}", self.name)
+        format!("skycap.{}.{}", self.namespace, self.name)
     }
 
     /// The group that has no member, whose offsets are the records of the topics of sandboxes.
     #[must_use]
     pub fn record_group(&self) -> String {
-        format!("skycap-{}.topics", self.name)
+        format!("{}.topics", self.own_group())
     }
 }
 

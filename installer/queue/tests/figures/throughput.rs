@@ -95,7 +95,7 @@ fn copy(brokers: &Brokers, target: &str) -> f64 {
 /// Lets a splitter move all messages. Returns how many a second, and its peak of memory in MB.
 async fn split(brokers: &Brokers, has_sandbox: bool) -> (f64, f64) {
     let name = if has_sandbox { "one" } else { "none" };
-    let own = format!("skycap-{name}");
+    let own = format!("skycap.shop.{name}");
     let server = RulesServer::start(&rules(has_sandbox)).await;
     let fields = [("topic", "source"), ("group", name)];
     let launcher = Launcher::new(&server.url, &brokers.servers, &fields);

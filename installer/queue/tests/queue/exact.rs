@@ -84,7 +84,7 @@ impl Run {
         match event {
             Event::Rules => {
                 let rules = random_rules(&mut self.random);
-                let from = self.brokers.offsets("skycap-orders", "orders", PARTITIONS);
+                let from = self.brokers.offsets("skycap.shop.orders", "orders", PARTITIONS);
                 self.server.publish(&rules);
                 self.eras.push(Era { rules, from, until: None });
             }
@@ -169,7 +169,7 @@ impl Run {
         let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             self.tick().await;
-            let moved = self.brokers.offsets("skycap-orders", "orders", PARTITIONS);
+            let moved = self.brokers.offsets("skycap.shop.orders", "orders", PARTITIONS);
             if moved == self.brokers.ends("orders", PARTITIONS) {
                 return;
             }
