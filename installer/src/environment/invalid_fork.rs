@@ -8,7 +8,7 @@ use super::spec::InvalidFile;
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidFork {
     /// There is no such workload.
-    #[error("not found; {}", nearest("the namespace has", .known, name))]
+    #[error("not found; {}", nearest_workload(.known, name))]
     NotFound {
         /// The workload.
         name: String,
@@ -45,7 +45,7 @@ pub enum InvalidFork {
     /// An image that could be for several containers.
     #[error(
         "`image` could be for {}; name the container, as in `images: {{{}: IMAGE}}` or \
-         `--image {}=IMAGE`", .0.join(" or "), first(.0), first(.0)
+         `--image {}=IMAGE`", alternatives(.0), first(.0), first(.0)
     )]
     SeveralContainers(Vec<String>),
     /// Ports of the node, which its baseline has.
@@ -76,6 +76,14 @@ pub enum InvalidFork {
     Malformed(String),
 }
 
+fn nearest_workload(known: &[String], name: &str) -> String {
+    match known {
+        [] => "the namespace has no workload that can be forked; check `-n`, or `namespace` in the file"
+            .into(),
+        known => nearest("the namespace has", known, name),
+    }
+}
+
 /// `known`, or the one of them that is most like `name`.
 fn nearest(what: &str, known: &[String], name: &str) -> String {
     let names: Vec<_> = known.iter().map(String::as_str).collect();
@@ -83,14 +91,21 @@ fn nearest(what: &str, known: &[String], name: &str) -> String {
         return format!("did you mean `{nearest}`?");
     }
     match known.len() {
-        0 => format!("{what} none; check the name of the namespace"),
-        1..=NAMES => format!("{what} {}", known.join(", ")),
+        ..=NAMES => format!("{what} {}", known.join(", ")),
         more => format!("{what} {} and {} more", names[..NAMES].join(", "), more - NAMES),
     }
 }
 
 fn list(ports: &BTreeSet<u64>) -> String {
     ports.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Such as `app, log or proxy`.
+fn alternatives(names: &[String]) -> String {
+    match names.split_last() {
+        Some((last, others @ [_, ..])) => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 fn first(names: &[String]) -> &str {

@@ -102,13 +102,19 @@ fn what_is_refused() {
     for (manifests, forks, expected) in [
         (web.clone(), "wep: {}", "deployment/wep: not found; did you mean `deployment/web`?"),
         (web.clone(), "statefulset/db: {}", "the namespace has deployment/web"),
+        (String::new(), "web: {}", "deployment/web: not found; the namespace has no workload"),
         (
             web.replace("apps/v1", "extensions/v1beta1"),
             "web: {}",
             "its manifest has `apiVersion: extensions/v1beta1`; expected `apps/v1`",
         ),
         (web.clone(), "web: {images: {ap: 'x'}}", "container `ap` not found; did you mean `app`?"),
-        (two, "web: {image: 'x'}", "`image` could be for app or log"),
+        (two.clone(), "web: {image: 'x'}", "`image` could be for app or log; name"),
+        (
+            two.replace("containers: [", "containers: [{name: proxy}, "),
+            "web: {image: 'x'}",
+            "`image` could be for proxy, app or log; name",
+        ),
         (web.clone(), "web: {imag: 'x'}", "forks.web.imag: unknown field; did you mean `image`?"),
         (web.clone(), "job/web: {}", "invalid workload `job/web`"),
         (web.clone(), "web: {}, deploy/web: {}", "listed twice"),
