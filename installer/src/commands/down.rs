@@ -107,11 +107,18 @@ impl DownArgs {
             left.join(", "),
             records::advice(&namespace, &name, &left)
         );
-        match live {
-            Some(_) => print(&format!("{id} is gone"))?,
-            None => print(&format!("{id} is not there; nothing is left of it"))?,
-        }
+        print(&outcome(&id, live.is_some(), &left))?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What came of it. Something is `left` only where nobody waits.
+fn outcome(id: &str, was_there: bool, left: &[String]) -> String {
+    let left = left.join(", ");
+    match (was_there, left.is_empty()) {
+        (true, true) => format!("{id} is gone"),
+        (false, true) => format!("{id} is not there; nothing is left of it"),
+        (_, false) => format!("{id} routes nothing any more; Kubernetes still deletes {left}"),
     }
 }
 
