@@ -28,7 +28,7 @@ use crate::{
     table::meshes::MeshKind,
 };
 
-/// Write the manifests that `install` applies, or a Helm chart of them
+/// Write manifests: of skycap, its Helm chart, a sandbox, a role or a queue
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_value_name = "WHAT")]
 #[command(after_help = "Example:\n  \
