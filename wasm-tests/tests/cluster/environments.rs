@@ -1,6 +1,8 @@
 //! What `up` and `down` say of a sandbox that is there already, and what a displaced `up` leaves. No Pod
 //! runs here, so nothing is waited for.
 
+mod meanwhile;
+
 use std::fs;
 
 use anyhow::Context as _;

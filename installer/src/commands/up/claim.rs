@@ -8,9 +8,10 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, Patch, PatchParams},
     core::DynamicObject,
 };
+use serde_json::{Map, Value, json};
 
 use super::{apply::Application, repository};
 use crate::{
@@ -57,9 +58,19 @@ pub(super) fn owner(config_map: &ObjectRef, uid: String) -> OwnerReference {
 impl Application<'_> {
     /// Makes the ConfigMap this run's.
     pub(super) async fn claim(&self, config_map: &Object, token: &str) -> anyhow::Result<Claim> {
-        let live = self.put(config_map, token, self.plan.live.clone()).await?;
+        let live = match &self.plan.live {
+            Some(live) => Some(live.clone()),
+            None => self.since(token).await?,
+        };
+        let live = self.put(config_map, token, live).await?;
         let uid = live.metadata.uid.context("the API server gave the ConfigMap no uid")?;
         Ok(Claim { token: token.into(), owner: owner(&self.sandbox.reference(), uid) })
+    }
+
+    /// The ConfigMap that there was not when the plan was made: this run's, if it asks again.
+    async fn since(&self, token: &str) -> anyhow::Result<Option<DynamicObject>> {
+        let live = self.read().await?;
+        live.map(|live| self.with_token(live, token)).transpose()
     }
 
     /// Writes the ConfigMap, if nobody else has changed it since it was `live`.
@@ -70,18 +81,38 @@ impl Application<'_> {
         mut live: Option<DynamicObject>,
     ) -> anyhow::Result<DynamicObject> {
         let reference = self.sandbox.reference();
-        let params = PatchParams::apply(MANAGER).force();
         loop {
-            let object = claimed(config_map, token, live.as_ref());
-            let maps = api(self.client, &reference);
-            match maps.patch(&reference.name, &params, &Patch::Apply(object)).await {
+            match self.put_once(config_map, token, live.as_ref()).await {
                 // It may be this run's write before, whose answer was lost.
-                Err(kube::Error::Api(status)) if status.code == 409 => {
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                     live = Some(self.own(token).await?);
                 }
                 written => return written.with_context(|| format!("cannot write {reference}")),
             }
         }
+    }
+
+    /// Data of others goes first: an apply leaves it, and a `ttl` beside an `expires` is invalid.
+    async fn put_once(
+        &self,
+        config_map: &Object,
+        token: &str,
+        live: Option<&DynamicObject>,
+    ) -> Result<DynamicObject, kube::Error> {
+        let reference = self.sandbox.reference();
+        let maps = api(self.client, &reference);
+        let mut object = claimed(config_map, token, live);
+        if let Some(data) = live.and_then(|live| without_foreign(&object, live)) {
+            let ObjectMeta { uid, resource_version, .. } = &object.metadata;
+            let annotations = json!({TOKEN: token});
+            let metadata = json!({"uid": uid, "resourceVersion": resource_version, "annotations": annotations});
+            let patch = Patch::Merge(json!({"metadata": metadata, "data": data}));
+            let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+            let cleaned = maps.patch(&reference.name, &params, &patch).await?;
+            object.metadata.resource_version = cleaned.metadata.resource_version;
+        }
+        let params = PatchParams::apply(MANAGER).force();
+        maps.patch(&reference.name, &params, &Patch::Apply(object)).await
     }
 
     /// # Errors
@@ -96,10 +127,17 @@ impl Application<'_> {
 
     /// The ConfigMap as it is, if it has this run's token.
     async fn own(&self, token: &str) -> anyhow::Result<DynamicObject> {
+        let live = self.read().await?.ok_or_else(|| self.deleted())?;
+        self.with_token(live, token)
+    }
+
+    async fn read(&self) -> anyhow::Result<Option<DynamicObject>> {
         let reference = self.sandbox.reference();
         let live = api(self.client, &reference).get_opt(&reference.name).await;
-        let live = live.with_context(|| format!("cannot read {reference}"))?;
-        let live = live.ok_or_else(|| self.deleted())?;
+        live.with_context(|| format!("cannot read {reference}"))
+    }
+
+    fn with_token(&self, live: DynamicObject, token: &str) -> anyhow::Result<DynamicObject> {
         match live.metadata.annotations.as_ref().and_then(|all| all.get(TOKEN)) {
             Some(found) if found == token => Ok(live),
             _ => Err(self.lost()),
@@ -134,7 +172,22 @@ pub(super) fn claimed(
     let annotations = object.metadata.annotations.get_or_insert_default();
     annotations.extend([token].into_iter().chain(repository));
     object.metadata.resource_version = live.and_then(|live| live.metadata.resource_version.clone());
+    // Without the uid, an apply makes again what was deleted meanwhile.
+    object.metadata.uid = live.and_then(|live| live.metadata.uid.clone());
     object
+}
+
+/// A merge patch of the data that removes what others have set and `config_map` does not have; `None` if
+/// there is nothing to remove.
+pub(super) fn without_foreign(config_map: &DynamicObject, live: &DynamicObject) -> Option<Value> {
+    let others = live.metadata.managed_fields.iter().flatten().filter(|entry| {
+        entry.manager.as_deref() != Some(MANAGER) || entry.operation.as_deref() != Some("Apply")
+    });
+    let fields = others.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:data")?.as_object());
+    let names = fields.flatten().filter_map(|(name, _)| name.strip_prefix("f:"));
+    let foreign = names.filter(|name| config_map.data["data"].get(name).is_none());
+    let patch: Map<_, _> = foreign.map(|name| (name.to_owned(), Value::Null)).collect();
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 /// Different for each run: two of them on one machine differ in their process, others in the time.

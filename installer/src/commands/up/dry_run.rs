@@ -1,14 +1,18 @@
 //! `up --dry-run`: the API server says what each write would do, and does none of them.
 
+use std::fmt::Debug;
+
 use anyhow::Context as _;
 use kube::{
     api::{Patch, PatchParams},
     core::DynamicObject,
 };
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     apply::Application,
-    claim::{TOKEN, claimed},
+    claim::{TOKEN, claimed, without_foreign},
 };
 use crate::{
     desired::plan::{Step, difference},
@@ -29,7 +33,7 @@ impl Application<'_> {
         let token = annotations.and_then(|all| all.get(TOKEN)).map_or("", String::as_str);
         let config_map = Object(claimed(&self.plan.config_map, token, live));
         let mut lines = Vec::new();
-        lines.extend(self.try_write(&config_map, live).await?);
+        lines.extend(self.try_config_map(&config_map, live).await?);
         let resources = self.plan.resources.iter().flat_map(|resource| resource.whole().steps);
         for step in resources.chain(self.plan.objects.steps.iter().cloned()) {
             lines.extend(match &step {
@@ -43,6 +47,27 @@ impl Application<'_> {
         Ok(if lines.is_empty() { "nothing to change".into() } else { lines.join("\n") })
     }
 
+    /// With data of others, the real run writes twice. A dry run leaves nothing behind for a second write.
+    async fn try_config_map(
+        &self,
+        config_map: &Object,
+        live: Option<&DynamicObject>,
+    ) -> anyhow::Result<Option<String>> {
+        let Some((live, Value::Object(foreign))) =
+            live.and_then(|live| Some((live, without_foreign(&config_map.0, live)?)))
+        else {
+            return self.try_write(config_map, live).await;
+        };
+        let mut patch = serde_json::to_value(&config_map.0).context("cannot write JSON")?;
+        if let Some(data) = patch["data"].as_object_mut() {
+            data.extend(foreign);
+        }
+        let reference = config_map.reference();
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+        let after = self.ask(&reference, params, &Patch::Merge(patch)).await?;
+        Ok(change(&reference, live, after))
+    }
+
     /// What becomes of an object; `None` if it stays as it is.
     async fn try_write(
         &self,
@@ -50,29 +75,40 @@ impl Application<'_> {
         live: Option<&DynamicObject>,
     ) -> anyhow::Result<Option<String>> {
         let reference = object.reference();
-        let after = self.ask(&reference, object).await?;
-        let Some(live) = live else { return Ok(Some(format!("create {reference}"))) };
-        let Some(after) = after else {
-            let note = "a webhook cannot say what would change, because it takes no dry run";
-            return Ok(Some(format!("change {reference}    # {note}")));
-        };
-        let lines: Vec<_> =
-            difference(live, &after).lines().map(|line| format!("\n    {line}")).collect();
-        let is_changed = !lines.is_empty();
-        Ok(is_changed.then(|| format!("change {reference}{}", lines.concat())))
+        let params = PatchParams::apply(MANAGER).force();
+        let after = self.ask(&reference, params, &Patch::Apply(&object.0)).await?;
+        match live {
+            Some(live) => Ok(change(&reference, live, after)),
+            None => Ok(Some(format!("create {reference}"))),
+        }
     }
 
     /// The object as it would be; `None` if a webhook takes no dry run.
     async fn ask(
         &self,
         reference: &ObjectRef,
-        object: &Object,
+        params: PatchParams,
+        patch: &Patch<impl Serialize + Debug>,
     ) -> anyhow::Result<Option<DynamicObject>> {
-        let params = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER).force() };
-        let patch = Patch::Apply(&object.0);
-        match api(self.client, reference).patch(&reference.name, &params, &patch).await {
+        let params = PatchParams { dry_run: true, ..params };
+        match api(self.client, reference).patch(&reference.name, &params, patch).await {
             Err(kube::Error::Api(status)) if status.message.contains("support dry run") => Ok(None),
             asked => asked.map(Some).with_context(|| format!("cannot write {reference}")),
         }
     }
+}
+
+/// The line of an object and what changes in it; `None` if nothing does.
+fn change(
+    reference: &ObjectRef,
+    live: &DynamicObject,
+    after: Option<DynamicObject>,
+) -> Option<String> {
+    let Some(after) = after else {
+        let note = "a webhook cannot say what would change, because it takes no dry run";
+        return Some(format!("change {reference}    # {note}"));
+    };
+    let lines = difference(live, &after);
+    let lines: Vec<_> = lines.lines().map(|line| format!("\n    {line}")).collect();
+    (!lines.is_empty()).then(|| format!("change {reference}{}", lines.concat()))
 }
