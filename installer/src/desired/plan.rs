@@ -9,6 +9,7 @@ use similar::TextDiff;
 
 use crate::{
     objects::{Object, ObjectRef, PLUGIN_CONFIG, is_owned},
+    problem::printable_lines,
     table::policies::PolicyKind,
 };
 
@@ -145,7 +146,8 @@ fn changed_lines(before: &Value, after: &Value) -> String {
     let hidden = lines.len().saturating_sub(DIFF_LINES);
     lines.truncate(DIFF_LINES);
     let rest = (hidden > 0).then(|| format!("\n… {hidden} more lines"));
-    lines.join("\n") + &rest.unwrap_or_default()
+    // YAML escapes control characters, and not those that change the direction of a line.
+    printable_lines(&(lines.join("\n") + &rest.unwrap_or_default()))
 }
 
 /// `live` without the fields that `wanted` does not have: other field managers own these, so the
