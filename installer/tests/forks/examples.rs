@@ -127,16 +127,6 @@ fn what_is_refused() {
             "labels of its Pods",
         ),
         (
-            deployment("web", "app: web", "{hostNetwork: true, containers: [{name: app}]}"),
-            "web: {}",
-            "it uses its node's network",
-        ),
-        (
-            deployment("web", "app: web", "{containers: [{name: app, ports: [{hostPort: 80}]}]}"),
-            "web: {}",
-            "it uses ports of its node, which its baseline has: 80",
-        ),
-        (
             web.clone()
                 + &service("web", "{type: ExternalName, externalName: a.b, selector: {app: web}}"),
             "web: {}",
@@ -150,6 +140,22 @@ fn what_is_refused() {
     ] {
         let error = sandbox(&manifests, forks).err().unwrap_or_default();
         assert!(error.contains(expected), "{forks}: {error:?} does not say `{expected}`");
+    }
+}
+
+/// What only one Pod of a node can have, a fork cannot have too.
+#[test]
+fn what_its_node_shares_is_refused() {
+    for (pod, expected) in [
+        ("{hostNetwork: true, containers: [{name: app}]}", "it uses its node's network"),
+        (
+            "{containers: [{name: app, ports: [{hostPort: 80}]}]}",
+            "it uses ports of its node, which its baseline has: 80",
+        ),
+    ] {
+        let web = deployment("web", "app: web", pod);
+        let error = sandbox(&web, "web: {}").err().unwrap_or_default();
+        assert!(error.contains(expected), "{pod}: {error:?} does not say `{expected}`");
     }
 }
 

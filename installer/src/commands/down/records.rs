@@ -15,7 +15,7 @@ use crate::{
     environment::{labels::SANDBOX_LABEL, plan::former, resource::record::FINALIZER},
     names::{MANAGER, RESOURCE_LABEL},
     objects::ObjectRef,
-    observed::api::api,
+    observed::{api::api, preflight::rights::may_list_config_maps},
 };
 
 /// The names of a sandbox's records. If its ConfigMap is gone already, they are looked for by their
@@ -43,12 +43,13 @@ async fn find(
     if live.is_some() {
         return Ok(former(live));
     }
+    if !may_list_config_maps(client, namespace).await? {
+        return Ok(BTreeSet::new());
+    }
     let labels = format!("{RESOURCE_LABEL},{SANDBOX_LABEL}={sandbox}");
     let maps = api(client, &ObjectRef::config_map(namespace, sandbox));
-    let found = match maps.list(&ListParams::default().labels(&labels)).await {
-        Err(kube::Error::Api(status)) if status.is_forbidden() => return Ok(BTreeSet::new()),
-        found => found.with_context(|| format!("cannot list ConfigMaps in {namespace}"))?,
-    };
+    let found = maps.list(&ListParams::default().labels(&labels)).await;
+    let found = found.with_context(|| format!("cannot list ConfigMaps in {namespace}"))?;
     let is_record =
         |map: &&DynamicObject| map.labels().get(RESOURCE_LABEL) == Some(&map.name_any());
     Ok(found.items.iter().filter(is_record).map(ResourceExt::name_any).collect())

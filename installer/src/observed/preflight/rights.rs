@@ -66,6 +66,21 @@ pub async fn check_forwards(client: &Client, namespaces: BTreeSet<&str>) -> anyh
     Ok(())
 }
 
+/// Whether the user may list the ConfigMaps of a namespace.
+///
+/// # Errors
+/// The API server's error.
+pub async fn may_list_config_maps(client: &Client, namespace: &str) -> anyhow::Result<bool> {
+    let attributes = ResourceAttributes {
+        resource: Some("configmaps".into()),
+        namespace: Some(namespace.into()),
+        verb: Some("list".into()),
+        ..ResourceAttributes::default()
+    };
+    let question = (format!("list configmaps in {namespace}"), attributes);
+    Ok(missing(client, vec![question]).await?.is_empty())
+}
+
 /// The group, resource, subresource and verb of what a forward asks the API server for. It asks for `get`
 /// to begin a WebSocket, and for `create` to forward (1.35).
 const FORWARD: [(&str, &str, &str, &str); 4] = [
