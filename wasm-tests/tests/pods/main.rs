@@ -8,4 +8,5 @@ mod install;
 mod machine;
 mod playground;
 mod resources;
+mod tenancy;
 mod test_command;
