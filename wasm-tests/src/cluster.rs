@@ -41,7 +41,7 @@ use self::{
 pub use self::{
     agent::{Agent, Pod},
     audit::Denial,
-    controller::{Controller, build_program, program},
+    controller::{Controller, build_program, build_splitter, program},
     istiod::local_address,
     node::{Image, machine},
     obtain::{

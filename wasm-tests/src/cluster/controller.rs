@@ -205,9 +205,21 @@ pub fn program() -> PathBuf {
 /// # Errors
 /// If it does not compile.
 pub fn build_program() -> anyhow::Result<()> {
-    let _progress = Progress::new("building skycap");
+    build("skycap")
+}
+
+/// Builds the program `skycap-queue`, which is beside the command.
+///
+/// # Errors
+/// If it does not compile.
+pub fn build_splitter() -> anyhow::Result<()> {
+    build("skycap-queue")
+}
+
+fn build(program: &str) -> anyhow::Result<()> {
+    let _progress = Progress::new(&format!("building {program}"));
     let mut cargo = std::process::Command::new("cargo");
-    cargo.current_dir(workspace::root()).args(["build", "--locked", "--quiet", "--bin", "skycap"]);
+    cargo.current_dir(workspace::root()).args(["build", "--locked", "--quiet", "--bin", program]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

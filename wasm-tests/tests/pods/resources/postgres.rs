@@ -32,7 +32,7 @@ pub(super) async fn a_pod_of_its_own(fixture: &Fixture) -> anyhow::Result<()> {
     let plan = fixture.skycap(&[&up[..], &["--dry-run"]].concat()).await?;
     let is_step =
         |line: &&str| ["create", "change", "delete"].iter().any(|verb| line.starts_with(verb));
-    anyhow::ensure!(plan.lines().filter(is_step).eq(["change  ConfigMap shop/pr-9"]), "{plan}");
+    anyhow::ensure!(plan.lines().filter(is_step).eq(["change ConfigMap shop/pr-9"]), "{plan}");
     fixture.skycap(&up).await?;
     anyhow::ensure!(fixture.shell(fork, ROWS).await? == own, "another `up` has changed the rows");
     Ok(())
