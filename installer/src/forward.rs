@@ -36,7 +36,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use self::member::Member;
 pub use self::{
-    backend::{Backend, Replacements},
+    backend::{Backend, Replacements, check_services},
     variable::{Clash, names},
 };
 

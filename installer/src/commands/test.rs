@@ -14,7 +14,7 @@ use super::{Globals, Usage, print, wait::AwaitedArgs};
 use crate::{
     desired::istio::IstioMesh,
     diagnose::request::ServicePort,
-    forward::{Backend, Forward, Replacements, member::Member, names},
+    forward::{Backend, Forward, Replacements, check_services, member::Member, names},
     observed::{api, preflight::rights::check_forwards, served::Served, snapshot::read_settings},
     table::{
         meshes::{MeshKind, Meshes},
@@ -73,6 +73,7 @@ impl TestArgs {
         let asked: Vec<_> = asked.collect::<Result<_, _>>()?;
         let namespaces = asked.iter().map(|port| port.namespace.as_str()).collect();
         check_forwards(&client, namespaces).await?;
+        check_services(&client, &asked).await?;
         let (served, meshes, istio) = sandbox.until_served(globals, &client).await?;
         anstream::eprintln!("{}/{}: {}", served.namespace, served.name, served.summary());
         let member = Member::new(&settings.config.carriers, served.key.parse()?)?;

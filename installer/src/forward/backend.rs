@@ -66,12 +66,7 @@ impl Backend {
     /// The ready Pods, in the order of their names; at least one.
     async fn ready_pods(&self) -> anyhow::Result<Vec<PodPort>> {
         let Self { service, .. } = self;
-        let found = self.services.get_opt(&service.name).await;
-        let found = found.with_context(|| format!("cannot read Service {service}"))?;
-        let found = found.with_context(|| {
-            let namespace = &service.namespace;
-            format!("there is no Service {service}; see `kubectl -n {namespace} get services`")
-        })?;
+        let found = read_service(&self.services, service).await?;
         let ports = found.spec.and_then(|spec| spec.ports).unwrap_or_default();
         let name = port_name(service, &ports)?;
         let of_service = format!("kubernetes.io/service-name={}", service.name);
@@ -86,6 +81,26 @@ impl Backend {
         );
         Ok(pods)
     }
+}
+
+/// Checks that the Service of each port is there.
+///
+/// # Errors
+/// The first that is not, or the API server's error.
+pub async fn check_services(client: &Client, ports: &[ServicePort]) -> anyhow::Result<()> {
+    for port in ports {
+        read_service(&Api::namespaced(client.clone(), &port.namespace), port).await?;
+    }
+    Ok(())
+}
+
+async fn read_service(services: &Api<Service>, service: &ServicePort) -> anyhow::Result<Service> {
+    let found = services.get_opt(&service.name).await;
+    let found = found.with_context(|| format!("cannot read Service {service}"))?;
+    found.with_context(|| {
+        let namespace = &service.namespace;
+        format!("there is no Service {service}; see `kubectl -n {namespace} get services`")
+    })
 }
 
 impl Connect for Backend {

@@ -38,8 +38,19 @@ fn a_command_runs_as_if_it_were_alone() -> anyhow::Result<()> {
         for signal in ["INT", "TERM", "HUP", "QUIT"] {
             a_signal_reaches_the_group(fixture, signal).await?;
         }
-        Ok(())
+        a_misspelled_service_ends_it_before_it_waits(fixture).await
     })
+}
+
+/// The sandbox is disabled, so it would have something to wait for.
+async fn a_misspelled_service_ends_it_before_it_waits(fixture: &Fixture) -> anyhow::Result<()> {
+    fixture.skycap(&["disable", "pr-1", "-n", "shop"]).await?;
+    let misspelled = ["test", "pr-1", "-n", "shop", "--forward", "crat", "--", "true"];
+    let output = fixture.run_skycap(&misspelled).await?;
+    let said = String::from_utf8(output.stderr)?;
+    anyhow::ensure!(output.status.code() == Some(1), "{said}");
+    anyhow::ensure!(said.contains("there is no Service crat.shop:80"), "{said}");
+    Ok(())
 }
 
 async fn exits_with(fixture: &Fixture, command: &[&str], code: i32) -> anyhow::Result<()> {
