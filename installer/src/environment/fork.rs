@@ -108,8 +108,8 @@ impl Fork {
         }));
         if serving.is_empty() && tenant.variables.is_empty() {
             notes.push(
-                "no Service selects its baseline, so no request reaches it; what it consumes by \
-                 itself, it takes from its baseline"
+                "no Service selects its baseline, so no request reaches it; if it reads from a queue, \
+                 it takes messages away from its baseline: give the sandbox that queue with `queues`"
                     .into(),
             );
         }
