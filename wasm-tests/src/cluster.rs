@@ -16,7 +16,7 @@ mod prometheus;
 mod registry;
 mod signing;
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use kube::{
     Client, Config,
@@ -35,7 +35,7 @@ use skycap::{
 
 use self::{
     node::Node,
-    processes::{Running, free_port, write_keys},
+    processes::{Running, free_port, set_loopback_up, write_keys},
 };
 
 pub use self::{
@@ -92,9 +92,7 @@ impl Cluster {
 
     /// Starts etcd and kube-apiserver: for this node, or for none.
     async fn start_on(plugin: PluginKind, node: Option<Node>) -> anyhow::Result<Self> {
-        // The loopback of a new network namespace is down. Elsewhere it is up, or we may not set it.
-        let up = ["link", "set", "lo", "up"];
-        drop(std::process::Command::new("ip").args(up).stderr(Stdio::null()).status());
+        set_loopback_up();
         let parts = obtain()?;
         let folder = tempfile::Builder::new().prefix("skycap-cluster-").tempdir()?;
         write_keys(folder.path())?;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 pub use self::obtain::obtain;
-use crate::cluster::processes::{Running, command, free_port, kill, spawn};
+use crate::cluster::processes::{Running, command, free_port, kill, set_loopback_up, spawn};
 
 /// Some brokers that form a cluster.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ impl Kafka {
     /// # Errors
     /// If Kafka is not available, or a broker does not start.
     pub async fn start(brokers: usize) -> anyhow::Result<Self> {
+        set_loopback_up();
         let (folder, jars) = (tempfile::tempdir()?, obtain()?);
         let broker = |_| {
             let (port, sasl_port, controller_port) = (free_port()?, free_port()?, free_port()?);

@@ -201,6 +201,12 @@ pub(super) fn write_keys(folder: &Path) -> anyhow::Result<()> {
     )
 }
 
+/// The loopback of a new network namespace is down. Elsewhere it is up, or we may not set it.
+pub(crate) fn set_loopback_up() {
+    let up = ["link", "set", "lo", "up"];
+    drop(std::process::Command::new("ip").args(up).stderr(Stdio::null()).status());
+}
+
 /// A port that is free on all addresses. It lies below the system's range of ephemeral ports, so no
 /// connection takes it meanwhile.
 pub(crate) fn free_port() -> anyhow::Result<u16> {

@@ -73,6 +73,8 @@ impl Connection {
         let mut config = self.config(&[
             ("queued.max.messages.kbytes", "8192"),
             ("fetch.max.bytes", "8388608"),
+            // Such a short queue is often full, and a partition would then wait a second for its next fetch.
+            ("fetch.queue.backoff.ms", "10"),
             ("fetch.wait.max.ms", "100"),
             ("session.timeout.ms", "6000"),
             ("heartbeat.interval.ms", "1000"),
