@@ -39,8 +39,9 @@ pub(super) async fn delete_overdue(client: &Client, overdue: &[Overdue]) -> bool
             return false;
         }
         match delete(client, reference, *grace, now).await {
-            Ok(false) => {}
-            Ok(true) => tracing::info!(object = %reference, "expired, deleted"),
+            Ok(Outcome::Changed) => {}
+            Ok(Outcome::Deleted) => tracing::info!(object = %reference, "expired, deleted"),
+            Ok(Outcome::Early) => is_done = false,
             Err(error) => {
                 let error = causes(&error);
                 tracing::warn!(error, object = %reference, "cannot delete what has expired");
@@ -49,6 +50,15 @@ pub(super) async fn delete_overdue(client: &Client, overdue: &[Overdue]) -> bool
         }
     }
     is_done
+}
+
+/// What became of a fragment that was to be deleted.
+enum Outcome {
+    Deleted,
+    /// It is gone, or has another end.
+    Changed,
+    /// By the API server's clock, which counts whole seconds, it is not time yet.
+    Early,
 }
 
 /// The time by this clock, or by the API server's if that is earlier. A clock that jumps ahead stops
@@ -67,30 +77,32 @@ async fn delete(
     reference: &ObjectRef,
     grace: SignedDuration,
     now: Timestamp,
-) -> Result<bool, kube::Error> {
+) -> Result<Outcome, kube::Error> {
     let namespace = reference.namespace.as_deref().unwrap_or_default();
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     // The controller has the permission to list ConfigMaps, but not to get one.
     let by_name = ListParams::default().fields(&format!("metadata.name={}", reference.name));
-    let Some(map) = maps.list(&by_name).await?.items.into_iter().next() else { return Ok(false) };
-    if !is_overdue(&map, grace, now) {
-        return Ok(false);
+    let found = maps.list(&by_name).await?.items.into_iter().next();
+    let time = found.as_ref().and_then(|map| deletion_of(map, grace, now));
+    let (Some(map), Some(time)) = (found, time) else { return Ok(Outcome::Changed) };
+    if time > now {
+        let is_early = time <= Timestamp::now();
+        return Ok(if is_early { Outcome::Early } else { Outcome::Changed });
     }
     // Whoever moves its end at this moment wins.
     let preconditions =
         Preconditions { uid: map.metadata.uid, resource_version: map.metadata.resource_version };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
     match maps.delete(&reference.name, &params).await {
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
-        result => result.map(|_| true),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Outcome::Changed),
+        result => result.map(|_| Outcome::Deleted),
     }
 }
 
-/// Whether the fragment, as it is now, is to be deleted: its end may have moved since the compile.
-fn is_overdue(map: &ConfigMap, grace: SignedDuration, now: Timestamp) -> bool {
+/// When the fragment, as it is now, is to be deleted: its end may have moved since the compile.
+fn deletion_of(map: &ConfigMap, grace: SignedDuration, now: Timestamp) -> Option<Timestamp> {
     let parsed = Fragment::parse(map, None, now).and_then(Result::ok);
-    let time = expiry::deletion(parsed.and_then(|fragment| fragment.expires), grace);
-    time.is_some_and(|time| time <= now)
+    expiry::deletion(parsed.and_then(|fragment| fragment.expires), grace)
 }
 
 /// How long to delete before the next look at what there is to publish.
@@ -105,18 +117,18 @@ mod tests {
     fn the_grace_counts_from_the_end_that_it_has_now() {
         let now: Timestamp = "2026-12-01T12:00:00Z".parse().expect("a time");
         for (data, expected) in [
-            ("expires: '2026-12-01T11:00:00Z'", true),
-            ("expires: '2026-12-01T11:00:01Z'", false),
-            ("expires: '2026-12-01T13:00:00Z'", false),
-            ("routes: 'a: b'", false),
-            ("expires: soon", false),
+            ("expires: '2026-12-01T11:00:00Z'", Some("2026-12-01T12:00:00Z")),
+            ("expires: '2026-12-01T11:00:01Z'", Some("2026-12-01T12:00:01Z")),
+            ("routes: 'a: b'", None),
+            ("expires: soon", None),
         ] {
             let map = format!(
                 "metadata: {{name: pr-1, namespace: shop, labels: {{skycap.dev/kind: sandbox}}}}\n\
                  data: {{{data}}}"
             );
             let map = serde_saphyr::from_str(&map).expect("a ConfigMap");
-            assert_eq!(is_overdue(&map, SignedDuration::from_hours(1), now), expected, "{data}");
+            let time = deletion_of(&map, SignedDuration::from_hours(1), now);
+            assert_eq!(time, expected.map(|text| text.parse().expect("a time")), "{data}");
         }
     }
 }

@@ -107,7 +107,7 @@ async fn down_is_heard(
     let down = fixture.skycap(&["down", "pr-9", "-n", "shop", "--requeue", "--timeout", "0"]);
     let (heard, down) = tokio::join!(heard, down);
     let said = down?;
-    anyhow::ensure!(said.contains("shop/pr-9 is gone"), "{said}");
+    anyhow::ensure!(said.contains("shop/pr-9 routes nothing any more"), "{said}");
     let heard = heard?;
     anyhow::ensure!(heard == [Some((0, Some(Unread::Requeue))), None], "{heard:?}");
     Ok(())
