@@ -55,8 +55,9 @@ fn up_and_down_go_on_after_an_absence_at_each_of_their_writes() -> anyhow::Resul
 /// It says what to do, routes nothing, and the next one does what is left.
 async fn it_gives_up(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.apply(&endpoints("cart-pr-0", true)).await?;
-    let up = ["up", "pr-0", "-n", "shop", "--fork", "cart", "--no-wait", "--timeout", "1s"];
-    let mut command = Interrupted::start(fixture, &up, 2).await?;
+    let up = ["up", "pr-0", "-n", "shop", "--fork", "cart", "--no-wait"];
+    let hasty = [&up[..], &["--timeout", "1s"]].concat();
+    let mut command = Interrupted::start(fixture, &hasty, 2).await?;
     anyhow::ensure!(command.is_cut_off().await?.is_none(), "it was not cut off");
     command.be_silent();
     let said = command.says("timed out waiting for the API server").await?;
