@@ -18,6 +18,8 @@ use crate::rights::shop::workload;
 fn up_and_down_go_on_after_an_absence_at_each_of_their_writes() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
         let _controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+        // Before the first report, `up` takes skycap for not installed.
+        fixture.until("a report", async |f| Ok(f.summary().await.is_ok())).await?;
         let mut cart = service("cart");
         cart["spec"]["selector"] = json!({"app": "cart"});
         for object in [cart, workload("Deployment", "cart")] {
