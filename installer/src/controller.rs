@@ -21,16 +21,16 @@ mod queues;
 mod reconciler;
 mod resources;
 mod schedule;
-mod serve;
 pub mod telemetry;
 mod watches;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
+    task::JoinHandle,
 };
 
 use self::{
@@ -45,6 +45,7 @@ use self::{
 };
 use crate::{
     desired::{istio::IstioMesh, named_objects},
+    serve::{self, Bounds},
     table::{meshes::Meshes, policies::PolicyKind},
 };
 
@@ -72,7 +73,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let health = Arc::new(Health::default());
     let metrics = Arc::new(Metrics::new(health.clone()));
     let telemetry = telemetry::start(&metrics, &identity)?;
-    let server = serve::start(listen, health.clone(), metrics.clone()).await?;
+    let server = serve_health(listen, health.clone(), metrics.clone()).await?;
     let (queues, rules) = watch::channel(Published::default());
     let queue_server = queues::start(listen_queues, client.clone(), rules).await?;
     let (stop, stopped) = watch::channel(false);
@@ -119,6 +120,14 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn serve_health(
+    listen: SocketAddr,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<JoinHandle<()>> {
+    serve::start(listen, BOUNDS, move || health.check(), move || metrics.text()).await
+}
+
 async fn termination() -> io::Result<()> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -131,3 +140,9 @@ async fn termination() -> io::Result<()> {
 
 /// How many changes may wait for the reconciler before the watches pause.
 const CHANGES: usize = 1024;
+/// A few scrapers and the kubelet.
+const BOUNDS: Bounds = Bounds {
+    connections: 32,
+    connection: Duration::from_secs(120),
+    last_response: Duration::from_secs(5),
+};

@@ -18,7 +18,7 @@
 //! # Imports
 //!
 //! Imports point inward, from the last of these to the first: `names`, `objects`,
-//! `problem` and `telemetry`; `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `forward`; `ci`; `controller`;
+//! `problem`, `serve` and `telemetry`; `table`; `desired`; `environment`; `observed`; `module`; `diagnose`; `forward`; `ci`; `controller`;
 //! `commands`; `cli`. `table`, `desired` and `environment` are pure: the same input and the same time give the
 //! same bytes.
 //!
@@ -55,5 +55,6 @@ pub mod names;
 pub mod objects;
 pub mod observed;
 pub mod problem;
+pub mod serve;
 pub mod table;
 pub mod telemetry;

@@ -1,9 +1,10 @@
 //! Logs to stderr, and metrics and spans for an OpenTelemetry collector.
 
 use anyhow::Context as _;
-use opentelemetry::{KeyValue, trace::TracerProvider as _};
+use opentelemetry::{KeyValue, metrics::Meter, trace::TracerProvider as _};
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::{
     EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -54,6 +55,34 @@ impl Telemetry {
             tracing::warn!(error = %error, "cannot export the last metrics and spans");
         }
     }
+}
+
+/// Registers a counter with the exporter, which reads it at its own interval.
+pub fn observe_counter(meter: &Meter, name: String, help: &'static str, counter: &Counter) {
+    let counter = counter.clone();
+    meter
+        .u64_observable_counter(name)
+        .with_description(help)
+        .with_callback(move |observer| observer.observe(counter.get(), &[]))
+        .build();
+}
+
+/// Registers a gauge with the exporter, which reads it at its own interval.
+pub fn observe_gauge(
+    meter: &Meter,
+    name: String,
+    help: &'static str,
+    read: impl Fn() -> Option<i64> + Send + Sync + 'static,
+) {
+    meter
+        .i64_observable_gauge(name)
+        .with_description(help)
+        .with_callback(move |observer| {
+            if let Some(value) = read() {
+                observer.observe(value, &[]);
+            }
+        })
+        .build();
 }
 
 fn exporters(

@@ -22,7 +22,7 @@
 //!
 //! # Imports
 //! Imports point inward, from the last of these to the first: `settings`, `table`, `life`,
-//! `queue`; `board`, `metrics`; `kafka`; `rules_client`, `steward`, `mover`; `serve`, `telemetry`; `splitter`.
+//! `queue`; `board`, `metrics`; `kafka`; `rules_client`, `steward`, `mover`; `telemetry`; `splitter`.
 #![forbid(unsafe_code)]
 
 pub mod board;
@@ -33,7 +33,6 @@ pub mod metrics;
 pub mod mover;
 pub mod queue;
 pub mod rules_client;
-pub mod serve;
 pub mod settings;
 pub mod splitter;
 pub mod steward;

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 use rdkafka::error::KafkaError;
+use skycap::serve::{self, Bounds};
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
@@ -34,7 +35,6 @@ use crate::{
     metrics::Metrics,
     mover,
     rules_client::RulesClient,
-    serve,
     settings::Settings,
     steward::Steward,
     telemetry,
@@ -64,7 +64,9 @@ pub async fn run(settings: Settings, options: Options) -> anyhow::Result<()> {
     let telemetry = telemetry::start(&metrics, &identity)?;
     let connection = Connection::new(&settings);
     let health = Arc::new(Health::new(connection.context.clone()));
-    let server = serve::start(listen, health.clone(), metrics.clone()).await?;
+    let (probed, scraped) = (health.clone(), metrics.clone());
+    let server = serve::start(listen, BOUNDS, move || probed.check(), move || scraped.text());
+    let server = server.await?;
     let board = Arc::new(Board::new(settings.queue.clone()));
     let queue = format!("{}/{}", settings.namespace, settings.name);
     let rules = tokio::spawn(RulesClient::new(&controller, &queue, token)?.run(board.clone()));
@@ -232,3 +234,9 @@ const EVENTS: usize = 50;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
+/// A few scrapers and the kubelet.
+const BOUNDS: Bounds = Bounds {
+    connections: 32,
+    connection: Duration::from_secs(60),
+    last_response: Duration::from_secs(5),
+};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry::{KeyValue, metrics::MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use skycap::telemetry::Telemetry;
+use skycap::telemetry::{Telemetry, observe_counter, observe_gauge};
 
 use crate::metrics::{MESSAGES, Metrics, PREFIX};
 
@@ -29,28 +29,11 @@ fn observe(metrics: &Arc<Metrics>, meters: &SdkMeterProvider) {
             }
         })
         .build();
-    for (index, (name, help, _)) in metrics.counters().into_iter().enumerate() {
-        let metrics = metrics.clone();
-        meter
-            .u64_observable_counter(format!("{PREFIX}_{name}"))
-            .with_description(help)
-            .with_callback(move |observer| {
-                if let Some((_, _, counter)) = metrics.counters().get(index) {
-                    observer.observe(counter.get(), &[]);
-                }
-            })
-            .build();
+    for (name, help, counter) in metrics.counters() {
+        observe_counter(&meter, format!("{PREFIX}_{name}"), help, counter);
     }
-    for (index, (name, help, _)) in metrics.gauges().into_iter().enumerate() {
-        let metrics = metrics.clone();
-        meter
-            .i64_observable_gauge(format!("{PREFIX}_{name}"))
-            .with_description(help)
-            .with_callback(move |observer| {
-                if let Some((_, _, gauge)) = metrics.gauges().get(index) {
-                    observer.observe(gauge.get(), &[]);
-                }
-            })
-            .build();
+    for (name, help, gauge) in metrics.gauges() {
+        let gauge = gauge.clone();
+        observe_gauge(&meter, format!("{PREFIX}_{name}"), help, move || Some(gauge.get()));
     }
 }

@@ -26,7 +26,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 pub(super) use self::published::Published;
 use self::{answer::Answer, authentication::Authentication, request::Asked, waiting::Waiting};
-use super::serve::listener::{Bounds, listen};
+use crate::serve::{Bounds, listen};
 
 /// Serves on `address` until the task is aborted.
 ///
@@ -90,4 +90,8 @@ impl Server {
 }
 
 /// Two replicas for each of a hundred queues, with room for those that connect anew.
-const BOUNDS: Bounds = Bounds { connections: 256, last_response: Duration::from_secs(65) };
+const BOUNDS: Bounds = Bounds {
+    connections: 256,
+    connection: Duration::from_secs(120),
+    last_response: Duration::from_secs(65),
+};

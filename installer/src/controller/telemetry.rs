@@ -30,7 +30,11 @@ use prometheus_client::{
 };
 
 use super::health::Health;
-use crate::{problem::Severity, table::compile::Compilation, telemetry::Telemetry};
+use crate::{
+    problem::Severity,
+    table::compile::Compilation,
+    telemetry::{Telemetry, observe_counter, observe_gauge},
+};
 
 /// The controller's metrics.
 #[derive(Debug, Default)]
@@ -112,29 +116,14 @@ pub(super) fn start(metrics: &Arc<Metrics>, identity: &str) -> anyhow::Result<Te
 /// Registers the same metrics with the exporter, which reads them at its own interval.
 fn observe(metrics: &Arc<Metrics>, meters: &SdkMeterProvider) {
     let meter = meters.meter("skycap");
-    for (index, (name, help, _)) in metrics.counters().into_iter().enumerate() {
-        let metrics = metrics.clone();
-        let builder = meter.u64_observable_counter(format!("{PREFIX}_{name}"));
-        builder
-            .with_description(help)
-            .with_callback(move |observer| {
-                if let Some((_, _, counter)) = metrics.counters().get(index) {
-                    observer.observe(counter.get(), &[]);
-                }
-            })
-            .build();
+    for (name, help, counter) in metrics.counters() {
+        observe_counter(&meter, format!("{PREFIX}_{name}"), help, counter);
     }
     for (index, (name, help, _)) in metrics.gauges().into_iter().enumerate() {
         let metrics = metrics.clone();
-        let builder = meter.i64_observable_gauge(format!("{PREFIX}_{name}"));
-        builder
-            .with_description(help)
-            .with_callback(move |observer| {
-                if let Some((_, _, gauge)) = metrics.gauges().get(index) {
-                    observer.observe(gauge.get(), &[]);
-                }
-            })
-            .build();
+        // Not the gauge itself: one of them is set when they are listed.
+        let read = move || metrics.gauges().get(index).map(|(_, _, gauge)| gauge.get());
+        observe_gauge(&meter, format!("{PREFIX}_{name}"), help, read);
     }
     let metrics = metrics.clone();
     meter

@@ -20,18 +20,21 @@ use tokio::{
 
 /// The bounds of a server.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::controller) struct Bounds {
+pub struct Bounds {
     /// How many clients are served at once. Without a permit, clients wait in the backlog.
-    pub(in crate::controller) connections: usize,
+    pub connections: usize,
+    /// How long a connection lives, until its response to the last request. A client that keeps one open
+    /// opens another.
+    pub connection: Duration,
     /// How long the last response of a connection may take.
-    pub(in crate::controller) last_response: Duration,
+    pub last_response: Duration,
 }
 
 /// Serves on `listen` until the task is aborted; `flag` chooses the address.
 ///
 /// # Errors
 /// If the address is in use.
-pub(in crate::controller) async fn listen<S>(
+pub async fn listen<S>(
     listen: SocketAddr,
     flag: &str,
     bounds: Bounds,
@@ -58,7 +61,7 @@ where
             };
             let service = service.clone();
             tokio::spawn(async move {
-                serve(stream, bounds.last_response, service).await;
+                serve(stream, bounds, service).await;
                 drop(permit);
             });
         }
@@ -67,7 +70,7 @@ where
 
 /// Serves one connection. An error or a timeout concerns only this client, which may just have
 /// disconnected.
-async fn serve<S>(stream: TcpStream, last_response: Duration, service: S)
+async fn serve<S>(stream: TcpStream, bounds: Bounds, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible>,
 {
@@ -78,16 +81,13 @@ where
         .max_buf_size(16 << 10)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    if timeout(CONNECTION_TIME, connection.as_mut()).await.is_err() {
+    if timeout(bounds.connection, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(last_response, connection).await;
+        let _ = timeout(bounds.last_response, connection).await;
     }
 }
 
 /// How long a client may take for the headers of a request.
 const HEADER_TIME: Duration = Duration::from_secs(5);
-/// How long a connection lives, until its response to the last request. A client that keeps one open
-/// opens another.
-const CONNECTION_TIME: Duration = Duration::from_secs(120);
 /// How long to wait after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
