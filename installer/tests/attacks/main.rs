@@ -2,46 +2,25 @@
 //! the keys of others, on the controller's time and memory, and on the terminal of whoever reads the
 //! report.
 
+mod compiled;
 mod report;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use skycap::{
     objects::ObjectRef,
     problem::{Problem, Severity},
     table::{
-        compile::{Compilation, compile},
-        input::Input,
+        compile::Compilation,
         limits::{SEARCHED_KEYS, TABLE_BYTES},
-        manifests::Manifests,
         report::FragmentState,
     },
 };
 use skycap_core::edge::Guard;
 
-const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
-
-/// A ConfigMap of `kind` that was created `age` seconds before [`NOW`].
-fn fragment(kind: &str, namespace: &str, name: &str, age: i64, data: &Value) -> Value {
-    let created = NOW - jiff::SignedDuration::from_secs(age);
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {
-            "name": name, "namespace": namespace, "creationTimestamp": created.to_string(),
-            "labels": {"skycap.dev/kind": kind},
-        },
-        "data": data,
-    })
-}
+use self::compiled::{compiled, fragment};
 
 fn settings(data: &Value) -> Value {
     fragment("settings", "skycap-system", "skycap", 0, data)
-}
-
-fn compiled(objects: &[Value]) -> Compilation {
-    let mut manifests = Manifests::default();
-    manifests.add(&json!({"kind": "List", "items": objects}).to_string(), "list.json");
-    compile(&Input::new(&manifests, NOW), NOW)
 }
 
 /// The targets of `key` in the table, in order; none if it is not there.

@@ -8,7 +8,10 @@ use skycap_core::{
     table::{Seed, Table},
 };
 
-use super::{compiled, config_map, queue};
+use super::{
+    compiled::{compiled, fragment},
+    queue,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
@@ -33,7 +36,7 @@ proptest! {
                 data["routes"] = format!("orders: s{index}").into();
                 data["queues"] = "orders".into();
             }
-            objects.push(config_map(kind, "shop", &format!("s{index}"), *age, &data));
+            objects.push(fragment(kind, "shop", &format!("s{index}"), *age, &data));
         }
         let compilation = compiled(&objects);
         let table = Table::new(compilation.config.unwrap_or_default(), Seed::new([1, 2]))

@@ -1,39 +1,21 @@
 //! Queues: what is rejected, and which sandbox gets the messages of a key.
 
+#[path = "../attacks/compiled.rs"]
+mod compiled;
 mod data;
 mod law;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use skycap::{
     problem::Severity,
-    table::{
-        availability::OnUnavailable,
-        compile::{Compilation, compile},
-        input::Input,
-        manifests::Manifests,
-        queue::rules::Rules,
-    },
+    table::{availability::OnUnavailable, queue::rules::Rules},
 };
 
-const NOW: Timestamp = Timestamp::constant(1_795_000_000, 0);
-
-/// A ConfigMap that was created `age` seconds before [`NOW`].
-fn config_map(kind: &str, namespace: &str, name: &str, age: i64, data: &Value) -> Value {
-    let created = NOW - jiff::SignedDuration::from_secs(age);
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {
-            "name": name, "namespace": namespace, "creationTimestamp": created.to_string(),
-            "labels": {"skycap.dev/kind": kind},
-        },
-        "data": data,
-    })
-}
+use self::compiled::{NOW, compiled, fragment};
 
 fn queue(namespace: &str, name: &str, age: i64, topic: &str) -> Value {
     let kafka = "bootstrap.servers: kafka:9092";
-    config_map(
+    fragment(
         "queue",
         namespace,
         name,
@@ -43,13 +25,7 @@ fn queue(namespace: &str, name: &str, age: i64, topic: &str) -> Value {
 }
 
 fn sandbox(name: &str, data: &Value) -> Value {
-    config_map("sandbox", "shop", name, 9, data)
-}
-
-fn compiled(objects: &[Value]) -> Compilation {
-    let mut manifests = Manifests::default();
-    manifests.add(&json!({"kind": "List", "items": objects}).to_string(), "list.json");
-    compile(&Input::new(&manifests, NOW), NOW)
+    fragment("sandbox", "shop", name, 9, data)
 }
 
 fn rules(objects: &[Value], namespace: &str, name: &str) -> Option<Rules> {
@@ -86,9 +62,9 @@ fn the_rules_list_who_keeps_a_topic_and_whose_messages_are_whose() {
         sandbox("pr-2", &json!({"queues": "orders", "enabled": "false", "unread": "requeue"})),
         sandbox("pr-3", &json!({"queues": "orders", "expires": ended})),
         sandbox("pr-4", &json!({"routes": "cart: cart-pr-4", "extends": "one"})),
-        config_map("group", "mall", "release", 1, &json!({"members": "pr-2, pr-4"})),
+        fragment("group", "mall", "release", 1, &json!({"members": "pr-2, pr-4"})),
         // A queue of another namespace is another one, also with the same name.
-        config_map("sandbox", "mall", "pr-5", 1, &json!({"queues": "orders"})),
+        fragment("sandbox", "mall", "pr-5", 1, &json!({"queues": "orders"})),
     ];
     let found = rules(&objects, "shop", "orders").expect("the queue exists");
     let wanted = [("one", "pr-1"), ("pr-4", "pr-1"), ("release", "pr-1")];
@@ -135,7 +111,7 @@ fn a_rejected_queue_and_the_sandbox_that_has_it_are_in_the_report() {
 
 #[test]
 fn the_kill_switch_takes_all_keys_and_no_topic() {
-    let settings = |data| config_map("settings", "skycap-system", "skycap", 99, &data);
+    let settings = |data| fragment("settings", "skycap-system", "skycap", 99, &data);
     let mut objects = vec![
         queue("shop", "orders", 20, "orders"),
         sandbox("pr-1", &json!({"queues": "orders"})),
@@ -186,10 +162,10 @@ fn groups_that_multiply_rules_pay_for_them() {
     for n in 0..4 {
         let queues: Vec<_> = (n * 16..n * 16 + 16).map(|n| format!("q{n}")).collect();
         let data = json!({"queues": queues.join(",")});
-        objects.push(config_map("sandbox", "attacker", &format!("s{n}"), 9, &data));
+        objects.push(fragment("sandbox", "attacker", &format!("s{n}"), 9, &data));
     }
     objects.extend((0..3_000).map(|n| {
-        config_map("group", "attacker", &format!("g{n}"), 8, &json!({"members": "s0,s1,s2,s3"}))
+        fragment("group", "attacker", &format!("g{n}"), 8, &json!({"members": "s0,s1,s2,s3"}))
     }));
     objects.extend([
         queue("shop", "orders", 2, "orders"),

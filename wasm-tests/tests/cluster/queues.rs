@@ -61,6 +61,16 @@ async fn apply_queue(fixture: &Fixture) -> anyhow::Result<()> {
     fixture.apply(&fragment("group", "release", json!({"members": "pr-1"}))).await
 }
 
+/// A controller that serves the rules of a queue, and a client that may ask for them.
+async fn serve_queue(fixture: &Fixture) -> anyhow::Result<(Controller, Client)> {
+    let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
+    apply_queue(fixture).await?;
+    let client = Client::of(fixture, "shop").await?;
+    let is_served = async |_: &Fixture| Ok(client.rules(&controller).await?.0.len() > 2);
+    fixture.until("the rules", is_served).await?;
+    Ok((controller, client))
+}
+
 /// Who waits gets a change as soon as the controller has compiled it; who waits in vain gets a 304.
 async fn changes_arrive_at_once(
     fixture: &Fixture,
@@ -119,11 +129,7 @@ async fn the_kill_switch_and_malformed_settings(
 #[test]
 fn only_tokens_of_the_namespace_are_let_in() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
-        apply_queue(fixture).await?;
-        let client = Client::of(fixture, "shop").await?;
-        let is_served = async |_: &Fixture| Ok(client.rules(&controller).await?.0.len() > 2);
-        fixture.until("the rules", is_served).await?;
+        let (controller, client) = serve_queue(fixture).await?;
         let other = Client::of(fixture, "mall").await?;
         let for_api_server = fixture.cluster.token_of("shop", client::ACCOUNT).await?;
         let of_others = Client::with(other.token.clone());
@@ -149,11 +155,7 @@ fn only_tokens_of_the_namespace_are_let_in() -> anyhow::Result<()> {
 #[test]
 fn who_waits_keeps_nobody_from_the_health_of_the_controller() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
-        apply_queue(fixture).await?;
-        let client = Client::of(fixture, "shop").await?;
-        let is_served = async |_: &Fixture| Ok(client.rules(&controller).await?.0.len() > 2);
-        fixture.until("the rules", is_served).await?;
+        let (controller, client) = serve_queue(fixture).await?;
         let (tag, _) = client.rules(&controller).await?;
         // More than may wait, and more than may be connected.
         let all = join_all((0..300).map(|_| client.wait(&controller, "5s", &tag)));
@@ -183,11 +185,7 @@ fn who_waits_keeps_nobody_from_the_health_of_the_controller() -> anyhow::Result<
 #[test]
 fn the_last_rules_are_served_while_the_api_server_is_away() -> anyhow::Result<()> {
     run(PluginKind::WasmPlugin, async |fixture: &mut Fixture| {
-        let controller = Controller::start(&fixture.cluster, "one", &[]).await?;
-        apply_queue(fixture).await?;
-        let client = Client::of(fixture, "shop").await?;
-        let is_served = async |_: &Fixture| Ok(client.rules(&controller).await?.0.len() > 2);
-        fixture.until("the rules", is_served).await?;
+        let (controller, client) = serve_queue(fixture).await?;
         let last = client.rules(&controller).await?;
         let unknown =
             Client::with(fixture.cluster.token_for("shop", client::ACCOUNT, Some("skycap")).await?);
