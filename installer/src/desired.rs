@@ -7,6 +7,7 @@ pub mod gateway_api;
 pub mod installation;
 pub mod istio;
 pub mod plan;
+mod pod;
 pub mod published;
 pub mod splitter;
 

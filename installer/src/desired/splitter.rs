@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::installation::QUEUES_PORT;
+use super::{
+    installation::QUEUES_PORT,
+    pod::{container_security, pod_name, pod_security, probe, spread},
+};
 use crate::{
     names::{APP_LABEL, CONTROLLER, NAMESPACE, QUEUE_LABEL, SPLITTER},
     objects::object,
@@ -57,26 +60,14 @@ impl Splitter {
         json!({
             "serviceAccountName": account,
             "automountServiceAccountToken": false,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "topologySpreadConstraints": [{
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": self.labels()},
-            }],
+            "securityContext": pod_security(),
+            "topologySpreadConstraints": spread(&self.labels()),
             "containers": [self.container()],
             "volumes": self.volumes(),
         })
     }
 
     fn container(&self) -> Value {
-        let probe =
-            |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 5});
         let mounts = self
             .mounts()
             .map(|(name, path)| json!({"name": name, "mountPath": path, "readOnly": true}));
@@ -90,7 +81,7 @@ impl Splitter {
             "image": self.image,
             "command": [format!("/{SPLITTER}")],
             "args": args,
-            "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "env": [pod_name()],
             "ports": [{"name": "http", "containerPort": 8080}],
             "livenessProbe": probe("/healthz"),
             "readinessProbe": probe("/readyz"),
@@ -98,11 +89,7 @@ impl Splitter {
                 "requests": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
                 "limits": {"memory": "256Mi", "ephemeral-storage": "64Mi"},
             },
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "capabilities": {"drop": ["ALL"]},
-                "readOnlyRootFilesystem": true,
-            },
+            "securityContext": container_security(),
             "volumeMounts": mounts.collect::<Vec<_>>(),
         })
     }

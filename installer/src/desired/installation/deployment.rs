@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::Installation;
 use crate::{
-    desired::istio::IstioMesh,
+    desired::{
+        istio::IstioMesh,
+        pod::{container_security, pod_name, pod_security, probe, spread},
+    },
     names::{APP_LABEL, CONTROLLER, NAMESPACE},
     objects::object,
     table::meshes::MeshKind,
@@ -17,18 +20,8 @@ impl Installation {
             "metadata": {"labels": selector()},
             "spec": {
                 "serviceAccountName": CONTROLLER,
-                "securityContext": {
-                    "runAsNonRoot": true,
-                    "runAsUser": 65532,
-                    "runAsGroup": 65532,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "topologySpreadConstraints": [{
-                    "maxSkew": 1,
-                    "topologyKey": "kubernetes.io/hostname",
-                    "whenUnsatisfiable": "ScheduleAnyway",
-                    "labelSelector": {"matchLabels": selector()},
-                }],
+                "securityContext": pod_security(),
+                "topologySpreadConstraints": spread(&selector()),
                 "containers": [self.container()],
             },
         });
@@ -59,13 +52,11 @@ impl Installation {
     }
 
     fn container(&self) -> Value {
-        let probe =
-            |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 5});
         json!({
             "name": "controller",
             "image": self.image,
             "args": self.args(),
-            "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+            "env": [pod_name()],
             "ports": [
                 {"name": "http", "containerPort": 8080},
                 {"name": "queues", "containerPort": QUEUES_PORT},
@@ -76,11 +67,7 @@ impl Installation {
                 "requests": {"cpu": "20m", "memory": "48Mi", "ephemeral-storage": "16Mi"},
                 "limits": {"memory": "256Mi", "ephemeral-storage": "64Mi"},
             },
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "capabilities": {"drop": ["ALL"]},
-                "readOnlyRootFilesystem": true,
-            },
+            "securityContext": container_security(),
         })
     }
 
