@@ -12,7 +12,10 @@ use kube::{
 use serde_json::json;
 
 use super::{Globals, Usage, print};
-use crate::names::{KIND_LABEL, MANAGER, NAMESPACE, SETTINGS};
+use crate::{
+    names::{KIND_LABEL, MANAGER, NAMESPACE, SETTINGS},
+    observed::api::merge_params,
+};
 
 /// Enable a sandbox or group, or all routing
 #[derive(Debug, Args)]
@@ -113,6 +116,6 @@ async fn set_settings(client: Client, enabled: bool) -> anyhow::Result<()> {
 
 async fn patch(maps: &Api<ConfigMap>, name: &str, enabled: bool) -> Result<(), kube::Error> {
     let data = json!({"data": {"enabled": enabled.to_string()}});
-    let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+    let params = merge_params();
     maps.patch(name, &params, &Patch::Merge(data)).await.map(drop)
 }

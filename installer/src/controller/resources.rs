@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use k8s_openapi::api::{batch::v1::Job, core::v1::ConfigMap};
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PostParams},
     runtime::{
         controller::{Action, Controller},
         events::{Event, EventType, Recorder, Reporter},
@@ -26,7 +26,7 @@ use super::lease::Term;
 use crate::{
     environment::resource::record::{DELETE, FINALIZER},
     names::{MANAGER, RESOURCE_LABEL},
-    observed::causes::causes,
+    observed::{api::merge_params, causes::causes},
 };
 
 /// Ends resources while this replica leads. Runs until it is aborted.
@@ -113,7 +113,7 @@ impl Ending {
         // Not what somebody else has changed meanwhile.
         let version = &record.metadata.resource_version;
         let patch = json!({"metadata": {"finalizers": kept, "resourceVersion": version}});
-        let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+        let params = merge_params();
         match maps.patch(&record.name_any(), &params, &Patch::Merge(patch)).await {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(kube::Error::Api(status)) if status.code == 409 => return Ok(false),

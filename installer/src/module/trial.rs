@@ -9,15 +9,12 @@ use std::{
 use anyhow::Context as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{ListParams, PostParams},
-};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
 
 use super::verdict::{Trial, Verdict};
 use crate::{
-    names::{MANAGER, NAMESPACE, ROLLOUT, VOTE_LABEL},
-    observed::sidecars::Sidecars,
+    names::{NAMESPACE, ROLLOUT, VOTE_LABEL},
+    observed::{api::create_params, sidecars::Sidecars},
     table::rollout::Rollout,
 };
 
@@ -111,7 +108,7 @@ pub async fn read(client: &Client) -> anyhow::Result<Rollout> {
 pub async fn write(client: &Client, rollout: &Rollout) -> anyhow::Result<()> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let mut map: ConfigMap = serde_json::from_value(rollout.manifest())?;
-    let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+    let params = create_params();
     let live = maps.get_opt(ROLLOUT).await.context("cannot read the record of the rollout")?;
     let written = match live {
         Some(live) => {

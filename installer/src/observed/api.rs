@@ -120,15 +120,15 @@ pub(crate) async fn write(client: &Client, step: &Step) -> Result<(), kube::Erro
     match step {
         Step::Create(object) | Step::Update(object, _) => {
             // With force, because no other field manager may own fields that skycap sets.
-            let params = PatchParams::apply(MANAGER).force();
+            let params = apply_params();
             let written = api.patch(&reference.name, &params, &Patch::Apply(object)).await?;
             if let Some(patch) = object.cleaning(&written) {
-                let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+                let params = merge_params();
                 api.patch(&reference.name, &params, &Patch::Merge(patch)).await?;
             }
         }
         Step::Once(object) => {
-            let params = PostParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+            let params = create_params();
             match api.create(&params, &object.0).await {
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 result => drop(result?),
@@ -157,3 +157,21 @@ pub fn api(client: &Client, reference: &ObjectRef) -> Api<DynamicObject> {
 const ACCEPTANCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often to look for it.
 const ACCEPTANCE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How skycap merges a patch into an object.
+#[must_use]
+pub fn merge_params() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() }
+}
+
+/// How skycap applies an object. What somebody else has set of its fields becomes skycap's.
+#[must_use]
+pub fn apply_params() -> PatchParams {
+    PatchParams::apply(MANAGER).force()
+}
+
+/// How skycap creates an object.
+#[must_use]
+pub fn create_params() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.into()), ..<_>::default() }
+}

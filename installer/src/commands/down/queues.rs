@@ -6,18 +6,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use kube::{
-    Client,
-    api::{Patch, PatchParams},
-    core::DynamicObject,
-};
+use kube::{Client, api::Patch, core::DynamicObject};
 use serde_json::{Value, json};
 
 use crate::{
     commands::up::Patience,
-    names::MANAGER,
     objects::ObjectRef,
-    observed::{api::api, published::read_published},
+    observed::{
+        api::{api, merge_params},
+        published::read_published,
+    },
     table::report::{FragmentState, Report},
 };
 
@@ -42,7 +40,7 @@ pub(super) async fn end(
     }
     // Not another one that has the name by now.
     let patch = json!({"metadata": {"uid": live.metadata.uid}, "data": data});
-    let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+    let params = merge_params();
     let maps = api(client, reference);
     let disable = async || match maps.patch(&reference.name, &params, &Patch::Merge(&patch)).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

@@ -6,16 +6,19 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use kube::{
     Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch},
     core::DynamicObject,
 };
 use serde_json::json;
 
 use crate::{
     environment::{labels::SANDBOX_LABEL, plan::former, resource::record::FINALIZER},
-    names::{MANAGER, RESOURCE_LABEL},
+    names::RESOURCE_LABEL,
     objects::ObjectRef,
-    observed::{api::api, preflight::rights::may_list_config_maps},
+    observed::{
+        api::{api, merge_params},
+        preflight::rights::may_list_config_maps,
+    },
 };
 
 /// The names of a sandbox's records. If its ConfigMap is gone already, they are looked for by their
@@ -73,7 +76,7 @@ async fn release(
         };
         let kept: Vec<_> = record.finalizers().iter().filter(|name| *name != FINALIZER).collect();
         let patch = Patch::Merge(json!({"metadata": {"finalizers": kept}}));
-        let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+        let params = merge_params();
         match maps.patch(name, &params, &patch).await {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             result => drop(result.with_context(|| format!("cannot change {reference}"))?),

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
-    api::{ObjectMeta, Patch, PatchParams},
+    api::{ObjectMeta, Patch},
     core::DynamicObject,
 };
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ use crate::{
     environment::plan::REPOSITORY,
     names::MANAGER,
     objects::{Object, ObjectRef},
-    observed::api::api,
+    observed::api::{api, apply_params, merge_params},
 };
 
 /// A ConfigMap that belongs to this run.
@@ -30,16 +30,18 @@ pub(super) struct Claim {
 
 /// The step, with an owner of what it writes.
 pub(super) fn own(step: Step, owner: &OwnerReference) -> Step {
-    let own = |mut object: Object| {
-        object.0.metadata.owner_references = Some(vec![owner.clone()]);
-        object
-    };
     match step {
-        Step::Create(object) => Step::Create(own(object)),
-        Step::Once(object) => Step::Once(own(object)),
-        Step::Update(object, live) => Step::Update(own(object), live),
+        Step::Create(object) => Step::Create(owned(object, owner)),
+        Step::Once(object) => Step::Once(owned(object, owner)),
+        Step::Update(object, live) => Step::Update(owned(object, owner), live),
         Step::Delete(reference) => Step::Delete(reference),
     }
+}
+
+/// The object, with this owner alone.
+pub(super) fn owned(mut object: Object, owner: &OwnerReference) -> Object {
+    object.0.metadata.owner_references = Some(vec![owner.clone()]);
+    object
 }
 
 /// A ConfigMap with this uid, as the owner of other objects.
@@ -107,11 +109,11 @@ impl Application<'_> {
             let annotations = json!({TOKEN: token});
             let metadata = json!({"uid": uid, "resourceVersion": resource_version, "annotations": annotations});
             let patch = Patch::Merge(json!({"metadata": metadata, "data": data}));
-            let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+            let params = merge_params();
             let cleaned = maps.patch(&reference.name, &params, &patch).await?;
             object.metadata.resource_version = cleaned.metadata.resource_version;
         }
-        let params = PatchParams::apply(MANAGER).force();
+        let params = apply_params();
         maps.patch(&reference.name, &params, &Patch::Apply(object)).await
     }
 

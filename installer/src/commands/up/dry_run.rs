@@ -16,9 +16,8 @@ use super::{
 };
 use crate::{
     desired::plan::{Step, difference},
-    names::MANAGER,
     objects::{Object, ObjectRef},
-    observed::api::api,
+    observed::api::{api, apply_params, merge_params},
 };
 
 impl Application<'_> {
@@ -63,7 +62,7 @@ impl Application<'_> {
             data.extend(foreign);
         }
         let reference = config_map.reference();
-        let params = PatchParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+        let params = merge_params();
         let after = self.ask(&reference, params, &Patch::Merge(patch)).await?;
         Ok(change(&reference, live, after))
     }
@@ -75,7 +74,7 @@ impl Application<'_> {
         live: Option<&DynamicObject>,
     ) -> anyhow::Result<Option<String>> {
         let reference = object.reference();
-        let params = PatchParams::apply(MANAGER).force();
+        let params = apply_params();
         let after = self.ask(&reference, params, &Patch::Apply(&object.0)).await?;
         match live {
             Some(live) => Ok(change(&reference, live, after)),

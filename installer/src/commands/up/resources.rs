@@ -6,19 +6,18 @@ use std::{
 };
 
 use anyhow::Context as _;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::Patch;
 
 use super::{
     apply::Application,
-    claim::{Claim, own, owner},
+    claim::{Claim, owned, owner},
     patience::Patience,
 };
 use crate::{
     desired::plan::Step,
     environment::{plan::ResourcePlan, resource::random},
-    names::MANAGER,
     objects::Object,
-    observed::api::api,
+    observed::api::{api, apply_params, create_params},
 };
 
 impl Application<'_> {
@@ -57,7 +56,7 @@ impl Application<'_> {
         let is_new = resource.live.as_ref() != Some(&uid);
         let owner = owner(&record, uid);
         for secret in &resource.secrets {
-            let Step::Once(secret) = own(Step::Once(secret.clone()), &owner) else { continue };
+            let secret = owned(secret.clone(), &owner);
             self.create_secret(claim, &secret, is_new, changes, patience).await?;
         }
         for step in resource.steps.steps.iter().filter(|step| !is_record(step)) {
@@ -75,9 +74,8 @@ impl Application<'_> {
     ) -> anyhow::Result<String> {
         let reference = record.reference();
         patience.report.now(&format!("writing {reference}"));
-        let mut object = record.0.clone();
-        object.metadata.owner_references = Some(vec![claim.owner.clone()]);
-        let params = PatchParams::apply(MANAGER).force();
+        let Object(object) = owned(record.clone(), &claim.owner);
+        let params = apply_params();
         let written = patience.with(async || {
             self.check(claim).await?;
             let maps = api(self.client, &reference);
@@ -99,7 +97,7 @@ impl Application<'_> {
         patience: &Patience<'_>,
     ) -> anyhow::Result<()> {
         let reference = secret.reference();
-        let params = PostParams { field_manager: Some(MANAGER.into()), ..<_>::default() };
+        let params = create_params();
         loop {
             let filled = random::filled(secret).ok().context("no random numbers; try again")?;
             let tries = Cell::new(0);
